@@ -1,0 +1,1 @@
+"""Words that all other packages share: labels, settings, bundles, masks, errors. NumPy only."""

@@ -1,0 +1,1 @@
+"""The encoder, the contrastive random walk and checkpoints (PyTorch)."""

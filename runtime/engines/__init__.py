@@ -1,0 +1,1 @@
+"""Back ends that run the encoder; chosen in crwedge.runtime.engine and nowhere else."""
