@@ -1,0 +1,82 @@
+"""Label maps: object ids at the frame's size, and the soft labels at grid resolution that they were read from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crwedge.core.masks import VOID
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """What the tracker says of one frame."""
+
+    ids: NDArray[np.uint8]
+    """(H, W) object ids, 0 background, of the frame's own size."""
+    index: int
+    """Number of the frame, from 0."""
+    object_ids: tuple[int, ...]
+    """The objects followed; object_ids[i] is channel i + 1 of `soft`."""
+    soft: NDArray[np.float32]
+    """(K, h, w) soft labels at grid resolution, channel 0 is the background."""
+    pts: float | None = None
+    """Time stamp of the frame in seconds, where its source has one."""
+    frame: NDArray[np.uint8] | None = None
+    """(H, W, 3) RGB, the frame itself, for sinks that draw."""
+
+
+def linear_taps(n_out: int, n_in: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Where each of `n_out` samples falls among `n_in`: low index, high index, weight of the high one.
+
+    Half-pixel centres, edges repeated, no antialiasing: OpenCV's INTER_LINEAR.
+    """
+    position = (np.arange(n_out, dtype=np.float64) + 0.5) * (n_in / n_out) - 0.5
+    position = np.clip(position, 0.0, n_in - 1.0)
+    low = np.floor(position).astype(np.int64)
+    high = np.minimum(low + 1, n_in - 1)
+    return low, high, (position - low).astype(np.float32)
+
+
+def resize_linear(maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Resize (K, h, w) to (K, *size) linearly: half-pixel centres, no antialiasing."""
+    y0, y1, fy = linear_taps(size[0], maps.shape[1])
+    x0, x1, fx = linear_taps(size[1], maps.shape[2])
+    one = np.float32(1)
+    rows = maps[:, y0] * (one - fy)[None, :, None] + maps[:, y1] * fy[None, :, None]
+    return np.asarray(rows[:, :, x0] * (one - fx) + rows[:, :, x1] * fx, np.float32)
+
+
+def soft_labels(
+    mask: NDArray[np.uint8], object_ids: tuple[int, ...], grid: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The one-hot mask (H, W), resized linearly to `grid` = (h, w), without ever holding it at full size.
+
+    Returns:
+        soft: (K, h, w) with K = 1 + len(object_ids); ids that are not listed, and void, count as background.
+        known: (h, w) share of each cell's weight that was not void.
+    """
+    y0, y1, fy = linear_taps(grid[0], mask.shape[0])
+    x0, x1, fx = linear_taps(grid[1], mask.shape[1])
+    channel = np.zeros(256, np.int64)
+    for index, object_id in enumerate(object_ids, start=1):
+        channel[object_id] = index
+    soft = np.zeros((1 + len(object_ids), grid[0] * grid[1]), np.float32)
+    known = np.zeros(grid, np.float32)
+    cells = np.arange(grid[0] * grid[1])
+    one = np.float32(1)
+    for rows, wy in ((y0, one - fy), (y1, fy)):
+        for columns, wx in ((x0, one - fx), (x1, fx)):
+            taps = mask[np.ix_(rows, columns)]
+            weight = np.outer(wy, wx).astype(np.float32)
+            soft[channel[taps].reshape(-1), cells] += weight.reshape(-1)
+            known += weight * (taps != VOID)
+    return soft.reshape(-1, *grid), known
+
+
+def argmax_ids(maps: NDArray[np.float32], object_ids: tuple[int, ...]) -> NDArray[np.uint8]:
+    """(K, H, W) scores -> (H, W) ids; ties go to the lower channel, so to the background first."""
+    table = np.array((0, *object_ids), np.uint8)
+    return table[np.argmax(maps, axis=0)]
