@@ -1,0 +1,203 @@
+"""The bundle: a folder with an encoder that a device can run, and everything that must be known to trust it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from crwedge.core.errors import BundleError
+from crwedge.core.files import sha256, sync_folder
+from crwedge.core.onnx_check import has_external_data
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+ONNX = "encoder.onnx"
+WEIGHTS = "encoder.safetensors"
+ENGINES = "engines"
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says of itself (`manifest.json`)."""
+
+    name: str
+    architecture: str
+    padding: str
+    mean: tuple[float, float, float]
+    """RGB in 0..1; applied inside the graph."""
+    std: tuple[float, float, float]
+    stride: int
+    channels: int
+    precision: str
+    """Of the graph's arithmetic: float32, float16 or int8."""
+    weights_from: str
+    """Where the weights come from, in one sentence."""
+    trained: bool
+    """False for random weights; every command that uses them says so."""
+    files: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of every file but the manifest and the engines."""
+    preset: str = "crw"
+    """The propagation preset meant for these features."""
+    size: tuple[int, int] | None = None
+    """Fixed input (H, W), or None when the graph takes any size."""
+    parity: dict[str, Any] = field(default_factory=dict)
+    """The verdict of the export."""
+    crwedge_version: str = ""
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A checked bundle on disk."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: str | Path) -> Bundle:
+        """Read a bundle and check every file against its hash.
+
+        Raises:
+            BundleError: something is missing, changed, unlisted or of another version; the message says what to do.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise BundleError(f"there is no bundle {path}; `crwedge export` makes one")
+        manifest = _read_manifest(path / MANIFEST)
+        present = {p.relative_to(path).as_posix() for p in path.rglob("*") if not p.is_dir()} - {MANIFEST}
+        engines = {name for name in present if name.startswith(f"{ENGINES}/")}
+        for name in sorted(present - engines - set(manifest.files)):
+            raise BundleError(f"{path / name} is not listed in the bundle's manifest; remove it or export again")
+        for name in sorted(manifest.files):
+            read_verified(path, manifest, name)
+        if ONNX not in manifest.files:
+            raise BundleError(f"the bundle {path} lists no {ONNX}; export it again")
+        return cls(path, manifest)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a listed file, checked again: what is returned is what the hash was computed from."""
+        return read_verified(self.path, self.manifest, name)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the encoder's ONNX file: what `--json` reports as the model."""
+        return self.manifest.files[ONNX]
+
+
+def read_verified(path: Path, manifest: Manifest, name: str) -> bytes:
+    """Bytes of the file `name` of the bundle at `path`; BundleError when they are not what the manifest says."""
+    try:
+        data = (path / name).read_bytes()
+    except OSError as error:
+        raise BundleError(f"the bundle {path} lacks {name} ({error.strerror}); copy it again or export it") from error
+    if sha256(data) != manifest.files.get(name):
+        raise BundleError(f"{path / name} was changed or damaged (its SHA-256 differs); copy it again or export it")
+    if name.endswith(".onnx") and has_external_data(data):
+        raise BundleError(f"{path / name} keeps weights outside the file, which is refused; export it again")
+    return data
+
+
+def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
+    """Write a bundle whole or not at all, in place of one that stands there.
+
+    The folder is built beside `path` and renamed. A folder that is no bundle is never replaced.
+
+    Raises:
+        BundleError: `path` is something else, or cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not (path / MANIFEST).is_file() and not (path.is_dir() and not any(path.iterdir())):
+        raise BundleError(f"{path} exists and is no bundle; choose another --out")
+    hashes = {name: sha256(data) for name, data in sorted(files.items())}
+    manifest = Manifest(**{**_shallow(manifest), "files": hashes})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    except OSError as error:
+        raise BundleError(f"cannot write a bundle at {path} ({error.strerror}); choose another --out") from error
+    try:
+        staging.chmod(0o755)
+        text = json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n"
+        # The manifest comes last: a folder without one is no bundle.
+        for name, data in (*files.items(), (MANIFEST, text.encode())):
+            with open(staging / name, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        sync_folder(staging)
+        _exchange(staging, path)
+    except OSError as error:
+        raise BundleError(f"cannot write a bundle at {path} ({error.strerror})") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return Bundle.open(path)
+
+
+def _exchange(staging: Path, path: Path) -> None:
+    """Put the folder `staging` where `path` is; a bundle that stands there steps aside first."""
+    if path.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
+        os.rename(path, old / path.name)
+        try:
+            os.rename(staging, path)
+        except OSError:
+            os.rename(old / path.name, path)
+            raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
+    else:
+        os.rename(staging, path)
+    sync_folder(path.parent)
+
+
+def _shallow(manifest: Manifest) -> dict[str, Any]:
+    return {item.name: getattr(manifest, item.name) for item in fields(manifest)}
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BundleError(f"{path.parent} is no bundle: it has no {MANIFEST}; `crwedge export` makes one") from error
+    except ValueError as error:
+        raise BundleError(f"{path} is not readable JSON ({error}); export the bundle again") from error
+    version = values.get("format_version") if isinstance(values, dict) else None
+    if version != FORMAT_VERSION:
+        raise BundleError(
+            f"{path} has format version {version!r}, this crwedge reads {FORMAT_VERSION}; "
+            "export the bundle again or install the crwedge that wrote it"
+        )
+    known = {item.name for item in fields(Manifest)}
+    try:
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(f"unknown field {unknown[0]!r}")
+        for name in ("mean", "std", "size"):
+            if values.get(name) is not None:
+                values[name] = tuple(values[name])
+        manifest = Manifest(**values)
+        _check_types(manifest)
+    except (TypeError, ValueError) as error:
+        raise BundleError(f"{path} is damaged ({error}); export the bundle again") from error
+    return manifest
+
+
+def _check_types(manifest: Manifest) -> None:
+    if not isinstance(manifest.files, dict):
+        raise ValueError("files is no table")
+    for name, value in manifest.files.items():
+        # Only plain names: nothing may reach out of the folder.
+        if "/" in name or "\\" in name or name.startswith(".") or not _HASH.fullmatch(str(value)):
+            raise ValueError(f"bad entry {name!r}")
+    for name, kind in (("name", str), ("precision", str), ("weights_from", str), ("trained", bool), ("stride", int)):
+        if not isinstance(getattr(manifest, name), kind):
+            raise ValueError(f"{name} is no {kind.__name__}")
