@@ -1,0 +1,102 @@
+"""`encoder.safetensors`: an encoder and all that must be known of it in one file, without pickle.
+
+Keys are torchvision's names without a prefix; the facts are in the metadata of the safetensors header.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from crwedge.core.errors import CheckpointError, SettingError
+from crwedge.core.files import atomic_write
+from crwedge.model.encoder import Encoder, EncoderConfig
+
+FORMAT = "crwedge-encoder-1"
+
+
+@dataclass(frozen=True)
+class EncoderInfo:
+    """What a checkpoint says of its weights."""
+
+    name: str
+    weights_from: str
+    """Where the weights come from, in one sentence."""
+    trained: bool
+    """False for random weights."""
+
+
+def save_encoder(path: str | Path, encoder: Encoder, *, name: str, weights_from: str, trained: bool) -> None:
+    """Write the encoder's weights and its configuration to `path`, whole or not at all.
+
+    Raises:
+        CheckpointError: the file cannot be written (a full disk, no such folder); what stood there before is left.
+    """
+    facts = {
+        "format": FORMAT,
+        "config": json.dumps(encoder.config.to_dict()),
+        "name": name,
+        "weights_from": weights_from,
+        "trained": "true" if trained else "false",
+    }
+    save_tensors(Path(path), {key: value.detach() for key, value in encoder.state_dict().items()}, facts)
+
+
+def load_encoder(path: str | Path) -> tuple[Encoder, EncoderInfo]:
+    """Rebuild the encoder of a checkpoint, in evaluation mode.
+
+    `path` is an `encoder.safetensors`, or a run folder that holds one.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or no encoder of this package.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "encoder.safetensors"
+    state, facts = load_tensors(path)
+    if facts.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} is no encoder checkpoint of this version (format {facts.get('format', 'unknown')!r}); "
+            "pass the encoder.safetensors of a run, or convert other weights with `crwedge import`"
+        )
+    try:
+        config = EncoderConfig(**json.loads(facts["config"]))
+        info = EncoderInfo(facts["name"], facts["weights_from"], facts["trained"] == "true")
+    except (KeyError, TypeError, ValueError, SettingError) as error:
+        raise CheckpointError(f"the facts in {path} cannot be read ({error}); copy the file again") from error
+    encoder = Encoder(config)
+    encoder.load_weights(state)
+    return encoder.eval(), info
+
+
+def save_tensors(path: Path, state: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
+    """Write tensors and text facts as one safetensors file, whole or not at all. CheckpointError when it cannot be."""
+    data = save({key: value.contiguous().cpu() for key, value in state.items()}, dict(facts))
+    write_bytes(path, data)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all. CheckpointError when the disk refuses; what stood there before is left."""
+    try:
+        with atomic_write(path) as file:
+            file.write(data)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path} ({error.strerror}); earlier checkpoints are untouched") from error
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and facts of a safetensors file. CheckpointError when it is missing or damaged."""
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged or no safetensors file ({error}); use an earlier checkpoint") from error
