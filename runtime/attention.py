@@ -1,0 +1,191 @@
+"""Local top-k attention of a frame over its context, on the CPU.
+
+The grid is cut into strips of rows, a strip into tiles. A tile's similarities to its window in one context frame are one
+matrix product; a compiled scan then keeps the k best of each cell over all frames. Neither a mask nor an affinity of size
+cells x context is ever held: the largest array is one tile's similarities.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from crwedge.core.settings import PropagationSettings
+from crwedge.runtime import kernels
+from crwedge.runtime.context import ContextFrame
+
+_TILE = 12
+_KEY_BLOCK = 1024
+
+
+def half_heights(settings: PropagationSettings) -> NDArray[np.int64]:
+    """The neighbourhood, column by column: element |dx| is the largest |dy| inside it.
+
+    A disc holds the distances strictly below the radius, a square those up to it.
+    """
+    r = settings.radius
+    if settings.window == "square":
+        return np.full(int(r) + 1, int(r), np.int64)
+    reach = int(np.ceil(r)) - 1
+    return np.array([int(np.ceil(np.sqrt(r * r - dx * dx))) - 1 for dx in range(reach + 1)], np.int64)
+
+
+def cpu_count() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@lru_cache(maxsize=1)
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+class LocalAttention:
+    """Finds the k nearest context cells of each cell and gathers their labels.
+
+    Args:
+        settings: neighbourhood, k, temperature.
+        workers: threads; by default every processor this process may use.
+    """
+
+    def __init__(self, settings: PropagationSettings, workers: int | None = None) -> None:
+        """Threads are started at the first call."""
+        self.settings = settings
+        self.workers = workers or cpu_count()
+        self._half = half_heights(settings) if settings.local else np.zeros(0, np.int64)
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __call__(
+        self, query: NDArray[np.float32], frames: Sequence[ContextFrame], labels: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Propagate.
+
+        Args:
+            query: (h, w, C) unit-length features of the target frame, C-contiguous.
+            frames: the context.
+            labels: (slots * h * w, K) soft labels of the context.
+
+        Returns:
+            (h * w, K) soft labels of the target frame.
+        """
+        h, w, _ = query.shape
+        out = np.empty((h * w, labels.shape[1]), np.float32)
+        everywhere = {
+            id(f): np.ascontiguousarray(f.features.reshape(h * w, -1), np.float32) for f in frames if self._is_global(f)
+        }
+        tall = strip_height(h, self.workers)
+        strips = [(y, min(y + tall, h)) for y in range(0, h, tall)]
+
+        def run(strip: tuple[int, int]) -> None:
+            self._strip(query, strip, frames, everywhere, labels, out)
+
+        # One BLAS thread for each of ours: the products are small, and nested threads would fight for the processors.
+        with _blas().limit(limits=1, user_api="blas"):
+            if self.workers == 1 or len(strips) == 1:
+                for strip in strips:
+                    run(strip)
+            else:
+                if self._pool is None:
+                    self._pool = ThreadPoolExecutor(self.workers, "crwedge-attention")
+                list(self._pool.map(run, strips))
+        return out
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def _is_global(self, frame: ContextFrame) -> bool:
+        return not self.settings.local or (frame.pinned and self.settings.first_frame == "global")
+
+    def _strip(
+        self,
+        query: NDArray[np.float32],
+        strip: tuple[int, int],
+        frames: Sequence[ContextFrame],
+        everywhere: dict[int, NDArray[np.float32]],
+        labels: NDArray[np.float32],
+        out: NDArray[np.float32],
+    ) -> None:
+        """All cells of the rows y0..y1 against the whole context."""
+        h, w, c = query.shape
+        y0, y1 = strip
+        tall, k = y1 - y0, self.settings.topk
+        joint = self.settings.topk_over == "joint"
+        kept = k if joint else k * len(frames)
+        packed = np.empty((w, tall, c), np.float32)
+        kernels.pack_rows(query, y0, y1, packed)
+        queries = packed.reshape(w * tall, c)
+        best = np.full((w * tall, kept), -np.inf, np.float32)
+        entries = np.zeros((w * tall, kept), np.int64)
+        weights = np.ones(kept, np.float32)
+        reach = len(self._half) - 1
+        ky0, ky1 = max(0, y0 - reach), min(h, y1 + reach)
+        keys = np.empty((w, ky1 - ky0, c), np.float32) if len(everywhere) < len(frames) else None
+        similarity = np.empty(
+            _TILE * tall * max(_KEY_BLOCK, min(w, _TILE + 2 * reach) * (ky1 - ky0)), np.float32
+        )
+        for number, frame in enumerate(frames):
+            copies = frame.copies
+            columns = slice(0, k)
+            if not joint:
+                columns = slice(number * k, (number + 1) * k)
+                weights[columns], copies = copies, 1
+            slot_entry = frame.slot * h * w
+            cells = everywhere.get(id(frame))
+            if cells is None:
+                assert keys is not None
+                if frame.features.dtype == np.float16:
+                    kernels.pack_rows_half(frame.features.view(np.uint16), ky0, ky1, keys)
+                else:
+                    kernels.pack_rows(frame.features, ky0, ky1, keys)
+            for x0 in range(0, w, _TILE):
+                x1 = min(x0 + _TILE, w)
+                rows = slice(x0 * tall, x1 * tall)
+                tile, tile_best, tile_entries = queries[rows], best[rows, columns], entries[rows, columns]
+                if cells is not None:
+                    for start in range(0, h * w, _KEY_BLOCK):
+                        block = cells[start : start + _KEY_BLOCK]
+                        found = _product(tile, block, similarity)
+                        kernels.scan_all(found, slot_entry + start, copies, tile_best, tile_entries)
+                else:
+                    assert keys is not None
+                    kx0, kx1 = max(0, x0 - reach), min(w, x1 + reach)
+                    found = _product(tile, keys[kx0:kx1].reshape(-1, c), similarity)
+                    kernels.scan_window(
+                        found,
+                        (x0, x1, y0, y1),
+                        (kx0, kx1, ky0, ky1),
+                        self._half,
+                        w,
+                        slot_entry,
+                        copies,
+                        tile_best,
+                        tile_entries,
+                    )
+        kernels.gather(best, entries, weights, labels, self.settings.temperature, (w, tall), (y0, w), out)
+
+
+def strip_height(h: int, workers: int) -> int:
+    """Rows of a strip: near the tile's side, such that the strips fill all workers evenly."""
+    candidates = range(min(h, 8), min(h, 16) + 1)
+
+    def cost(tall: int) -> float:
+        rounds = -(-(-(-h // tall)) // workers)
+        # The window of a strip is about 22 rows taller than the strip itself, whatever its height.
+        return rounds * tall * (tall + 22) + 0.001 * abs(tall - _TILE)
+
+    return min(candidates, key=cost)
+
+
+def _product(queries: NDArray[np.float32], keys: NDArray[np.float32], out: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(q, C) x (keys, C)^T into the front of the flat scratch array `out`."""
+    view = out[: queries.shape[0] * keys.shape[0]].reshape(queries.shape[0], keys.shape[0])
+    return np.matmul(queries, keys.T, out=view)
