@@ -1,7 +1,7 @@
 """Keypoints as labels: joints drawn as Gaussians on the feature grid, and read back from soft labels.
 
-A set of joints is (J, 2) float64, x then y in pixels, where pixel 0 spans 0..1 and its centre is 0.5; a joint that is not
-visible is NaN. On the grid a cell is one unit and its centre is half a unit in, so that both scales agree.
+A set of joints is (J, 2) float64, x then y in pixels from 0, where a whole number is a pixel's centre; a joint that
+is not visible is NaN.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Joints:
     names: tuple[str, ...]
     """One name a joint."""
     xy: NDArray[np.float64]
-    """(T, J, 2) x and y in pixels from the frame's upper left corner; NaN where a joint is not visible."""
+    """(T, J, 2) x and y in pixels, counted from 0; NaN where a joint is not visible."""
     frames: tuple[int, ...]
     """(T,) number of the frame that each row belongs to, from 0."""
 
@@ -43,9 +43,9 @@ class Joints:
 def read_joints(path: str | Path) -> Joints:
     """Read joints from JSON or from JHMDB's `joint_positions.mat`.
 
-    JSON is a list of {"frame", "xy": [[x, y], ...], "visible": [...]} (BADJA; "visible" may be left out), one such object, a
-    plain list of [x, y] for frame 0, or {"names": [...], "frames": [that list]}. Coordinates are pixels from 0. The .mat file
-    counts pixels from 1, centre on the whole number.
+    JSON is a list of {"frame", "xy": [[x, y], ...], "visible": [...]} (BADJA; "visible" may be left out), one such
+    object, a plain list of [x, y] for frame 0, or {"names": [...], "frames": [that list]}. Coordinates are pixels
+    from 0. The .mat file counts pixels from 1, centre on the whole number.
 
     Raises:
         MaskError: the file is missing or of another form, with its name.
@@ -81,7 +81,8 @@ def joints_to_soft(
     """
     h, w = grid
     soft = np.zeros((len(joints) + 1, h, w), np.float32)
-    cell = joints * (np.array([w, h]) / np.array([size[1], size[0]]))
+    # A cell is one unit of the grid; its centre, like a pixel's, lies half a unit in.
+    cell = (joints + 0.5) * (np.array([w, h]) / np.array([size[1], size[0]]))
     visible = np.isfinite(cell).all(axis=1)
     ys, xs = np.arange(h) + 0.5, np.arange(w) + 0.5
     y_part = np.exp(-((ys[None, :] - cell[visible, 1, None]) ** 2) / (2 * sigma**2))
@@ -102,7 +103,8 @@ def soft_to_joints(
         strongest: how many cells to average over.
 
     Returns:
-        joints (J, 2) x, y in pixels, NaN where a channel is empty, and their strength (J,), the largest value of each channel.
+        joints (J, 2) x, y in pixels, NaN where a channel is empty, and their strength (J,), the largest value of
+        each channel.
     """
     channels, h, w = soft.shape
     flat = np.asarray(soft[1:], np.float64).reshape(channels - 1, h * w)
@@ -111,8 +113,8 @@ def soft_to_joints(
     weight = np.maximum(np.take_along_axis(flat, cells, axis=1), 0)
     total = weight.sum(axis=1)
     weight /= np.where(total > 0, total, 1)[:, None]
-    x = ((cells % w + 0.5) * weight).sum(axis=1) * (size[1] / w)
-    y = ((cells // w + 0.5) * weight).sum(axis=1) * (size[0] / h)
+    x = ((cells % w + 0.5) * weight).sum(axis=1) * (size[1] / w) - 0.5
+    y = ((cells // w + 0.5) * weight).sum(axis=1) * (size[0] / h) - 0.5
     joints = np.stack([x, y], axis=1)
     joints[total <= 0] = np.nan
     return joints, flat.max(axis=1)
@@ -132,8 +134,8 @@ def _read_mat(path: Path) -> Joints:
         raise MaskError(f"{path}: pos_img is {position.shape}; it must be (2, joints, frames)")
     joints = position.shape[1]
     names = JHMDB_JOINTS if joints == len(JHMDB_JOINTS) else tuple(f"joint{i}" for i in range(joints))
-    # From pixels counted from 1 at their centres to the plane where the first pixel spans 0..1.
-    xy = position.transpose(2, 1, 0) - 0.5
+    # MATLAB counts pixels from 1.
+    xy = position.transpose(2, 1, 0) - 1
     return Joints(names, np.ascontiguousarray(xy), tuple(range(len(xy))))
 
 
@@ -149,7 +151,6 @@ def _from_json(value: Any) -> Joints:
         raise ValueError("no frame in it")
     rows, frames = [], []
     for number, entry in enumerate(value):
-        # Pixel coordinates name centres by whole numbers, as everywhere in JSON of this kind.
         xy = np.array([[np.nan, np.nan] if p is None else p for p in entry["xy"]], np.float64)
         if xy.ndim != 2 or xy.shape[1] != 2:
             raise ValueError(f"xy of entry {number} is not a list of [x, y]")
@@ -158,7 +159,6 @@ def _from_json(value: Any) -> Joints:
             raise ValueError(
                 f"entry {number} has {len(xy)} joints and {len(visible)} words on whether they are visible"
             )
-        xy = xy + 0.5
         xy[~visible] = np.nan
         rows.append(xy)
         frames.append(int(entry.get("frame", number)))
