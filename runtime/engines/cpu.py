@@ -1,0 +1,50 @@
+"""ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crwedge.core.bundle import ONNX, Bundle
+from crwedge.core.errors import BundleError, SourceError
+from crwedge.core.need import need
+from crwedge.runtime.attention import cpu_count
+
+
+class CpuEngine:
+    """The encoder of a bundle in an ONNX Runtime session.
+
+    The session is made from the very bytes whose hash was checked, never from a path.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+        """Load the graph; BundleError when ONNX Runtime refuses it."""
+        ort = need("onnxruntime", extra="cpu")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads or cpu_count()
+        options.inter_op_num_threads = 1
+        # Spinning threads would take the processors from the attention, which runs while the session waits.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        try:
+            self._session = ort.InferenceSession(bundle.read(ONNX), options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            reason = str(error).splitlines()[0][:200]
+            raise BundleError(f"ONNX Runtime cannot load {bundle.path / ONNX}: {reason}; export it again") from error
+        self._input = self._session.get_inputs()[0].name
+        self._size = bundle.manifest.size
+        self.name = f"onnxruntime {ort.__version__} cpu"
+
+    def run(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `Engine.run`."""
+        if self._size is not None and frame.shape[:2] != self._size:
+            raise SourceError(
+                f"this bundle takes frames of {self._size[0]}x{self._size[1]} (HxW) only, not "
+                f"{frame.shape[0]}x{frame.shape[1]}; give --size {self._size[0]}x{self._size[1]}"
+            )
+        (features,) = self._session.run(None, {self._input: frame[None]})
+        return np.asarray(features[0], np.float32)
+
+    def close(self) -> None:
+        """End the session."""
+        del self._session

@@ -1,0 +1,219 @@
+"""The tracker: frames in, label maps out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crwedge.core.bundle import Bundle
+from crwedge.core.errors import CrwedgeError, MaskError, SourceError
+from crwedge.core.images import check_frame, grid_size, resize_frame
+from crwedge.core.labels import LabelMap, soft_labels
+from crwedge.core.masks import VOID, check_mask, object_ids
+from crwedge.core.settings import PropagationSettings, preset
+from crwedge.runtime.adapter import Adapter
+from crwedge.runtime.context import ContextBuffer, memory_formula
+from crwedge.runtime.engine import Engine, open_engine
+from crwedge.runtime.models import find_bundle
+from crwedge.runtime.propagate import LabelPropagator, check_features, labels_to_ids
+from crwedge.runtime.sources import Frame
+
+
+class Tracker:
+    """Follows objects from frame to frame: one stateful object a video, one verb.
+
+    Args:
+        engine: runs the encoder.
+        settings: the propagation protocol; `crw` by default.
+        size: (H, W) to compute at; label maps keep the frame's own size. None computes at the frame's size.
+        adapter: test-time training, see `Adapter`.
+        workers: threads of the propagation; by default every processor this process may use.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: PropagationSettings | None = None,
+        size: tuple[int, int] | None = None,
+        adapter: Adapter | None = None,
+        workers: int | None = None,
+    ) -> None:
+        """Nothing is computed before the first step."""
+        self.engine = engine
+        self.settings = settings or PropagationSettings()
+        self.size = size
+        self.adapter = adapter
+        self.bundle: Bundle | None = None
+        self.stages_ms: dict[str, float] = {}
+        """Milliseconds of each stage of the last step: encode, propagate, output."""
+        self._propagator = LabelPropagator(self.settings, workers)
+        self._context = ContextBuffer.from_settings(self.settings)
+        self._ids: tuple[int, ...] = ()
+        self._index = 0
+        self._frame_size: tuple[int, int] | None = None
+
+    @classmethod
+    def open(
+        cls,
+        model: str | Path | Bundle | None = None,
+        engine: str = "auto",
+        settings: PropagationSettings | None = None,
+        size: tuple[int, int] | None = None,
+        adapter: Adapter | None = None,
+        workers: int | None = None,
+    ) -> Tracker:
+        """Open a bundle and make a tracker of it.
+
+        Args:
+            model: a bundle or its folder; by default the newest that `crwedge export` wrote, else the shipped encoder.
+            engine: `auto` or `cpu`.
+            settings: by default the bundle's own preset.
+            size: (H, W) to compute at; by default the bundle's fixed size, else the frame's.
+            adapter: test-time training.
+            workers: threads.
+        """
+        bundle = model if isinstance(model, Bundle) else find_bundle(model)
+        settings = settings or preset(bundle.manifest.preset)
+        tracker = cls(open_engine(bundle, engine, workers), settings, size or bundle.manifest.size, adapter, workers)
+        tracker.bundle = bundle
+        return tracker
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """The objects followed now, in the order of the soft labels' channels (channel 0 is the background)."""
+        return self._ids
+
+    @property
+    def memory_statement(self) -> str:
+        """The context's memory as a formula and a number; known after the first mask."""
+        if self._context.empty:
+            raise CrwedgeError("the memory is known once the first frame with a mask has come")
+        channels = self._context.frames()[0].features.shape[2]
+        return memory_formula(self.settings, self._context.grid, channels, 1 + len(self._ids))[0]
+
+    def step(self, frame: NDArray[np.uint8] | Frame, mask: NDArray[np.uint8] | None = None) -> LabelMap:
+        """Label one frame.
+
+        Args:
+            frame: RGB uint8 (H, W, 3), or a `Frame` of a source, whose time stamp goes to the result.
+            mask: (H, W) ids. On the first frame it says what to follow. On a later one it adds objects and corrects those it
+                shows; other objects stay as predicted where it is 0, and so does everything where it is 255 (void).
+
+        Returns:
+            The label map, of the frame's own size.
+
+        Raises:
+            MaskError: no mask came with the first frame, or it does not fit.
+            SourceError: the frame is of another kind or size.
+        """
+        pts = frame.pts if isinstance(frame, Frame) else None
+        pixels = check_frame(frame.image if isinstance(frame, Frame) else frame)
+        size = pixels.shape[0], pixels.shape[1]
+        if self._frame_size is not None and size != self._frame_size:
+            raise SourceError(
+                f"the frame is {size[1]}x{size[0]}, those before it {self._frame_size[1]}x{self._frame_size[0]}; "
+                "reset the tracker and give a mask, or keep one size"
+            )
+        if mask is not None:
+            mask = check_mask(mask, size)
+        elif self._context.empty:
+            raise MaskError("the first frame needs a mask of the objects to follow (--mask init.png)")
+        self._frame_size = size
+        start = time.perf_counter()
+        features = self.engine.run(resize_frame(pixels, self.size) if self.size else pixels)
+        encoded = time.perf_counter()
+        if self._context.empty:
+            assert mask is not None
+            check_features(features)
+            soft, ids = self._start(features, mask)
+        else:
+            soft = self._propagator(features, self._context)
+            ids = None if mask is None else self._correct(mask)
+            if mask is not None:
+                soft = self._corrected(soft, mask)
+                self._context.pin(features, soft)
+            self._context.append(features, soft)
+        propagated = time.perf_counter()
+        predicted = labels_to_ids(soft, self._ids, size, self.settings.output_norm)
+        if mask is not None and ids is not None:
+            # What a person painted is the truth of this frame, to the pixel.
+            known = (mask != VOID) & ((mask != 0) | np.isin(predicted, ids))
+            predicted = np.where(known, mask, predicted)
+        done = time.perf_counter()
+        self.stages_ms = {
+            "encode": 1e3 * (encoded - start),
+            "propagate": 1e3 * (propagated - encoded),
+            "output": 1e3 * (done - propagated),
+        }
+        labels = LabelMap(predicted, self._index, self._ids, soft, pts, pixels)
+        self._index += 1
+        if self.adapter is not None and (engine := self.adapter.observe(pixels, labels)) is not None:
+            self.engine.close()
+            self.engine = engine
+        return labels
+
+    def reset(self) -> None:
+        """Forget all objects and frames; the next frame needs a mask and may have another size."""
+        self._context.clear()
+        self._ids, self._index, self._frame_size = (), 0, None
+
+    def close(self) -> None:
+        """Give back threads and memory."""
+        self._propagator.close()
+        self._context.clear()
+        self.engine.close()
+        if self.adapter is not None:
+            self.adapter.close()
+
+    def __enter__(self) -> Tracker:
+        """The tracker itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def _start(
+        self, features: NDArray[np.float32], mask: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], tuple[int, ...]]:
+        self._ids = object_ids(mask)
+        soft, _ = soft_labels(mask, self._ids, (features.shape[1], features.shape[2]))
+        self._context.pin(features, soft)
+        return soft, self._ids
+
+    def _correct(self, mask: NDArray[np.uint8]) -> tuple[int, ...]:
+        """Make room for the ids that are new; returns the ids of the mask."""
+        shown = object_ids(mask)
+        self._ids = (*self._ids, *(i for i in shown if i not in self._ids))
+        self._context.grow_labels(1 + len(self._ids))
+        return shown
+
+    def _corrected(self, soft: NDArray[np.float32], mask: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Soft labels of a frame whose mask tells part of the truth.
+
+        Objects in the mask take its values; the others keep what was predicted in what room is left; void keeps all.
+        """
+        count, (h, w) = 1 + len(self._ids), soft.shape[1:]
+        predicted = np.zeros((count, h, w), np.float32)
+        predicted[: soft.shape[0]] = soft
+        painted, known = soft_labels(mask, self._ids, (h, w))
+        shown = np.array([False, *(i in object_ids(mask) for i in self._ids)])
+        # Objects that the mask does not show, and the background, share what the painted ones leave.
+        rest = predicted * ~shown[:, None, None]
+        total = rest.sum(axis=0)
+        rest[0] += total == 0
+        rest /= np.where(total == 0, 1, total)
+        truth = painted * shown[:, None, None]
+        truth += rest * (1 - truth.sum(axis=0))
+        return np.asarray(known * truth + (1 - known) * predicted, np.float32)
+
+
+def grid_of(size: tuple[int, int]) -> tuple[int, int]:
+    """Feature cells (h, w) of a frame of `size` = (H, W)."""
+    return grid_size(*size)
