@@ -1,0 +1,62 @@
+"""DAVIS: follow the first mask of a sequence, score J and F of every frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crwedge.core.masks import VOID, write_mask
+from crwedge.eval.folders import davis_protocol, read_ids
+from crwedge.eval.follow import Follower, read_frame
+from crwedge.eval.scorer import Rule, SequenceScore, SequenceScorer, overall
+from crwedge.eval.sheet import SheetMaker
+from crwedge.eval.tree import Clip
+
+
+def score_clip(
+    clip: Clip, follower: Follower, rule: Rule, out: Path | None = None, save: bool = False
+) -> SequenceScore:
+    """Follow a sequence from its first mask and score it.
+
+    Args:
+        clip: the sequence.
+        follower: how to follow.
+        rule: "2017" follows and scores each object, "2016" their union.
+        out: folder for the contact sheet (`sheets/<sequence>.jpg`).
+        save: also write every mask to `masks/<sequence>/`.
+    """
+    scorer = SequenceScorer(rule)
+    sheet = SheetMaker(len(clip.frames))
+
+    def take(number: int, ids: NDArray[np.uint8], truth: NDArray[np.uint8]) -> None:
+        scorer.feed_frame(ids, truth)
+        if out is not None and save:
+            folder = out / "masks" / clip.name
+            folder.mkdir(parents=True, exist_ok=True)
+            write_mask(folder / f"{clip.frames[number].stem}.png", ids)
+        if out is not None and sheet.wants(number):
+            sheet.add_masks(read_frame(clip.frames[number]), ids, truth)
+
+    first = true_mask(clip.masks[0], rule)
+    take(0, first, first)
+    for number, ids in enumerate(follower.masks(clip.frames, first), start=1):
+        take(number, ids, true_mask(clip.masks[number], rule))
+    if out is not None:
+        sheet.write(out / "sheets" / f"{clip.name}.jpg")
+    return scorer.conclude()
+
+
+def true_mask(path: Path, rule: Rule) -> NDArray[np.uint8]:
+    """The true ids (H, W): void is background, and by the rule of 2016 every object is object 1."""
+    ids = read_ids(path, void=True)
+    ids = np.where(ids == VOID, 0, ids).astype(np.uint8)
+    return np.asarray(ids > 0, np.uint8) if rule == "2016" else ids
+
+
+def summary(scores: dict[str, dict[str, Any]], protocol: dict[str, Any], rule: Rule) -> dict[str, Any]:
+    """The figures of a run from the sequences' own: what `--json` prints."""
+    sequences = {name: SequenceScore.from_dict(values) for name, values in scores.items()}
+    return {"protocol": {**davis_protocol(rule), **protocol}, **overall(sequences), "sequences": scores}

@@ -1,0 +1,107 @@
+"""The encoders that can be scored: any bundle, and plain colour as a floor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crwedge.core.errors import SettingError
+from crwedge.core.images import STRIDE, grid_size
+from crwedge.core.settings import PropagationSettings, preset
+from crwedge.runtime.engine import Engine, open_engine
+from crwedge.runtime.models import find_bundle
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """Which encoder to open; small enough to hand to another process."""
+
+    kind: str = "bundle"
+    """`bundle`, `random` (a bundle of random weights, named by `model`) or `colour`."""
+    model: str | None = None
+    """A bundle's folder or name; None takes the newest exported one, else the shipped one."""
+    engine: str = "auto"
+    """`auto`, `cpu`, ...; see `crwedge.runtime.engine`."""
+
+    def resolved(self) -> EncoderSpec:
+        """The same encoder named so that every process finds the same one: an absolute path."""
+        if self.kind == "colour":
+            return self
+        return replace(self, model=str(Path(find_bundle(self.model).path).resolve()))
+
+    def open(self, threads: int | None = None) -> Engine:
+        """Open it. SettingError for an unknown kind."""
+        if self.kind == "colour":
+            return ColourEngine()
+        if self.kind not in ("bundle", "random"):
+            raise SettingError(f"unknown encoder {self.kind!r}; choose bundle, colour or random")
+        return open_engine(find_bundle(self.model), self.engine, threads)
+
+    def describe(self) -> dict[str, Any]:
+        """What a protocol says of it: name and hash of the weights."""
+        if self.kind == "colour":
+            return {"name": "colour", "sha256": None}
+        bundle = find_bundle(self.model)
+        name = bundle.path.name if self.kind == "bundle" else f"random ({bundle.path.name})"
+        return {"name": name, "sha256": bundle.sha256}
+
+    def settings(self) -> PropagationSettings:
+        """The protocol that goes with it: the bundle's own preset."""
+        return preset("crw" if self.kind == "colour" else find_bundle(self.model).manifest.preset)
+
+    def size(self) -> tuple[int, int] | None:
+        """(H, W) that the bundle was exported for, where it was."""
+        return None if self.kind == "colour" else find_bundle(self.model).manifest.size
+
+
+class ColourEngine:
+    """A patch of colours as the embedding of a cell: what following colour alone comes to.
+
+    The frame becomes CIE Lab, is averaged over 4 x 4 pixels, and each cell of 8 x 8 pixels takes the 16 x 16 pixels
+    around
+    it: 4 x 4 x 3 numbers, to which a constant is added so that unit length does not hide brightness.
+    """
+
+    name = "colour"
+    _POOL = 4
+
+    def run(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """RGB uint8 (H, W, 3) -> (49, ceil(H / 8), ceil(W / 8)) float32, unit length."""
+        h, w = grid_size(*frame.shape[:2])
+        tall, wide = h * STRIDE - frame.shape[0], w * STRIDE - frame.shape[1]
+        lab = np.pad(rgb_to_lab(frame), ((0, tall), (0, wide), (0, 0)), mode="edge")
+        per_cell = STRIDE // self._POOL
+        small = lab.reshape(h * per_cell, self._POOL, w * per_cell, self._POOL, 3).mean(axis=(1, 3))
+        margin = per_cell // 2
+        small = np.pad(small, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
+        side = 2 * per_cell
+        parts = [
+            small[y : y + h * per_cell : per_cell, x : x + w * per_cell : per_cell]
+            for y in range(side)
+            for x in range(side)
+        ]
+        # Lab runs over about 100 units; a constant of the size of a usual patch keeps brightness in the direction.
+        constant = np.full((h, w, 1), 100.0 * side, np.float32)
+        features = np.concatenate([*parts, constant], axis=2).transpose(2, 0, 1)
+        return np.ascontiguousarray(features / np.linalg.norm(features, axis=0), np.float32)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def rgb_to_lab(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """SRGB uint8 (H, W, 3) -> CIE L*a*b* (H, W, 3) for the D65 white: L in 0..100, a and b about -100..100."""
+    value = np.arange(256) / 255
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
+    to_xyz = np.array(
+        [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]],
+        np.float32,
+    )
+    xyz = linear[frame] @ (to_xyz / to_xyz.sum(axis=1, keepdims=True)).T
+    edge = (6 / 29) ** 3
+    f = np.where(xyz > edge, np.cbrt(xyz), xyz * (29 / 6) ** 2 / 3 + 4 / 29)
+    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1)

@@ -1,0 +1,121 @@
+"""Follow labels through the frames of a clip: the runtime's parts, joined for scoring.
+
+The same encoder, context and propagation as `Tracker.step`, but features come from any iterator, so that a study can
+read them from its cache, and labels may be joints as well as masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crwedge.core.errors import SourceError
+from crwedge.core.images import check_frame, grid_size, resize_frame
+from crwedge.core.labels import soft_labels
+from crwedge.core.masks import object_ids
+from crwedge.core.settings import PropagationSettings
+from crwedge.eval.encoders import EncoderSpec
+from crwedge.eval.feature_cache import FeatureCache
+from crwedge.runtime.engine import Engine
+from crwedge.runtime.propagate import labels_to_ids, propagate_features
+
+Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Follower:
+    """How clips are followed: encoder, settings, computing size. Small enough to hand to another process."""
+
+    encoder: EncoderSpec
+    settings: PropagationSettings = field(default_factory=PropagationSettings)
+    size: tuple[int, int] | None = None
+    """(H, W) to compute at; None computes at the frame's own size."""
+    threads: int | None = None
+    """None: every processor this process may use."""
+    cache: FeatureCache | None = None
+    """Where features are kept between runs."""
+
+    def protocol(self, preset: str | None = None) -> dict[str, Any]:
+        """What belongs to a score: encoder, settings, size."""
+        return {
+            "encoder": self.encoder.describe(),
+            "preset": preset,
+            "settings": self.settings.to_dict(),
+            "size": None if self.size is None else f"{self.size[0]}x{self.size[1]}",
+        }
+
+    def features(self, frames: Sequence[Path]) -> Iterator[Features]:
+        """(C, h, w) of each frame, from the cache where they are known."""
+        if self.cache is None:
+            yield from self._encode(frames)
+        else:
+            words = [str(self.encoder.describe()["sha256"]), self.encoder.kind, str(self.size)]
+            yield from self.cache.read(frames, words, lambda: self._encode(frames))
+
+    def masks(
+        self, frames: Sequence[Path], mask: NDArray[np.uint8], never: tuple[int, ...] = ()
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Follow the ids of `mask` (H, W), which belongs to the first frame.
+
+        Args:
+            frames: the frames' files.
+            mask: ids of the first frame, 0 the background.
+            never: ids that are followed, so that they take no other's place, but are not given out.
+
+        Yields:
+            (H, W) ids for every frame but the first.
+        """
+        size = mask.shape[0], mask.shape[1]
+        ids = object_ids(mask)
+        soft, _ = soft_labels(mask, ids, grid_size(*(self.size or size)))
+        kept = [0, *(n for n, i in enumerate(ids, start=1) if i not in never)]
+        shown = tuple(i for i in ids if i not in never)
+        for number, labels in enumerate(self._propagate(frames, soft)):
+            if number:
+                chosen = labels if len(kept) == len(labels) else np.ascontiguousarray(labels[kept])
+                yield labels_to_ids(chosen, shown, size, self.settings.output_norm)
+
+    def soft(self, frames: Sequence[Path], first: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+        """Follow soft labels (K, h, w) of the first frame; yields those of every frame but the first."""
+        for number, labels in enumerate(self._propagate(frames, first)):
+            if number:
+                yield labels
+
+    def _propagate(self, frames: Sequence[Path], first: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+        return propagate_features(self.features(frames), first, self.settings, self.threads)
+
+    def _encode(self, frames: Sequence[Path]) -> Iterator[Features]:
+        engine: Engine = self.encoder.open(self.threads)
+        try:
+            yield from encode(engine, frames, self.size)
+        finally:
+            engine.close()
+
+
+def encode(engine: Engine, frames: Iterable[Path], size: tuple[int, int] | None) -> Iterator[Features]:
+    """Read each frame, resize it to `size` = (H, W) and encode it: (C, h, w) float32, unit length over C."""
+    shape: tuple[int, ...] | None = None
+    for path in frames:
+        frame = read_frame(path)
+        if shape is not None and frame.shape != shape:
+            raise SourceError(
+                f"{path} is {frame.shape[1]}x{frame.shape[0]}, the frames before it {shape[1]}x{shape[0]}"
+            )
+        shape = frame.shape
+        yield engine.run(resize_frame(frame, size) if size else frame)
+
+
+def read_frame(path: Path) -> NDArray[np.uint8]:
+    """RGB uint8 (H, W, 3) of a picture; SourceError names the file."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return check_frame(np.asarray(image.convert("RGB")))
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise SourceError(f"{path} cannot be read as a picture ({error})") from error

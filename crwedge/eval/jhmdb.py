@@ -1,0 +1,149 @@
+"""JHMDB: follow the joints of the first frame, score PCK."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crwedge.core.errors import MaskError, SourceError
+from crwedge.core.images import grid_size
+from crwedge.core.keypoints import SIGMA, STRONGEST, joints_to_soft, read_joints, soft_to_joints
+from crwedge.eval.follow import Follower, read_frame
+from crwedge.eval.pose import SIZE_SHARE, PoseScore, PoseScorer, pck
+from crwedge.eval.sheet import SheetMaker
+from crwedge.eval.tree import chosen, pictures
+
+SIZE = (320, 320)
+"""(H, W) that frames are computed at."""
+CONTEXT = 7
+"""Frames of context in the paper's protocol for pose."""
+
+
+@dataclass(frozen=True)
+class PoseClip:
+    """Frames and the file with their joints."""
+
+    name: str
+    frames: tuple[Path, ...]
+    joints: Path
+
+    def first(self, count: int | None) -> PoseClip:
+        """The clip cut to its first `count` frames."""
+        return self if count is None else PoseClip(self.name, self.frames[:count], self.joints)
+
+
+def pose_clips(root: Path, sequences: Iterable[str] = (), joints: Path | None = None) -> list[PoseClip]:
+    """The clips of a tree.
+
+    Known forms: folders with frames (in `JPEGImages`, `frames` or the folder itself) and `joint_positions.mat` or
+    `joints.json`; one such folder; and JHMDB's own tree (`Rename_Images/<class>/<clip>`,
+    `joint_positions/<class>/<clip>`), where `splits/<class>_test_split1.txt` chooses the test clips if it is there.
+
+    Args:
+        root: the folder.
+        sequences: names to keep; all of them when empty.
+        joints: the joint file of a single clip, instead of one in its folder.
+
+    Raises:
+        SourceError: no such tree; the message names what is missing.
+    """
+    if not root.is_dir():
+        raise SourceError(f"there is no folder {root}")
+    clips: dict[str, PoseClip] = {}
+    if (root / "Rename_Images").is_dir():
+        clips = _standard(root)
+    else:
+        for folder in [root, *sorted(path for path in root.iterdir() if path.is_dir())]:
+            clip = _plain(folder, joints if folder == root else None)
+            if clip is not None:
+                clips[clip.name] = clip
+    if not clips:
+        raise SourceError(
+            f"{root} holds no clip with joints: it needs CLIP/JPEGImages and CLIP/joint_positions.mat (or "
+            "joints.json), or JHMDB's own Rename_Images and joint_positions"
+        )
+    return [clips[name] for name in chosen(clips, sequences, root)]
+
+
+def score_clip(clip: PoseClip, follower: Follower, out: Path | None = None) -> PoseScore:
+    """Follow the joints of the first labelled frame and score the labelled frames after it.
+
+    Joints that are not visible at the start are not scored.
+    """
+    joints = read_joints(clip.joints)
+    truth = {frame: xy for frame, xy in zip(joints.frames, joints.xy, strict=True) if frame < len(clip.frames)}
+    if not truth:
+        raise MaskError(f"{clip.joints} labels no frame of {clip.name}")
+    start = min(truth)
+    given = truth[start]
+    if not np.isfinite(given).all(axis=1).any():
+        raise MaskError(f"{clip.joints}: no joint is visible in frame {start}, where following starts")
+    frames = clip.frames[start:]
+    shape = read_frame(frames[0]).shape
+    size = shape[0], shape[1]
+    first = joints_to_soft(given, size, grid_size(*(follower.size or size)))
+    scorer, sheet = PoseScorer(joints.names), SheetMaker(len(frames))
+    if out is not None and sheet.wants(0):
+        sheet.add_joints(read_frame(frames[0]), given, given)
+    for number, soft in enumerate(follower.soft(frames, first), start=1):
+        predicted, _ = soft_to_joints(soft, size)
+        true = truth.get(start + number)
+        if true is not None:
+            scorer.feed_frame(predicted, np.where(np.isfinite(given), true, np.nan), start + number)
+        if out is not None and sheet.wants(number):
+            sheet.add_joints(read_frame(frames[number]), predicted, true)
+    if out is not None:
+        sheet.write(out / "sheets" / f"{clip.name}.jpg")
+    return scorer.conclude()
+
+
+def pose_protocol() -> dict[str, Any]:
+    """The words that belong to a PCK."""
+    return {
+        "benchmark": "jhmdb",
+        "labels": f"Gaussians of {SIGMA} cells",
+        "readout": f"weighted mean of the {STRONGEST} strongest cells",
+        "normalised_by": f"{SIZE_SHARE} x diagonal of the box around the true joints, in the clip's own pixels",
+        "scored_frames": "every labelled frame after the first labelled one",
+        "pooling": "all joints of all clips together",
+    }
+
+
+def summary(scores: dict[str, dict[str, Any]], protocol: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a run from the clips' own: what `--json` prints."""
+    errors = [PoseScore.from_dict(values).errors.ravel() for values in scores.values()]
+    total = pck(np.concatenate(errors)) if errors else {}
+    return {"protocol": {**pose_protocol(), **protocol}, "PCK": total, "sequences": scores}
+
+
+def _plain(folder: Path, joints: Path | None) -> PoseClip | None:
+    found = [joints] if joints else [folder / "joint_positions.mat", folder / "joints.json"]
+    existing = [path for path in found if path.is_file()]
+    if joints and not existing:
+        raise SourceError(f"there is no joint file {joints}")
+    for place in (folder / "JPEGImages", folder / "frames", folder):
+        if existing and place.is_dir() and pictures(place):
+            return PoseClip(folder.resolve().name, tuple(pictures(place)), existing[0])
+    if existing:
+        raise SourceError(f"{folder} has {existing[0].name} but no frames (.jpg or .png, in JPEGImages or beside it)")
+    return None
+
+
+def _standard(root: Path) -> dict[str, PoseClip]:
+    clips = {}
+    for path in sorted((root / "joint_positions").glob("*/*/joint_positions.mat")):
+        action, name = path.parts[-3], path.parts[-2]
+        split = root / "splits" / f"{action}_test_split1.txt"
+        if split.is_file():
+            lines = (line.split() for line in split.read_text(encoding="utf-8").splitlines())
+            if name not in {line[0].removesuffix(".avi") for line in lines if len(line) > 1 and line[1] == "2"}:
+                continue
+        frames = root / "Rename_Images" / action / name
+        if not frames.is_dir() or not pictures(frames):
+            raise SourceError(f"{path} has no frames: {frames} is missing or empty")
+        clips[name] = PoseClip(name, tuple(pictures(frames)), path)
+    return clips

@@ -1,0 +1,71 @@
+"""Score many clips: what is done is kept, the rest runs in one or several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing import get_context
+from typing import Any
+
+from crwedge.eval.results import ResultFolder
+
+Report = Callable[[str, dict[str, Any], bool], None]
+"""Called with a clip's name, its score and whether it was known before."""
+
+
+def run_clips(
+    tasks: Mapping[str, Callable[[], Any]], folder: ResultFolder, processes: int = 1, report: Report | None = None
+) -> dict[str, dict[str, Any]]:
+    """Run every task that the folder does not know yet.
+
+    No more tasks are handed out than there are processes, so memory is bounded by the processes, not by the clips.
+
+    Args:
+        tasks: by clip; each gives a score with `to_dict()`. With several processes they must be picklable.
+        folder: keeps the scores as they come.
+        processes: how many clips at once.
+        report: told of each score.
+
+    Returns:
+        The scores by clip, in the order of `tasks`.
+    """
+    scores: dict[str, dict[str, Any]] = {}
+    waiting = []
+    for name, task in tasks.items():
+        known = folder.done(name)
+        if known is None:
+            waiting.append((name, task))
+        else:
+            scores[name] = known
+            if report:
+                report(name, known, True)
+
+    def keep(name: str, score: dict[str, Any]) -> None:
+        folder.put(name, score)
+        scores[name] = score
+        if report:
+            report(name, score, False)
+
+    if processes <= 1:
+        for name, task in waiting:
+            keep(name, task().to_dict())
+    elif waiting:
+        # Not forked: the parent may hold threads of BLAS and of the propagator.
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            running: dict[Future[dict[str, Any]], str] = {}
+            try:
+                while waiting or running:
+                    while waiting and len(running) < processes:
+                        name, task = waiting.pop(0)
+                        running[pool.submit(_run, task)] = name
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        keep(running.pop(future), future.result())
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    return {name: scores[name] for name in tasks}
+
+
+def _run(task: Callable[[], Any]) -> dict[str, Any]:
+    result: dict[str, Any] = task().to_dict()
+    return result

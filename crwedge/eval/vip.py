@@ -1,0 +1,107 @@
+"""VIP: follow semantic parts from the first frame, score the mean IoU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crwedge.core.errors import MaskError, SourceError
+from crwedge.core.masks import VOID, read_mask
+from crwedge.eval.follow import Follower, read_frame
+from crwedge.eval.parts import PartsScore, PartsScorer, mean_iou
+from crwedge.eval.sheet import SheetMaker
+from crwedge.eval.tree import Clip, chosen, davis_clips, pictures
+
+SIZE = (560, 560)
+"""(H, W) that frames are computed at."""
+CONTEXT = 4
+"""Frames of context in the paper's protocol for parts."""
+CLASSES = 20
+
+
+def vip_clips(root: Path, sequences: Iterable[str] = ()) -> list[Clip]:
+    """The clips of a tree.
+
+    VIP's own form is `Images/<clip>`, `Annotations/Category_ids/<clip>`, `lists/val_videos.txt`; the plain one is
+    `<clip>/JPEGImages` and `<clip>/Annotations`, or one such clip.
+
+    Raises:
+        SourceError: no such tree, or a mask is missing; the message names the path.
+    """
+    if not (root / "Images").is_dir():
+        return davis_clips(root, "2017", sequences)
+    listed = root / "lists" / "val_videos.txt"
+    if not listed.is_file():
+        raise SourceError(f"{listed} is missing: it lists the clips")
+    names = listed.read_text(encoding="utf-8").split()
+    clips = []
+    for name in chosen(names, sequences, root):
+        frames, masks = root / "Images" / name, root / "Annotations" / "Category_ids" / name
+        for folder in (frames, masks):
+            if not folder.is_dir():
+                raise SourceError(f"the clip {name} is missing: there is no folder {folder}")
+        found = pictures(frames)
+        paths = [masks / f"{frame.stem}.png" for frame in found]
+        absent = next((path for path in paths if not path.is_file()), None)
+        if absent or not found:
+            raise SourceError(f"the true mask {absent} is missing" if absent else f"{frames} holds no frames")
+        clips.append(Clip(name, tuple(found), tuple(paths)))
+    return clips
+
+
+def score_clip(
+    clip: Clip, follower: Follower, classes: int = CLASSES, ignored: tuple[int, ...] = (VOID,), out: Path | None = None
+) -> PartsScore:
+    """Follow the parts of the first mask and score every frame after it.
+
+    Args:
+        clip: frames and their true parts; class 0 is the background.
+        follower: how to follow.
+        classes: how many classes there are, 0 included.
+        ignored: true ids that are not scored. They are followed, so that their pixels fall to no class by default, but
+            every pixel is given to a class.
+        out: folder for the contact sheet.
+    """
+    scorer, sheet = PartsScorer(classes, ignored), SheetMaker(len(clip.frames))
+    first = true_parts(clip.masks[0], read_frame(clip.frames[0]).shape)
+    if not np.any((first > 0) & (first < classes)):
+        raise MaskError(f"{clip.masks[0]} shows no class from 1 to {classes - 1}")
+    if out is not None and sheet.wants(0):
+        sheet.add_masks(read_frame(clip.frames[0]), first, first)
+    for number, ids in enumerate(follower.masks(clip.frames, first, never=ignored), start=1):
+        truth = true_parts(clip.masks[number], (*first.shape, 3))
+        scorer.feed_frame(ids, truth, number)
+        if out is not None and sheet.wants(number):
+            sheet.add_masks(read_frame(clip.frames[number]), ids, truth)
+    if out is not None:
+        sheet.write(out / "sheets" / f"{clip.name}.jpg")
+    return scorer.conclude()
+
+
+def true_parts(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The classes (H, W) of a frame of `shape`; MaskError names a file that does not fit."""
+    ids = read_mask(path)
+    if ids.shape != shape[:2]:
+        raise MaskError(f"{path} is {ids.shape[1]}x{ids.shape[0]} (width x height), its frame {shape[1]}x{shape[0]}")
+    return ids
+
+
+def summary(
+    scores: dict[str, dict[str, Any]], protocol: dict[str, Any], classes: int, ignored: tuple[int, ...]
+) -> dict[str, Any]:
+    """The figures of a run from the clips' own: what `--json` prints."""
+    total = sum(
+        (PartsScore.from_dict(values).confusion for values in scores.values()), np.zeros((classes, classes + 1))
+    )
+    words = {
+        "benchmark": "vip",
+        "classes": classes,
+        "ignored": list(ignored),
+        "scored_frames": "all but the first, at their own size",
+        "pooling": "pixels of all clips together, mean over the classes that appear",
+    }
+    return {"protocol": {**words, **protocol}, "mIoU": mean_iou(total.astype(np.int64)), "sequences": scores}
