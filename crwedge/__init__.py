@@ -9,4 +9,69 @@
             sink.write(labels)
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from crwedge.core.bundle import Bundle as Bundle
+    from crwedge.core.errors import CrwedgeError as CrwedgeError
+    from crwedge.core.labels import LabelMap as LabelMap
+    from crwedge.core.masks import read_mask as read_mask
+    from crwedge.core.masks import resize_mask as resize_mask
+    from crwedge.core.scene import render_scene as render_scene
+    from crwedge.core.settings import PropagationSettings as PropagationSettings
+    from crwedge.core.settings import preset as preset
+    from crwedge.export.build import export_bundle as export_bundle
+    from crwedge.runtime.adapter import Adapter as Adapter
+    from crwedge.runtime.context import ContextBuffer as ContextBuffer
+    from crwedge.runtime.engine import Engine as Engine
+    from crwedge.runtime.engine import open_engine as open_engine
+    from crwedge.runtime.offline import propagate as propagate
+    from crwedge.runtime.propagate import LabelPropagator as LabelPropagator
+    from crwedge.runtime.sinks import MaskSink as MaskSink
+    from crwedge.runtime.sinks import open_sink as open_sink
+    from crwedge.runtime.sources import Frame as Frame
+    from crwedge.runtime.sources import FrameSource as FrameSource
+    from crwedge.runtime.sources import open_source as open_source
+    from crwedge.runtime.stream import run_stream as run_stream
+    from crwedge.runtime.tracker import Tracker as Tracker
+
 __version__ = "0.1.0"
+
+_HOME = {
+    "Adapter": "crwedge.runtime.adapter",
+    "Bundle": "crwedge.core.bundle",
+    "ContextBuffer": "crwedge.runtime.context",
+    "CrwedgeError": "crwedge.core.errors",
+    "Engine": "crwedge.runtime.engine",
+    "Frame": "crwedge.runtime.sources",
+    "FrameSource": "crwedge.runtime.sources",
+    "LabelMap": "crwedge.core.labels",
+    "LabelPropagator": "crwedge.runtime.propagate",
+    "MaskSink": "crwedge.runtime.sinks",
+    "PropagationSettings": "crwedge.core.settings",
+    "Tracker": "crwedge.runtime.tracker",
+    "export_bundle": "crwedge.export.build",
+    "open_engine": "crwedge.runtime.engine",
+    "open_sink": "crwedge.runtime.sinks",
+    "open_source": "crwedge.runtime.sources",
+    "preset": "crwedge.core.settings",
+    "propagate": "crwedge.runtime.offline",
+    "read_mask": "crwedge.core.masks",
+    "render_scene": "crwedge.core.scene",
+    "resize_mask": "crwedge.core.masks",
+    "run_stream": "crwedge.runtime.stream",
+}
+
+__all__ = ["__version__", *_HOME]  # noqa: PLE0604 - names of the table above
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name on first use, so that `import crwedge` stays light."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

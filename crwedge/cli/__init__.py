@@ -1,0 +1,101 @@
+"""The command line: one file a command, imported when it is chosen."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+COMMANDS = {
+    "demo": "crwedge.cli.demo:demo",
+    "track": "crwedge.cli.track:track",
+    "train": "crwedge.cli.train:train",
+    "export": "crwedge.cli.export:export",
+    "eval": "crwedge.cli.eval:app",
+    "study": "crwedge.cli.study:study",
+    "import": "crwedge.cli.import_:import_",
+    "doctor": "crwedge.cli.doctor:doctor",
+}
+
+
+def build_app(chosen: str | None = None) -> Any:
+    """The Typer application; with `chosen` only that command is imported."""
+    import typer
+
+    import crwedge
+
+    app = typer.Typer(
+        name="crwedge",
+        help="Paint a mask once, follow it on any camera.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    def version(show: bool) -> None:
+        if show:
+            typer.echo(f"crwedge {crwedge.__version__}")
+            raise typer.Exit
+
+    @app.callback()
+    def root(
+        version: bool = typer.Option(False, "--version", callback=version, is_eager=True, help="Print the version."),
+    ) -> None:
+        """Paint a mask once, follow it on any camera."""
+
+    for name, home in COMMANDS.items():
+        if chosen is not None and name != chosen:
+            continue
+        module, attribute = home.split(":")
+        command = getattr(import_module(module), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
+
+
+def main() -> None:
+    """Run the command line; errors are one line on stderr, exit code 2 for what the user can fix, 1 for the rest."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code."""
+    import typer
+
+    from crwedge.core.errors import CrwedgeError
+
+    # Typer brings its own copy of Click, or imports the package, by version; its errors tell where they come from.
+    usage_error: Any = typer.BadParameter.__mro__[1]
+    click_error: Any = usage_error.__mro__[1]
+    first = next((a for a in arguments if not a.startswith("-")), None)
+    try:
+        app = build_app(first if first in COMMANDS else None)
+        result = app(args=arguments, prog_name="crwedge", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except CrwedgeError as error:
+        return _fail(str(error), error.exit_code)
+    except click_error as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            sys.stderr.write(f"{error.format_message()}\n")
+            return 2
+        context = getattr(error, "ctx", None)
+        hint = f" (try {context.command_path} --help)" if context is not None else ""
+        return _fail(" ".join(error.format_message().split()) + hint, 2)
+    except typer.Abort:
+        return _fail("stopped", 130)
+    except KeyboardInterrupt:
+        return _fail("stopped by the keyboard", 130)
+    except BrokenPipeError:
+        # Whoever read our output went away: no error of ours, and nothing more can be said on stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"crwedge: {' '.join(message.splitlines())}\n")
+    return code
