@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import SettingError
 from crwedge.core.images import STRIDE, grid_size
-from crwedge.core.settings import PropagationSettings, preset
 from crwedge.runtime.engine import Engine, open_engine
 from crwedge.runtime.models import find_bundle
 
@@ -49,9 +48,9 @@ class EncoderSpec:
         name = bundle.path.name if self.kind == "bundle" else f"random ({bundle.path.name})"
         return {"name": name, "sha256": bundle.sha256}
 
-    def settings(self) -> PropagationSettings:
-        """The protocol that goes with it: the bundle's own preset."""
-        return preset("crw" if self.kind == "colour" else find_bundle(self.model).manifest.preset)
+    def preset(self) -> str:
+        """Name of the protocol that goes with it: the bundle's own preset."""
+        return "crw" if self.kind == "colour" else find_bundle(self.model).manifest.preset
 
     def size(self) -> tuple[int, int] | None:
         """(H, W) that the bundle was exported for, where it was."""

@@ -90,8 +90,9 @@ def _published(summary: dict[str, Any]) -> str:
     return (
         "<h2>Beside published figures</h2><p class=note>Rows in italics are copied from table 3 of the paper's "
         "appendix: the DAVIS 2017 val set, 30 sequences. They compare with this run only where it scored the same "
-        "sequences by the same rule; nothing in them was measured here. Training data: I ImageNet, K Kinetics, V ImageNet-VID, C COCO, "
-        "D DAVIS, M Mapillary, P PASCAL-VOC, Y YouTube-VOS.</p>" + _table([header, ours], [*rows])
+        "sequences by the same rule; nothing in them was measured here. Training data: I ImageNet, K Kinetics, "
+        "V ImageNet-VID, C COCO, D DAVIS, M Mapillary, P PASCAL-VOC, Y YouTube-VOS.</p>"
+        + _table([header, ours], [*rows])
     )
 
 

@@ -1,0 +1,35 @@
+"""Encoders to set a score beside that are made when they are asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def random_bundle(seed: int = 0) -> Path:
+    """The bundle of a ResNet-18 with random weights from `seed`, BatchNorm calibrated; made once, then kept.
+
+    Raises:
+        MissingExtraError: it has to be made and torch is not installed.
+    """
+    from crwedge.core.bundle import MANIFEST
+    from crwedge.core.need import need
+    from crwedge.runtime.models import data_home
+
+    path = data_home() / "floors" / f"random-r18-{seed}"
+    if (path / MANIFEST).is_file():
+        return path
+    need("torch", extra="export")
+    need("safetensors", extra="export")
+    from crwedge.export.build import export_bundle
+    from crwedge.model.checkpoint import save_encoder
+    from crwedge.model.random import RANDOM_FROM, random_encoder
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    weights = path.with_suffix(".safetensors")
+    save_encoder(
+        weights, random_encoder(seed), name=path.name, weights_from=RANDOM_FROM.format(seed=seed), trained=False
+    )
+    try:
+        return export_bundle(weights, path).path
+    finally:
+        weights.unlink(missing_ok=True)
