@@ -1,0 +1,131 @@
+"""What an engine fits: the key that names a built engine, and why one does not fit."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from crwedge.core.errors import BundleError, SettingError
+
+Size = tuple[int, int]
+
+MODULES = ("tensorrt", "tensorrt_rtx")
+"""The Python modules that build and run engines; both have the same API."""
+ANY_DEVICE = "any"
+"""Compute capability of an engine that was built without a GPU, for every device its builder knows (tensorrt_rtx)."""
+
+_MIN_SIDE, _MAX_SIDE = 16, 8192
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The frame sizes (H, W) an engine takes: the smallest, the one it is tuned for, the largest. The batch is 1."""
+
+    min: Size
+    opt: Size
+    max: Size
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that are not in order."""
+        for size in (self.min, self.opt, self.max):
+            if len(size) != 2 or not all(isinstance(s, int) and _MIN_SIDE <= s <= _MAX_SIDE for s in size):
+                raise SettingError(
+                    f"{size!r} is no frame size; give HEIGHTxWIDTH, sides from {_MIN_SIDE} to {_MAX_SIDE}"
+                )
+        if any(not low <= opt <= high for low, opt, high in zip(self.min, self.opt, self.max, strict=True)):
+            raise SettingError(f"the profile {self} is not in order; each side needs min <= opt <= max")
+
+    def __str__(self) -> str:
+        """`480x854`, or `240x320-480x854-1080x1920` for a range."""
+        return _text(self.opt) if self.fixed else "-".join(map(_text, (self.min, self.opt, self.max)))
+
+    @property
+    def fixed(self) -> bool:
+        """Whether there is one size alone."""
+        return self.min == self.opt == self.max
+
+    def holds(self, size: Size) -> bool:
+        """Whether a frame of `size` = (H, W) fits."""
+        return all(low <= s <= high for low, s, high in zip(self.min, size, self.max, strict=True))
+
+    @classmethod
+    def of(cls, size: Size) -> Profile:
+        """One size alone."""
+        return cls(size, size, size)
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """Everything that must be equal for an engine to be tried at all."""
+
+    onnx_sha256: str
+    """Of the graph it was built from."""
+    module: str
+    """`tensorrt` or `tensorrt_rtx`."""
+    version: str
+    """Full version of that module."""
+    compute_capability: str
+    """`8.7`, or `any`."""
+    precision: str
+    """float32, float16 or int8: written in the graph."""
+    profile: Profile
+
+    @property
+    def name(self) -> str:
+        """File name without an ending: `engines/<name>.engine` stands beside `engines/<name>.json`."""
+        parts = (self.module, self.version, f"cc{self.compute_capability}", self.precision, str(self.profile))
+        return "-".join((*(re.sub(r"[^A-Za-z0-9.x_-]", "_", part) for part in parts), self.onnx_sha256[:16]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> EngineKey:
+        """The inverse of `to_dict`; BundleError when something is missing or of another kind."""
+        try:
+            sizes = {name: (int(h), int(w)) for name, (h, w) in values["profile"].items()}
+            words = {
+                name: values[name] for name in ("onnx_sha256", "module", "version", "compute_capability", "precision")
+            }
+            if not all(isinstance(word, str) for word in words.values()):
+                raise ValueError("a field is no text")
+            return cls(**words, profile=Profile(**sizes))
+        except (AttributeError, KeyError, TypeError, ValueError, SettingError) as error:
+            raise BundleError(f"an engine's facts are damaged ({error}); build the engine again") from error
+
+
+def mismatch(found: EngineKey, wanted: EngineKey, size: Size | None = None) -> str | None:
+    """Why the engine `found` may not be tried where `wanted` is needed, or None when it fits.
+
+    Args:
+        found: of the engine on the disk.
+        wanted: of this graph on this device; its profile counts only when `size` is None.
+        size: the frame's (H, W): any profile that holds it will do.
+    """
+    again = "build one here with `crwedge export --engine " + wanted.module.replace("_", "-") + "`"
+    if found.onnx_sha256 != wanted.onnx_sha256:
+        return f"it was built from another encoder.onnx; {again}"
+    if found.module != wanted.module:
+        return f"it was built by {found.module}, this is {wanted.module}; {again}"
+    if found.version != wanted.version:
+        return f"it was built by {found.module} {found.version}, this machine has {wanted.version}; {again}"
+    if found.compute_capability not in (wanted.compute_capability, ANY_DEVICE):
+        return (
+            f"it was built for a GPU of compute capability {found.compute_capability}, this one has "
+            f"{wanted.compute_capability}; {again}"
+        )
+    if found.precision != wanted.precision:
+        return f"its precision is {found.precision}, the bundle's is {wanted.precision}; {again}"
+    if size is not None and not found.profile.holds(size):
+        return (
+            f"it takes frames of {found.profile}, not {_text(size)}; {again} --size {_text(size)}, or give that --size"
+        )
+    if size is None and found.profile != wanted.profile:
+        return f"it was built for frames of {found.profile}, wanted is {wanted.profile}; {again} and --size"
+    return None
+
+
+def _text(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"
