@@ -1,0 +1,177 @@
+"""Where clips come from: files decoded when needed, frames held in memory, rendered scenes, noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crwedge.core.errors import SourceError
+from crwedge.core.images import resize_frame
+from crwedge.train.config import Part, TrainConfig
+from crwedge.train.decode import read_picture, video_clip
+from crwedge.train.items import Catalogue, Item
+
+Frame = NDArray[np.uint8]
+
+
+class ClipSource(Protocol):
+    """Draws clips. Everything random comes from `rng`, so that a clip is a function of seed, step and place."""
+
+    broken: dict[str, str]
+    """Files found unreadable so far, with the reason."""
+
+    def clip(self, rng: np.random.Generator, part: Part) -> list[Frame]:
+        """`part.clip_length` frames, RGB uint8 (H, W, 3), all of one size."""
+        ...
+
+    def frame(self, rng: np.random.Generator) -> Frame:
+        """One whole frame (H, W, 3)."""
+        ...
+
+
+@dataclass
+class FileClips:
+    """Clips decoded from files when they are needed."""
+
+    videos: Catalogue
+    images: Catalogue
+    config: TrainConfig
+    broken: dict[str, str] = field(default_factory=dict)
+    """Files that turned out unreadable, by name, with the reason."""
+
+    def __post_init__(self) -> None:
+        """Split by what clips can be drawn from."""
+        weights = self.videos.weights(self.config.weights, self.config.length_power)
+        pairs = list(zip(self.videos.items, weights, strict=True))
+        self._moving = _Urn([(item, weight) for item, weight in pairs if not item.still])
+        photographs = [(item, 1.0) for item in self.images.items]
+        self._single = _Urn([(item, weight) for item, weight in pairs if item.still] + photographs)
+
+    def clip(self, rng: np.random.Generator, part: Part) -> list[Frame]:
+        """A clip; files that cannot be read are noted in `broken` and another one is drawn."""
+        still = rng.random() < part.stills or not self._moving.items
+        rate = float(rng.choice(part.frame_rates))
+        backwards = rng.random() < self.config.reverse
+        for _ in range(50):
+            item = (self._single if still and self._single.items else self._moving).draw(rng)
+            moment = rng.random()
+            if str(item.files[0]) in self.broken:
+                continue
+            try:
+                if still or item.still or math.isinf(rate):
+                    frames = self._read(item, [moment * item.seconds]) * part.clip_length
+                else:
+                    frames = self._read(item, clip_times(item, part.clip_length, rate, moment))
+            except SourceError as error:
+                self.broken[str(item.files[0])] = str(error)
+                continue
+            return _one_size(frames[::-1] if backwards else frames)
+        raise SourceError("50 files in a row could not be read; check the data")
+
+    def frame(self, rng: np.random.Generator) -> Frame:
+        """One frame, for statistics."""
+        return self.clip(rng, Part(clip_length=1, stills=0.0 if self._moving.items else 1.0))[0]
+
+    def _read(self, item: Item, times: Sequence[float]) -> list[Frame]:
+        if item.video:
+            return video_clip(item.files[0], times, self.config.short_side)
+        places = [min(int(time * item.rate), len(item.files) - 1) for time in times]
+        return [read_picture(item.files[place], self.config.short_side) for place in places]
+
+
+@dataclass
+class HeldClips:
+    """Clips cut from arrays in memory."""
+
+    videos: Sequence[NDArray[np.uint8]]
+    """Each (n, H, W, 3), n >= 2."""
+    weights: Sequence[float]
+    """How often each is drawn."""
+    rates: Sequence[float]
+    """Frames a second of each."""
+    images: Sequence[NDArray[np.uint8]]
+    """Each (1, H, W, 3): photographs, drawn alike."""
+    config: TrainConfig
+    broken: dict[str, str] = field(default_factory=dict)
+    """Always empty: what could not be read is not held."""
+
+    def __post_init__(self) -> None:
+        """Index by number."""
+        self._moving = _Urn(list(zip(range(len(self.videos)), self.weights, strict=True)))
+
+    def clip(self, rng: np.random.Generator, part: Part) -> list[Frame]:
+        """A clip; the frame rate is rounded to whole steps between held frames, one at least."""
+        still = rng.random() < part.stills or not self._moving.items
+        rate = float(rng.choice(part.frame_rates))
+        backwards = rng.random() < self.config.reverse
+        if still and self.images:
+            return [self.images[rng.integers(len(self.images))][0]] * part.clip_length
+        number = self._moving.draw(rng)
+        video, length = self.videos[number], part.clip_length
+        if still or math.isinf(rate) or length == 1:
+            return [video[rng.integers(len(video))]] * length
+        gap = max(1, round(self.rates[number] / rate))
+        gap = max(1, min(gap, (len(video) - 1) // (length - 1)))
+        start = rng.integers(max(1, len(video) - gap * (length - 1)))
+        frames = [video[min(start + gap * index, len(video) - 1)] for index in range(length)]
+        return frames[::-1] if backwards else frames
+
+    def frame(self, rng: np.random.Generator) -> Frame:
+        """One frame, for statistics."""
+        return self.clip(rng, Part(clip_length=1))[0]
+
+
+def clip_times(item: Item, length: int, rate: float, moment: float) -> list[float]:
+    """Times of a clip's frames in seconds; one longer than the video is squeezed into it.
+
+    `moment` in 0..1 says where among all places that fit.
+    """
+    last = max(item.seconds - 1 / item.rate, 0.0)
+    span = min((length - 1) / rate, last)
+    start = moment * (last - span)
+    return [start + span * index / max(length - 1, 1) for index in range(length)]
+
+
+def noise_clips(config: TrainConfig, videos: int = 16, frames: int = 16) -> HeldClips:
+    """Videos of noise in which nothing corresponds (appendix C): whatever is learnt from them is a shortcut."""
+    rng = np.random.default_rng(config.seed)
+    side = config.short_side
+    held = [rng.integers(0, 256, (frames, side, side, 3), np.uint8) for _ in range(videos)]
+    return HeldClips(held, [1.0] * videos, [8.0] * videos, [], config)
+
+
+def scene_clips(config: TrainConfig, videos: int = 12, frames: int = 24) -> HeldClips:
+    """Rendered scenes, for trying things out without any data."""
+    from crwedge.core.scene import render_scene
+
+    side = min(config.short_side, 256)
+    held = [
+        render_scene(
+            frames, side, side * 4 // 3, objects=1 + index % 4, seed=1000 + config.seed * videos + index
+        ).frames
+        for index in range(videos)
+    ]
+    return HeldClips(held, [1.0] * videos, [24.0] * videos, [], config)
+
+
+class _Urn:
+    """Draws in proportion to weights, with one random number a draw."""
+
+    def __init__(self, pairs: Sequence[tuple[object, float]]) -> None:
+        self.items = [item for item, weight in pairs if weight > 0]
+        total = np.cumsum([weight for _, weight in pairs if weight > 0], dtype=np.float64)
+        self._edges = total / total[-1] if len(total) else total
+
+    def draw(self, rng: np.random.Generator):  # type: ignore[no-untyped-def]
+        return self.items[min(int(np.searchsorted(self._edges, rng.random(), side="right")), len(self.items) - 1)]
+
+
+def _one_size(frames: list[Frame]) -> list[Frame]:
+    """Folders may hold pictures of several sizes: they take that of the first."""
+    size = (frames[0].shape[0], frames[0].shape[1])
+    return [resize_frame(frame, size) for frame in frames]

@@ -1,0 +1,86 @@
+"""A quick look at what training is for: the J of a short propagation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from crwedge.core.errors import SettingError
+from crwedge.core.images import grid_size, resize_frame
+from crwedge.core.labels import soft_labels
+from crwedge.core.masks import object_ids, read_mask, resize_mask
+from crwedge.core.scene import render_scene
+from crwedge.core.settings import PropagationSettings
+from crwedge.model.encoder import Encoder
+from crwedge.train.decode import IMAGE_SUFFIXES, Location, read_picture
+from crwedge.train.objective import autocast
+
+# A shortened protocol: enough to see whether features improve, seconds instead of minutes.
+SETTINGS = PropagationSettings(context_length=4, topk=10, radius=12, temperature=0.05, first_frame="restricted")
+
+
+@dataclass(frozen=True)
+class ProbeClip:
+    """A labelled clip."""
+
+    frames: list[NDArray[np.uint8]]
+    """Each (H, W, 3) RGB."""
+    masks: list[NDArray[np.uint8]]
+    """Each (H, W) ids."""
+
+
+def open_probe(path: str, *, frames: int = 12, short_side: int = 240) -> ProbeClip:
+    """Read at most `frames` frames, evenly spread, of a folder with JPEGImages/ and Annotations/; "" renders a scene.
+
+    Raises:
+        SettingError: the folder is not laid out so.
+    """
+    if not path:
+        scene = render_scene(frames, short_side, short_side * 16 // 9, objects=2, seed=7)
+        return ProbeClip(list(scene.frames), list(scene.masks))
+    folder = Path(path)
+    pictures = {p.stem: p for p in sorted((folder / "JPEGImages").glob("*")) if p.suffix.lower() in IMAGE_SUFFIXES}
+    masks = {p.stem: p for p in sorted((folder / "Annotations").glob("*.png"))}
+    names = sorted(set(pictures) & set(masks))
+    if len(names) < 3:
+        raise SettingError(f"the probe {folder} needs JPEGImages/ and Annotations/ with at least 3 frames in both")
+    names = names[:: max(1, len(names) // frames)][:frames]
+    images = [read_picture(Location(str(pictures[name]))) for name in names]
+    height, width = images[0].shape[:2]
+    scale = min(1.0, short_side / min(height, width))
+    size = (round(height * scale), round(width * scale))
+    return ProbeClip(
+        [resize_frame(image, size) for image in images], [resize_mask(read_mask(masks[name]), size) for name in names]
+    )
+
+
+def probe_score(encoder: Encoder, clip: ProbeClip, precision: str = "float32") -> float:
+    """Mean J over objects and frames, the first and the last left out."""
+    from crwedge.runtime.propagate import labels_to_ids, propagate_features
+
+    size = (clip.frames[0].shape[0], clip.frames[0].shape[1])
+    ids = object_ids(clip.masks[0])
+    soft, _ = soft_labels(clip.masks[0], ids, grid_size(*size))
+    device = next(encoder.parameters()).device
+
+    def features(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.no_grad(), autocast(device, precision):
+            found = encoder.features(torch.from_numpy(np.array(frame))[None].to(device))
+        return np.ascontiguousarray(found[0].float().cpu().numpy())
+
+    labels = propagate_features((features(frame) for frame in clip.frames), soft, SETTINGS, torch.get_num_threads())
+    scores = []
+    for index, (found_soft, truth) in enumerate(zip(labels, clip.masks, strict=True)):
+        if 0 < index < len(clip.frames) - 1:
+            found = labels_to_ids(found_soft, ids, size)
+            scores += [_overlap(found == one, truth == one) for one in ids]
+    return float(np.mean(scores))
+
+
+def _overlap(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    union = int((found | truth).sum())
+    return int((found & truth).sum()) / union if union else 1.0
