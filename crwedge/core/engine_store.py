@@ -1,7 +1,7 @@
 """Built engines on the disk: `<key>.engine` beside `<key>.json`.
 
-An engine is executable code. It is given out only when its facts fit the device, it belongs to this user or to root, nobody
-else may write to it, and its hash holds, computed from the very bytes that are handed over.
+An engine is executable code. It is given out only when its facts fit the device, it belongs to this user or to root,
+nobody else may write to it, and its hash holds, computed from the very bytes that are handed over.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def build_lock(folder: Path, name: str, say: Say = lambda _: None, poll_s: float
         folder.mkdir(parents=True, exist_ok=True)
         file = open(folder / f".{name}.lock", "w")  # noqa: SIM115 - closed below, after the block
     except OSError as error:
-        raise BundleError(f"cannot write to {folder} ({error.strerror}); free space or change its owner") from error
+        raise BundleError(f"cannot write to {folder} ({error.strerror}); make it writable") from error
     with file:
         waited = False
         while True:
@@ -139,9 +139,7 @@ def _read_facts(path: Path) -> EngineFacts:
     try:
         values: Any = json.loads(path.read_text(encoding="utf-8"))
         if values["format_version"] != FACTS_VERSION:
-            raise BundleError(
-                f"its facts are of version {values['format_version']!r}, this crwedge reads {FACTS_VERSION}"
-            )
+            raise BundleError(f"its facts have version {values['format_version']!r}, not {FACTS_VERSION}")
         values["key"] = EngineKey.from_dict(values["key"])
         return EngineFacts(**values)
     except (OSError, ValueError, KeyError, TypeError) as error:
