@@ -82,7 +82,7 @@ def davis(
     settings, name = _settings(spec, preset, context, topk, radius, temperature, first_frame, topk_over, storage)
     follower = _follower(spec, settings, _size(size, spec, None), jobs, threads)
     protocol = {**follower.protocol(name), "rule": rule, "max_frames": max_frames}
-    folder = _folder("davis", out, protocol)
+    folder = _folder("davis", root, out, protocol)
     tasks = {clip.name: partial(benchmark.score_clip, clip, follower, rule, folder.path, save_masks) for clip in clips}
     _finish(
         folder, _run(tasks, folder, jobs, as_json), partial(benchmark.summary, protocol=protocol, rule=rule), as_json
@@ -125,7 +125,7 @@ def jhmdb(
     settings, name = _settings(spec, preset, context, topk, radius, temperature, first_frame, topk_over, storage)
     follower = _follower(spec, settings, _size(size, spec, benchmark.SIZE), jobs, threads)
     protocol = {**follower.protocol(name), "max_frames": max_frames}
-    folder = _folder("jhmdb", out, protocol)
+    folder = _folder("jhmdb", root, out, protocol)
     tasks = {clip.name: partial(benchmark.score_clip, clip, follower, folder.path) for clip in clips}
     _finish(folder, _run(tasks, folder, jobs, as_json), partial(benchmark.summary, protocol=protocol), as_json)
 
@@ -172,7 +172,7 @@ def vip(
     settings, name = _settings(spec, preset, context, topk, radius, temperature, first_frame, topk_over, storage)
     follower = _follower(spec, settings, _size(size, spec, benchmark.SIZE), jobs, threads)
     protocol = {**follower.protocol(name), "classes": classes, "ignored": list(ignored), "max_frames": max_frames}
-    folder = _folder("vip", out, protocol)
+    folder = _folder("vip", root, out, protocol)
     tasks = {clip.name: partial(benchmark.score_clip, clip, follower, classes, ignored, folder.path) for clip in clips}
     summarise = partial(benchmark.summary, protocol=protocol, classes=classes, ignored=ignored)
     _finish(folder, _run(tasks, folder, jobs, as_json), summarise, as_json)
@@ -279,9 +279,11 @@ def _follower(
     return Follower(spec, settings, size, threads or max(1, cpu_count() // jobs))
 
 
-def _folder(benchmark: str, out: Path | None, protocol: dict[str, Any]) -> Any:
+def _folder(benchmark: str, root: Path, out: Path | None, protocol: dict[str, Any]) -> Any:
     from crwedge.eval.results import ResultFolder, fingerprint
 
+    # Sequences of two trees may share a name: a folder belongs to one tree.
+    protocol = {**protocol, "root": str(root.resolve())}
     return ResultFolder(out or Path("runs") / f"eval-{benchmark}-{fingerprint(protocol)}", protocol)
 
 

@@ -43,10 +43,9 @@ class EncoderSpec:
     def describe(self) -> dict[str, Any]:
         """What a protocol says of it: name and hash of the weights."""
         if self.kind == "colour":
-            return {"name": "colour", "sha256": None}
+            return {"name": "colour", "sha256": None, "trained": False}
         bundle = find_bundle(self.model)
-        name = bundle.path.name if self.kind == "bundle" else f"random ({bundle.path.name})"
-        return {"name": name, "sha256": bundle.sha256}
+        return {"name": bundle.manifest.name, "sha256": bundle.sha256, "trained": bundle.manifest.trained}
 
     def preset(self) -> str:
         """Name of the protocol that goes with it: the bundle's own preset."""

@@ -44,6 +44,7 @@ class Follower:
         """What belongs to a score: encoder, settings, size."""
         return {
             "encoder": self.encoder.describe(),
+            "engine": self.encoder.engine,
             "preset": preset,
             "settings": self.settings.to_dict(),
             "size": None if self.size is None else f"{self.size[0]}x{self.size[1]}",

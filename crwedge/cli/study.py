@@ -1,0 +1,121 @@
+"""`crwedge study`: the studies of the paper's appendix as commands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from crwedge.eval.follow import Follower
+    from crwedge.eval.tree import Clip
+
+
+def study(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="context, topk, radius, locality, joint-topk, temperature, first-frame, presets; with training: "
+            "frame-rate, clip-length, dropout, single-map."
+        ),
+    ],
+    root: Annotated[Path, typer.Argument(help="DAVIS tree to score on.")],
+    videos: Annotated[
+        list[Path] | None, typer.Option(help="Studies that train: unlabelled video; may be repeated.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Studies that train: updates for each point.")] = 200,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Studies that train: key=value for every run; may be repeated.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Bundle; default: the newest exported, else the shipped one.")
+    ] = None,
+    encoder: Annotated[str, typer.Option(help="bundle, or a floor: random, colour.")] = "bundle",
+    seed: Annotated[int, typer.Option(help="Seed of --encoder random and of training.")] = 0,
+    engine: Annotated[str, typer.Option(help="auto or cpu.")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="Folder of the results; default: docs/studies/NAME.")] = None,
+    work: Annotated[
+        Path | None, typer.Option(help="Scores of each point, kept to go on; default: runs/study-NAME.")
+    ] = None,
+    small: Annotated[bool, typer.Option("--small", help="Four sequences, 24 frames, half size: minutes.")] = False,
+    sequences: Annotated[str | None, typer.Option(help="Names of sequences to take, with commas.")] = None,
+    max_frames: Annotated[int | None, typer.Option("--max-frames", "--frames", min=3, help="Frames of each.")] = None,
+    size: Annotated[str | None, typer.Option(help="Compute at HEIGHTxWIDTH, or 'frame'.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Protocol that the study varies: crw, dino, dinov3.")] = None,
+    cache_gb: Annotated[float, typer.Option(help="Disk for cached features, in GB; 0 keeps none.")] = 4.0,
+    threads: Annotated[int | None, typer.Option(min=1, help="Processors; default: all.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
+) -> None:
+    """Vary one setting, score each point, and write a table, a plot and one line of conclusion.
+
+    Example: crwedge study topk DAVIS --small
+    """
+    from crwedge.cli.eval import _names, _rule, _say, _settings, _size, _spec
+    from crwedge.cli.training_studies import TRAINING, training_study
+    from crwedge.core.errors import SettingError
+    from crwedge.core.need import need
+    from crwedge.eval.feature_cache import FeatureCache
+    from crwedge.eval.follow import Follower
+    from crwedge.eval.results import plain
+    from crwedge.eval.studies import (
+        PROPAGATION,
+        SMALL_FRAMES,
+        SMALL_SEQUENCES,
+        SMALL_SIZE,
+        conclusion,
+        propagation_study,
+        write_study,
+    )
+    from crwedge.eval.tree import davis_clips
+
+    known = {**PROPAGATION, **TRAINING}
+    if name not in known:
+        raise SettingError(f"unknown study {name!r}; choose one of {', '.join(known)}")
+    need("matplotlib", extra="eval")
+    chosen = known[name]
+    clips = davis_clips(root, _rule("2017"), _names(sequences))
+    if small and not sequences:
+        clips = clips[:SMALL_SEQUENCES]
+    clips = [clip.first(max_frames or (SMALL_FRAMES if small else None)) for clip in clips]
+    work = work or Path("runs") / f"study-{name}"
+    out = out or Path("docs") / "studies" / name
+    say = _say(as_json)
+    cache = FeatureCache(work / "features", int(cache_gb * 1e9)) if cache_gb > 0 else None
+    if name in TRAINING:
+        if not videos:
+            raise SettingError(f"the study {name} trains an encoder for each point: give --videos")
+        usual = SMALL_SIZE if small else None
+        where = _size(size, _spec("colour", None, engine, seed), usual)
+        base, preset_name = _settings(_spec("colour", None, engine, seed), preset, *(None,) * 7)
+        follower = Follower(_spec("colour", None, engine, seed), base, where, threads)
+        rows, made = training_study(chosen, clips, follower, videos, steps, seed, settings or [], work, say)
+    else:
+        spec = _spec(encoder, model, engine, seed)
+        base, preset_name = _settings(spec, preset, *(None,) * 7)
+        follower = Follower(spec, base, _size(size, spec, SMALL_SIZE if small else None), threads, cache)
+        rows, made = propagation_study(chosen, clips, follower, work, say), {}
+    protocol = {**_protocol(follower, preset_name, clips), **made}
+    result = write_study(chosen, rows, protocol, out, _note(clips, protocol))
+    say(f"protocol: {json.dumps(plain(protocol))}")
+    say(conclusion(chosen, rows))
+    say(f"table, plot and conclusion: {out}")
+    if as_json:
+        typer.echo(json.dumps(plain({**result, "out": str(out)})))
+
+
+def _protocol(follower: Follower, preset: str, clips: list[Clip]) -> dict[str, Any]:
+    from crwedge.eval.folders import davis_protocol
+
+    frames = {clip.name: len(clip.frames) for clip in clips}
+    return {**davis_protocol("2017"), **follower.protocol(preset), "frames": frames}
+
+
+def _note(clips: list[Clip], protocol: dict[str, Any]) -> str:
+    encoder = protocol["encoder"]
+    frames = sum(len(clip.frames) for clip in clips)
+    names = ", ".join(clip.name for clip in clips)
+    what = encoder["name"] if encoder["trained"] or encoder["sha256"] is None else f"{encoder['name']} (not trained)"
+    size = protocol["size"] or "full size"
+    return f"Encoder {what}; {len(clips)} sequences, {frames} frames ({names}); computed at {size}."

@@ -1,0 +1,49 @@
+"""The picture of a study (matplotlib, from the extra `eval`)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crwedge.core.files import atomic_write
+from crwedge.core.need import need
+
+if TYPE_CHECKING:
+    from crwedge.eval.studies import Study
+
+
+def plot_study(study: Study, rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw J&F, J and F in percent over the points of a study."""
+    need("matplotlib", extra="eval")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    labels = [row["point"] for row in rows]
+    lines = {
+        "J&F": [100 * row["JF"] for row in rows],
+        "J": [100 * row["J"]["mean"] for row in rows],
+        "F": [100 * row["F"]["mean"] for row in rows],
+    }
+    places = list(range(len(rows)))
+    for number, (name, values) in enumerate(lines.items()):
+        if study.numeric:
+            axes.plot(places, values, marker="o", linewidth=2 if number == 0 else 1, label=name)
+        else:
+            axes.bar([place + 0.25 * (number - 1) for place in places], values, width=0.25, label=name)
+    if not study.numeric:
+        low = min(min(values) for values in lines.values())
+        axes.set_ylim(max(0, low - 10))
+    axes.set_xticks(places, labels)
+    axes.set_xlabel(study.axis)
+    axes.set_ylabel("percent")
+    axes.set_title(study.title)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    with atomic_write(path) as file:
+        file.write(buffer.getvalue())

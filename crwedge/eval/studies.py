@@ -1,0 +1,201 @@
+"""The appendix's studies of label propagation: one setting is varied, everything else stays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from crwedge.core.errors import SettingError
+from crwedge.core.settings import PRESETS, PropagationSettings
+from crwedge.eval.davis import score_clip
+from crwedge.eval.follow import Follower
+from crwedge.eval.results import ResultFolder, write_csv, write_json
+from crwedge.eval.runner import run_clips
+from crwedge.eval.scorer import SequenceScore, overall
+from crwedge.eval.tree import Clip
+
+SMALL_SEQUENCES = 4
+SMALL_FRAMES = 24
+SMALL_SIZE = (240, 427)
+"""The small form of a study: so many sequences and frames, at half size."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is varied, and why."""
+
+    name: str
+    title: str
+    axis: str
+    """What the points are called."""
+    section: str
+    """Where the paper's appendix has it, and what it found."""
+    points: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Label -> settings that differ from the base protocol."""
+    numeric: bool = True
+    """Whether the labels are numbers to plot against."""
+
+    def settings(self, label: str, base: PropagationSettings) -> PropagationSettings:
+        """The protocol of one point."""
+        changes = self.points[label]
+        return PRESETS[changes["preset"]] if "preset" in changes else replace(base, **changes)
+
+
+def _sweep(setting: str, values: Sequence[float]) -> dict[str, dict[str, Any]]:
+    return {f"{value:g}": {setting: value} for value in values}
+
+
+PROPAGATION: dict[str, Study] = {
+    study.name: study
+    for study in (
+        Study(
+            "context",
+            "Length of the context",
+            "context frames m",
+            "appendix F.1: more context helps (k = 10, r = 12)",
+            _sweep("context_length", (1, 4, 7, 12, 20)),
+        ),
+        Study(
+            "topk",
+            "Number of neighbours",
+            "neighbours k",
+            "appendix F.1: effect of considering more neighbours (r = 12)",
+            _sweep("topk", (1, 5, 10, 20, 50)),
+        ),
+        Study(
+            "radius",
+            "Search radius",
+            "radius r in cells",
+            "appendix F.1: effect of the radius (m = 20)",
+            _sweep("radius", (4, 8, 12, 20, 30)),
+        ),
+        Study(
+            "locality",
+            "Local attention or all cells of the context",
+            "source cells",
+            "appendix F, 1: local attention gains about 4 points of J&F (ImageNet encoder)",
+            {"local": {}, "everywhere": {"radius": math.inf}},
+            numeric=False,
+        ),
+        Study(
+            "joint-topk",
+            "The k nearest of all frames together, or of each frame",
+            "neighbours taken",
+            "appendix F, 2: all frames together gains about 3 points of J&F (ImageNet encoder)",
+            {"joint": {}, "each frame": {"topk_over": "frame"}},
+            numeric=False,
+        ),
+        Study(
+            "temperature",
+            "Temperature of the propagation",
+            "temperature",
+            "appendix E: 0.07",
+            _sweep("temperature", (0.02, 0.05, 0.07, 0.1, 0.2)),
+        ),
+        Study(
+            "first-frame",
+            "Search the first frame everywhere or in the window",
+            "first frame",
+            "not in the appendix: the published code searches it everywhere",
+            {"global": {}, "restricted": {"first_frame": "restricted"}},
+            numeric=False,
+        ),
+        Study(
+            "presets",
+            "Whole protocols",
+            "preset",
+            "not in the appendix: protocols of later work with the same encoder",
+            {name: {"preset": name} for name in PRESETS},
+            numeric=False,
+        ),
+    )
+}
+
+
+def propagation_study(
+    study: Study, clips: Sequence[Clip], follower: Follower, folder: Path, say: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Score every point of a study; what was done before is kept.
+
+    Give the follower a feature cache: the encoder then runs once a clip, and each point costs its propagation alone.
+
+    Returns:
+        One row a point: label, J&F, J and F with their statistics.
+    """
+    if not clips:
+        raise SettingError("a study needs at least one sequence")
+    rows = []
+    for label in study.points:
+        point = replace(follower, settings=study.settings(label, follower.settings))
+        protocol = {**point.protocol(), "rule": "2017", "frames": {clip.name: len(clip.frames) for clip in clips}}
+        kept = ResultFolder(folder / "points" / label.replace(" ", "-"), protocol)
+        tasks = {clip.name: partial(score_clip, clip, point, "2017") for clip in clips}
+        scores = run_clips(tasks, kept)
+        row = {"point": label, **overall({name: SequenceScore.from_dict(s) for name, s in scores.items()})}
+        say(f"{study.axis} {label}: J&F {100 * row['JF']:.1f}")
+        rows.append(row)
+    return rows
+
+
+def conclusion(study: Study, rows: Sequence[dict[str, Any]]) -> str:
+    """One line: which point is best and what the choice is worth."""
+    best, worst = max(rows, key=lambda row: row["JF"]), min(rows, key=lambda row: row["JF"])
+    if not study.numeric:
+        ranked = sorted(rows, key=lambda row: row["JF"], reverse=True)
+        rest = ", ".join(f"{row['point']} {100 * row['JF']:.1f}" for row in ranked[1:])
+        gain = 100 * (ranked[0]["JF"] - ranked[1]["JF"]) if len(ranked) > 1 else 0.0
+        return f"{best['point']} is best with J&F {100 * best['JF']:.1f} ({rest}): {gain:+.1f} points over the next"
+    return (
+        f"J&F is highest at {study.axis} = {best['point']} ({100 * best['JF']:.1f}) and lowest at {worst['point']} "
+        f"({100 * worst['JF']:.1f}): the choice is worth {100 * (best['JF'] - worst['JF']):.1f} points here"
+    )
+
+
+def write_study(
+    study: Study, rows: Sequence[dict[str, Any]], protocol: dict[str, Any], folder: Path, notes: str = ""
+) -> dict[str, Any]:
+    """Write results.csv, results.json, plot.png and README.md; returns what results.json holds."""
+    from crwedge.eval.plot import plot_study
+
+    folder.mkdir(parents=True, exist_ok=True)
+    line = conclusion(study, rows)
+    extra = [key for key in rows[0] if key not in ("point", "J", "F", "JF")]
+    header = ["point", "JF", *(f"{m}_{k}" for m in ("J", "F") for k in ("mean", "recall", "decay")), *extra]
+    table = [
+        [
+            row["point"],
+            row["JF"],
+            *(row[m][k] for m in ("J", "F") for k in ("mean", "recall", "decay")),
+            *(row[key] for key in extra),
+        ]
+        for row in rows
+    ]
+    write_csv(folder / "results.csv", header, table)
+    result = {"study": study.name, "protocol": protocol, "rows": list(rows), "conclusion": line}
+    write_json(folder / "results.json", result)
+    plot_study(study, rows, folder / "plot.png")
+    text = [
+        f"# {study.title}",
+        "",
+        f"{line}.",
+        "",
+        f"Paper: {study.section}.",
+        "",
+        f"| {study.axis} | J&F | J | F |",
+        "|---|---|---|---|",
+        *(
+            f"| {row['point']} | {100 * row['JF']:.1f} | {100 * row['J']['mean']:.1f} | {100 * row['F']['mean']:.1f} |"
+            for row in rows
+        ),
+        "",
+        "![plot](plot.png)",
+        "",
+        f"Protocol: `results.json`. {notes}".rstrip(),
+        "",
+    ]
+    (folder / "README.md").write_text("\n".join(text), encoding="utf-8")
+    return result
