@@ -48,7 +48,7 @@ def held_clips(
     if not (folder / "index.json").is_file():
         _fill(folder, items, config, report)
     index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    flat = np.memmap(folder / "frames.bin", np.uint8, "r")
+    flat = np.memmap(folder / "frames.bin", np.uint8, "c")
     arrays: list[NDArray[np.uint8] | None] = []
     for entry in index["items"]:
         shape = entry["shape"]
