@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,6 @@ import typer
 if TYPE_CHECKING:
     from crwedge.core.settings import PropagationSettings
     from crwedge.eval.encoders import EncoderSpec
-    from crwedge.eval.follow import Follower
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,7 +27,7 @@ EngineName = Annotated[str, typer.Option("--engine", help="auto or cpu.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the results; default: runs/eval-... by protocol.")]
 Sequences = Annotated[str | None, typer.Option(help="Names of sequences to take, with commas.")]
 MaxFrames = Annotated[int | None, typer.Option("--max-frames", "--frames", min=3, help="Frames of each sequence.")]
-Size = Annotated[str | None, typer.Option(help="Compute at HEIGHTxWIDTH, or 'frame'.")]
+Size = Annotated[str | None, typer.Option(help="Compute at HEIGHTxWIDTH, or 'frame'; default: the protocol's own.")]
 Preset = Annotated[str | None, typer.Option(help="Propagation protocol: crw, dino, dinov3.")]
 Context = Annotated[int | None, typer.Option(help="Frames of context beside the first (m).")]
 Topk = Annotated[int | None, typer.Option(help="Neighbours kept for each cell (k).")]
@@ -73,20 +71,12 @@ def davis(
 
     Example: crwedge eval davis DAVIS --model walk-r18 --out runs/walk-davis
     """
-    from crwedge.eval import davis as benchmark
-    from crwedge.eval.tree import davis_clips
-
-    rule = _rule(year)
-    clips = [clip.first(max_frames) for clip in davis_clips(root, rule, _names(sequences))]
     spec = _spec(encoder, model, engine, seed)
-    settings, name = _settings(spec, preset, context, topk, radius, temperature, first_frame, topk_over, storage)
-    follower = _follower(spec, settings, _size(size, spec, None), jobs, threads)
-    protocol = {**follower.protocol(name), "rule": rule, "max_frames": max_frames}
-    folder = _folder("davis", root, out, protocol)
-    tasks = {clip.name: partial(benchmark.score_clip, clip, follower, rule, folder.path, save_masks) for clip in clips}
-    _finish(
-        folder, _run(tasks, folder, jobs, as_json), partial(benchmark.summary, protocol=protocol, rule=rule), as_json
+    settings, name = _settings(
+        "davis", spec, preset, context, topk, radius, temperature, first_frame, topk_over, storage
     )
+    options = {"sequences": _names(sequences), "max_frames": max_frames, "out": out, "save_masks": save_masks}
+    _evaluate("davis", spec, root, settings, name, size, jobs, threads, as_json, rule=_rule(year), **options)
 
 
 @app.command()
@@ -100,7 +90,7 @@ def jhmdb(
     out: Out = None,
     sequences: Sequences = None,
     max_frames: MaxFrames = None,
-    size: Size = "320x320",
+    size: Size = None,
     preset: Preset = None,
     context: Context = None,
     topk: Topk = None,
@@ -117,17 +107,12 @@ def jhmdb(
 
     Example: crwedge eval jhmdb JHMDB --model walk-r18
     """
-    from crwedge.eval import jhmdb as benchmark
-
-    clips = [clip.first(max_frames) for clip in benchmark.pose_clips(root, _names(sequences), joints)]
     spec = _spec(encoder, model, engine, seed)
-    context = context or (benchmark.CONTEXT if preset is None else None)
-    settings, name = _settings(spec, preset, context, topk, radius, temperature, first_frame, topk_over, storage)
-    follower = _follower(spec, settings, _size(size, spec, benchmark.SIZE), jobs, threads)
-    protocol = {**follower.protocol(name), "max_frames": max_frames}
-    folder = _folder("jhmdb", root, out, protocol)
-    tasks = {clip.name: partial(benchmark.score_clip, clip, follower, folder.path) for clip in clips}
-    _finish(folder, _run(tasks, folder, jobs, as_json), partial(benchmark.summary, protocol=protocol), as_json)
+    settings, name = _settings(
+        "jhmdb", spec, preset, context, topk, radius, temperature, first_frame, topk_over, storage
+    )
+    options = {"sequences": _names(sequences), "max_frames": max_frames, "out": out}
+    _evaluate("jhmdb", spec, root, settings, name, size, jobs, threads, as_json, joints=joints, **options)
 
 
 @app.command()
@@ -142,7 +127,7 @@ def vip(
     out: Out = None,
     sequences: Sequences = None,
     max_frames: MaxFrames = None,
-    size: Size = "560x560",
+    size: Size = None,
     preset: Preset = None,
     context: Context = None,
     topk: Topk = None,
@@ -160,22 +145,16 @@ def vip(
     Example: crwedge eval vip VIP_Fine --model walk-r18
     """
     from crwedge.core.errors import SettingError
-    from crwedge.eval import vip as benchmark
 
     words = [word.strip() for word in ignore.split(",") if word.strip()]
     if not all(word.isdecimal() and int(word) <= 255 for word in words):
         raise SettingError(f"--ignore {ignore!r} is not a list of ids from 0 to 255 with commas, such as 11,255")
     ignored = tuple(sorted({int(word) for word in words}))
-    clips = [clip.first(max_frames) for clip in benchmark.vip_clips(root, _names(sequences))]
     spec = _spec(encoder, model, engine, seed)
-    context = context or (benchmark.CONTEXT if preset is None else None)
-    settings, name = _settings(spec, preset, context, topk, radius, temperature, first_frame, topk_over, storage)
-    follower = _follower(spec, settings, _size(size, spec, benchmark.SIZE), jobs, threads)
-    protocol = {**follower.protocol(name), "classes": classes, "ignored": list(ignored), "max_frames": max_frames}
-    folder = _folder("vip", root, out, protocol)
-    tasks = {clip.name: partial(benchmark.score_clip, clip, follower, classes, ignored, folder.path) for clip in clips}
-    summarise = partial(benchmark.summary, protocol=protocol, classes=classes, ignored=ignored)
-    _finish(folder, _run(tasks, folder, jobs, as_json), summarise, as_json)
+    settings, name = _settings("vip", spec, preset, context, topk, radius, temperature, first_frame, topk_over, storage)
+    options = {"sequences": _names(sequences), "max_frames": max_frames, "out": out}
+    more = {"classes": classes, "ignored": ignored, **options}
+    _evaluate("vip", spec, root, settings, name, size, jobs, threads, as_json, **more)
 
 
 @app.command()
@@ -243,6 +222,7 @@ def _spec(encoder: str, model: str | None, engine: str, seed: int) -> EncoderSpe
 
 
 def _settings(
+    benchmark: str,
     spec: EncoderSpec,
     preset: str | None,
     context: int | None,
@@ -254,47 +234,41 @@ def _settings(
     storage: str | None,
 ) -> tuple[PropagationSettings, str]:
     """The settings and the name of the preset they start from."""
-    from crwedge.core.settings import preset as preset_of
+    from crwedge.eval.evaluate import usual_settings
 
     name = preset or spec.preset()
     changes = {"context_length": context, "topk": topk, "radius": radius, "temperature": temperature}
     more = {"first_frame": first_frame, "topk_over": topk_over, "storage": storage}
-    return preset_of(name).with_changes(**changes, **more), name
+    return usual_settings(benchmark, name).with_changes(**changes, **more), name
 
 
-def _size(size: str | None, spec: EncoderSpec, usual: tuple[int, int] | None) -> tuple[int, int] | None:
+def _size(size: str | None) -> Any:
     from crwedge.core.images import parse_size
 
-    if size == "frame":
-        return None
-    return parse_size(size) if size else spec.size() or usual
+    return size if size in ("usual", "frame") else parse_size(size) if size else "usual"
 
 
-def _follower(
-    spec: EncoderSpec, settings: PropagationSettings, size: tuple[int, int] | None, jobs: int, threads: int | None
-) -> Follower:
-    from crwedge.eval.follow import Follower
-    from crwedge.runtime.attention import cpu_count
-
-    return Follower(spec, settings, size, threads or max(1, cpu_count() // jobs))
-
-
-def _folder(benchmark: str, root: Path, out: Path | None, protocol: dict[str, Any]) -> Any:
-    from crwedge.eval.results import ResultFolder, fingerprint
-
-    # Sequences of two trees may share a name: a folder belongs to one tree.
-    protocol = {**protocol, "root": str(root.resolve())}
-    return ResultFolder(out or Path("runs") / f"eval-{benchmark}-{fingerprint(protocol)}", protocol)
-
-
-def _run(tasks: dict[str, Any], folder: Any, jobs: int, as_json: bool) -> dict[str, Any]:
+def _evaluate(
+    benchmark: str,
+    spec: EncoderSpec,
+    root: Path,
+    settings: PropagationSettings,
+    preset: str,
+    size: str | None,
+    jobs: int,
+    threads: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     from crwedge.cli.progress import Progress
+    from crwedge.eval.evaluate import evaluate
     from crwedge.eval.report import headline
-    from crwedge.eval.runner import run_clips
 
     say = _say(as_json)
+    if spec.kind == "bundle" and not spec.describe()["trained"]:
+        say("note: the encoder is random, not trained; the score is that of a floor")
     done = 0
-    with Progress("sequences", len(tasks)) as progress:
+    with Progress("sequences", None) as progress:
 
         def report(name: str, score: dict[str, Any], known: bool) -> None:
             nonlocal done
@@ -302,22 +276,23 @@ def _run(tasks: dict[str, Any], folder: Any, jobs: int, as_json: bool) -> dict[s
             say(f"{name}: {headline(score)}" + (" (done before)" if known else ""))
             progress.update(done)
 
-        return run_clips(tasks, folder, jobs, report)
-
-
-def _finish(folder: Any, scores: dict[str, Any], summarise: Any, as_json: bool) -> None:
-    from crwedge.eval.report import headline, write_report
-    from crwedge.eval.results import plain, write_tables
-
-    summary = summarise(scores)
-    write_tables(folder.path, summary)
-    page = write_report(folder.path, summary)
-    say = _say(as_json)
-    say(f"protocol: {json.dumps(plain(summary['protocol']))}")
-    say(f"{len(scores)} sequences: {headline(summary)}")
-    say(f"tables and report: {page}")
+        summary = evaluate(
+            benchmark,
+            spec,
+            root=root,
+            settings=settings,
+            preset_name=preset,
+            size=_size(size),
+            processes=jobs,
+            threads=threads,
+            report=report,
+            **options,
+        )
+    say(f"protocol: {json.dumps(summary['protocol'])}")
+    say(f"{len(summary['sequences'])} sequences: {headline(summary)}")
+    say(f"tables and report: {summary['out']}/report.html")
     if as_json:
-        typer.echo(json.dumps(plain({**summary, "out": str(folder.path)})))
+        typer.echo(json.dumps(summary))
 
 
 def _say(as_json: bool) -> Any:

@@ -82,19 +82,21 @@ def study(
     work = work or Path("runs") / f"study-{name}"
     out = out or Path("docs") / "studies" / name
     say = _say(as_json)
+    asked = _size(size)
+    where = (SMALL_SIZE if small else None) if asked == "usual" else None if asked == "frame" else asked
     cache = FeatureCache(work / "features", int(cache_gb * 1e9)) if cache_gb > 0 else None
     if name in TRAINING:
         if not videos:
             raise SettingError(f"the study {name} trains an encoder for each point: give --videos")
-        usual = SMALL_SIZE if small else None
-        where = _size(size, _spec("colour", None, engine, seed), usual)
-        base, preset_name = _settings(_spec("colour", None, engine, seed), preset, *(None,) * 7)
-        follower = Follower(_spec("colour", None, engine, seed), base, where, threads)
+        # The encoder is replaced by each point's own.
+        spec = _spec("colour", None, engine, seed)
+        base, preset_name = _settings("davis", spec, preset, *(None,) * 7)
+        follower = Follower(spec, base, where, threads)
         rows, made = training_study(chosen, clips, follower, videos, steps, seed, settings or [], work, say)
     else:
         spec = _spec(encoder, model, engine, seed)
-        base, preset_name = _settings(spec, preset, *(None,) * 7)
-        follower = Follower(spec, base, _size(size, spec, SMALL_SIZE if small else None), threads, cache)
+        base, preset_name = _settings("davis", spec, preset, *(None,) * 7)
+        follower = Follower(spec, base, where or spec.size(), threads, cache)
         rows, made = propagation_study(chosen, clips, follower, work, say), {}
     protocol = {**_protocol(follower, preset_name, clips), **made}
     result = write_study(chosen, rows, protocol, out, _note(clips, protocol))

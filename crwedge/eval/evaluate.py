@@ -1,0 +1,129 @@
+"""Score an encoder by a benchmark's protocol, tracking and scoring in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from crwedge.core.bundle import Bundle
+from crwedge.core.errors import SettingError
+from crwedge.core.masks import VOID
+from crwedge.core.settings import PropagationSettings, preset
+from crwedge.eval import davis, jhmdb, vip
+from crwedge.eval.encoders import EncoderSpec
+from crwedge.eval.follow import Follower
+from crwedge.eval.report import write_report
+from crwedge.eval.results import ResultFolder, fingerprint, plain, write_tables
+from crwedge.eval.runner import Report, run_clips
+from crwedge.eval.scorer import Rule
+from crwedge.eval.tree import davis_clips
+from crwedge.runtime.attention import cpu_count
+
+BENCHMARKS = ("davis", "jhmdb", "vip")
+_CONTEXT = {"davis": None, "jhmdb": jhmdb.CONTEXT, "vip": vip.CONTEXT}
+_SIZE: dict[str, tuple[int, int] | None] = {"davis": None, "jhmdb": jhmdb.SIZE, "vip": vip.SIZE}
+
+
+def evaluate(
+    benchmark: str,
+    model: str | Path | Bundle | EncoderSpec | None = None,
+    *,
+    root: str | Path,
+    settings: PropagationSettings | None = None,
+    preset_name: str | None = None,
+    size: tuple[int, int] | Literal["usual", "frame"] = "usual",
+    rule: Rule = "2017",
+    classes: int = vip.CLASSES,
+    ignored: tuple[int, ...] = (VOID,),
+    joints: Path | None = None,
+    sequences: Iterable[str] = (),
+    max_frames: int | None = None,
+    out: str | Path | None = None,
+    save_masks: bool = False,
+    processes: int = 1,
+    threads: int | None = None,
+    report: Report | None = None,
+) -> dict[str, Any]:
+    """Follow what the first frame of each sequence shows, score the rest, and write tables and a report.
+
+    A run that was stopped goes on where it was: sequences that `out` knows are not computed again.
+
+    Args:
+        benchmark: `davis`, `jhmdb` or `vip`.
+        model: a bundle, its folder or name, or an `EncoderSpec`; None takes the newest exported one, else the shipped.
+        root: the benchmark's folder.
+        settings: of the propagation; None takes `usual_settings`.
+        preset_name: what `settings` started from, for the protocol's words.
+        size: (H, W) to compute at; `usual` is the bundle's or the benchmark's own, `frame` the frame's.
+        rule: davis: "2017" or "2016".
+        classes: vip: how many classes, 0 included.
+        ignored: vip: true ids that are not scored.
+        joints: jhmdb: the joint file of a `root` that is one clip.
+        sequences: names to take; all of them when empty.
+        max_frames: frames of each sequence.
+        out: folder of the results; None makes one under `runs/`, named by the protocol.
+        save_masks: davis: keep every mask in `out/masks`.
+        processes: sequences at once.
+        threads: of each process; None gives it its share of all processors.
+        report: told of each sequence's score.
+
+    Returns:
+        The scores with their protocol, as `crwedge eval --json` prints them, and the folder as "out".
+
+    Raises:
+        UserError: a kind of it, with the name of the file or setting that cannot be used.
+    """
+    if benchmark not in BENCHMARKS:
+        raise SettingError(f"unknown benchmark {benchmark!r}; choose one of {', '.join(BENCHMARKS)}")
+    root, names = Path(root), tuple(sequences)
+    if isinstance(model, EncoderSpec):
+        spec = model.resolved()
+    else:
+        spec = EncoderSpec(model=str(model.path if isinstance(model, Bundle) else model or "") or None).resolved()
+    if settings is None:
+        preset_name = preset_name or spec.preset()
+        settings = usual_settings(benchmark, preset_name)
+    if size == "usual":
+        chosen = spec.size() or _SIZE[benchmark]
+    else:
+        chosen = None if size == "frame" else size
+    follower = Follower(spec, settings, chosen, threads or max(1, cpu_count() // processes))
+    protocol: dict[str, Any] = {**follower.protocol(preset_name), "max_frames": max_frames}
+    tasks: dict[str, Callable[[], Any]]
+    summarise: Callable[[dict[str, dict[str, Any]]], dict[str, Any]]
+    if benchmark == "davis":
+        protocol["rule"] = rule
+        clips = [clip.first(max_frames) for clip in davis_clips(root, rule, names)]
+        folder = _folder(benchmark, root, out, protocol)
+        tasks = {c.name: partial(davis.score_clip, c, follower, rule, folder.path, save_masks) for c in clips}
+        summarise = partial(davis.summary, protocol=protocol, rule=rule)
+    elif benchmark == "jhmdb":
+        poses = [clip.first(max_frames) for clip in jhmdb.pose_clips(root, names, joints)]
+        folder = _folder(benchmark, root, out, protocol)
+        tasks = {c.name: partial(jhmdb.score_clip, c, follower, folder.path) for c in poses}
+        summarise = partial(jhmdb.summary, protocol=protocol)
+    else:
+        protocol |= {"classes": classes, "ignored": list(ignored)}
+        clips = [clip.first(max_frames) for clip in vip.vip_clips(root, names)]
+        folder = _folder(benchmark, root, out, protocol)
+        tasks = {c.name: partial(vip.score_clip, c, follower, classes, ignored, folder.path) for c in clips}
+        summarise = partial(vip.summary, protocol=protocol, classes=classes, ignored=ignored)
+    summary = summarise(run_clips(tasks, folder, processes, report))
+    write_tables(folder.path, summary)
+    write_report(folder.path, summary)
+    result: dict[str, Any] = plain({**summary, "out": str(folder.path)})
+    return result
+
+
+def usual_settings(benchmark: str, preset_name: str) -> PropagationSettings:
+    """A preset, with the paper's context length for pose and parts where the preset is the paper's own."""
+    settings = preset(preset_name)
+    return settings.with_changes(context_length=_CONTEXT[benchmark]) if preset_name == "crw" else settings
+
+
+def _folder(benchmark: str, root: Path, out: str | Path | None, protocol: dict[str, Any]) -> ResultFolder:
+    # Sequences of two trees may share a name: a folder belongs to one tree.
+    protocol = {**protocol, "root": str(root.resolve())}
+    return ResultFolder(Path(out) if out else Path("runs") / f"eval-{benchmark}-{fingerprint(protocol)}", protocol)
