@@ -1,9 +1,8 @@
 """What the DAVIS metrics count in one frame, object by object: areas and boundary pixels that find a partner.
 
-The official toolkit dilates whole boundary maps with a disc. Here each object is cut out first, each row of the
-boundary map becomes distances to the nearest boundary pixel of that row, and only boundary pixels are asked whether
-one of the rows around them holds a partner within the disc. Everything is whole numbers, so the counts are exactly
-those of the dilation.
+The official toolkit dilates whole boundary maps with a disc. Here each object is cut out first, its boundary is packed
+into bits, and only boundary pixels are asked whether a row around them has a bit within the disc. Everything is whole
+numbers, so the counts are exactly those of the dilation.
 """
 
 from __future__ import annotations
@@ -68,8 +67,15 @@ def _count(predicted: Any, truth: Any, object_ids: Any, half_widths: Any, counts
     for i in range(256):
         boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3] = height, -1, width, -1
     for y in range(height):
+        ours, theirs = predicted[y], truth[y]
+        # Background rows are told apart without a branch a pixel.
+        marked = np.uint8(0)
         for x in range(width):
-            p, t = predicted[y, x], truth[y, x]
+            marked |= ours[x] | theirs[x]
+        if marked == 0:
+            continue
+        for x in range(width):
+            p, t = ours[x], theirs[x]
             if p == 0 and t == 0:
                 continue
             areas[p, 1] += 1
@@ -77,11 +83,9 @@ def _count(predicted: Any, truth: Any, object_ids: Any, half_widths: Any, counts
             if p == t:
                 areas[p, 0] += 1
             elif p != 0:
-                boxes[p, 0], boxes[p, 1] = min(boxes[p, 0], y), max(boxes[p, 1], y)
-                boxes[p, 2], boxes[p, 3] = min(boxes[p, 2], x), max(boxes[p, 3], x)
+                _widen(boxes[p], y, x)
             if t != 0:
-                boxes[t, 0], boxes[t, 1] = min(boxes[t, 0], y), max(boxes[t, 1], y)
-                boxes[t, 2], boxes[t, 3] = min(boxes[t, 2], x), max(boxes[t, 3], x)
+                _widen(boxes[t], y, x)
     for i in range(object_ids.size):
         object_id = object_ids[i]
         counts[i, 0], counts[i, 1], counts[i, 2] = areas[object_id, 0], areas[object_id, 1], areas[object_id, 2]
@@ -90,61 +94,98 @@ def _count(predicted: Any, truth: Any, object_ids: Any, half_widths: Any, counts
         # An edge pixel is the one above or left of a change: the box grows by one there.
         top, left = max(0, boxes[object_id, 0] - 1), max(0, boxes[object_id, 2] - 1)
         bottom, right = boxes[object_id, 1] + 1, boxes[object_id, 3] + 1
-        edge_p, near_p = _edges(predicted, object_id, top, bottom, left, right, half_widths.size)
-        edge_t, near_t = _edges(truth, object_id, top, bottom, left, right, half_widths.size)
-        counts[i, 3], counts[i, 4] = edge_p.shape[0], _matched(edge_p, near_t, half_widths)
-        counts[i, 5], counts[i, 6] = edge_t.shape[0], _matched(edge_t, near_p, half_widths)
+        edge_p, bits_p = _edges(predicted, object_id, top, bottom, left, right)
+        edge_t, bits_t = _edges(truth, object_id, top, bottom, left, right)
+        counts[i, 3], counts[i, 4] = edge_p.shape[0], _matched(edge_p, bits_t, half_widths)
+        counts[i, 5], counts[i, 6] = edge_t.shape[0], _matched(edge_t, bits_p, half_widths)
 
 
 @kernel
-def _edges(ids: Any, object_id: int, top: int, bottom: int, left: int, right: int, far: int) -> Any:
-    """Boundary pixels (n, 2) of one object in a box, and for each pixel of the box how far the next one is in its row.
+def _widen(box: Any, y: int, x: int) -> None:
+    """Grow a box (top, bottom, left, right) by a pixel; rows come in order."""
+    if box[1] < 0:
+        box[0] = y
+    box[1] = y
+    if x < box[2]:
+        box[2] = x
+    if x > box[3]:
+        box[3] = x
+
+
+@kernel
+def _edges(ids: Any, object_id: int, top: int, bottom: int, left: int, right: int) -> Any:
+    """Boundary pixels (n, 2) of one object in a box, and the same as bits: (rows, words of 64).
 
     A pixel is on the boundary when it differs from its right, lower or lower-right neighbour, of those inside the
-    frame.
+    frame. A word of zeros stands on either side of each row of bits.
     """
     height, width = ids.shape
     rows, columns = bottom - top, right - left
-    near = np.empty((rows, columns), np.int16)
+    bits = np.zeros((rows, columns // 64 + 3), np.uint64)
     found = np.empty((rows * columns, 2), np.int32)
+    # One more column and row than the box; outside the frame the last ones are repeated, where nothing changes.
+    here, below = np.empty(columns + 1, np.uint8), np.empty(columns + 1, np.uint8)
+    flags = np.empty(columns, np.uint8)
     n = 0
+    _is_object(ids[top], object_id, left, width, here)
     for row in range(rows):
-        y = top + row
-        distance = far
-        for column in range(columns):
-            x = left + column
-            here = ids[y, x] == object_id
-            edge = x + 1 < width and (ids[y, x + 1] == object_id) != here
-            if y + 1 < height:
-                edge = edge or (ids[y + 1, x] == object_id) != here
-                edge = edge or (x + 1 < width and (ids[y + 1, x + 1] == object_id) != here)
-            if edge:
-                found[n, 0], found[n, 1] = row, column
-                n += 1
-                distance = 0
-            near[row, column] = distance
-            distance = min(distance + 1, far)
-        distance = far
-        for column in range(columns - 1, -1, -1):
-            if near[row, column] < distance:
-                distance = near[row, column]
-            near[row, column] = distance
-            distance = min(distance + 1, far)
-    return found[:n], near
+        _is_object(ids[min(top + row + 1, height - 1)], object_id, left, width, below)
+        any_flag = np.uint8(0)
+        for x in range(columns):
+            flags[x] = (here[x] ^ here[x + 1]) | (here[x] ^ below[x]) | (here[x] ^ below[x + 1])
+            any_flag |= flags[x]
+        if any_flag:
+            for x in range(columns):
+                if flags[x]:
+                    found[n, 0], found[n, 1] = row, x
+                    n += 1
+                    bits[row, 1 + (x >> 6)] |= np.uint64(1) << np.uint64(x & 63)
+        here, below = below, here
+    return found[:n], bits
 
 
 @kernel
-def _matched(edges: Any, near: Any, half_widths: Any) -> int:
+def _is_object(line: Any, object_id: int, left: int, width: int, out: Any) -> None:
+    """Whether each of the pixels from `left` on is the object; beyond the frame the last one is repeated."""
+    inside = min(out.size, width - left)
+    for x in range(inside):
+        out[x] = line[left + x] == object_id
+    for x in range(inside, out.size):
+        out[x] = out[inside - 1]
+
+
+@kernel
+def _matched(edges: Any, bits: Any, half_widths: Any) -> int:
     """How many of `edges` have a boundary pixel of the other side within the disc."""
-    rows = near.shape[0]
+    rows, reach = bits.shape[0], half_widths.size - 1
     total = 0
     for i in range(edges.shape[0]):
         row, column = edges[i, 0], edges[i, 1]
-        for dy in range(half_widths.size):
-            above, below = row - dy, row + dy
-            if (above >= 0 and near[above, column] <= half_widths[dy]) or (
-                below < rows and near[below, column] <= half_widths[dy]
-            ):
+        hit = False
+        for dy in range(reach + 1):
+            half = half_widths[dy]
+            if row >= dy:
+                hit = _any_bit(bits[row - dy], column - half, column + half)
+            if not hit and row + dy < rows:
+                hit = _any_bit(bits[row + dy], column - half, column + half)
+            if hit:
                 total += 1
                 break
     return total
+
+
+@kernel
+def _any_bit(words: Any, first: int, last: int) -> bool:
+    """Whether a bit from column `first` to `last` is set; columns outside the row count as zero."""
+    first, last = max(first + 64, 64), min(last + 64, words.size * 64 - 1)
+    start, end = first >> 6, last >> 6
+    ones = np.uint64(0xFFFFFFFFFFFFFFFF)
+    low, high = ones << np.uint64(first & 63), ones >> np.uint64(63 - (last & 63))
+    if start == end:
+        return bool(words[start] & low & high)
+    if words[start] & low or words[end] & high:
+        return True
+    for word in range(start + 1, end):  # noqa: SIM110 (the compiler knows no generators)
+        if words[word]:
+            return True
+    return False

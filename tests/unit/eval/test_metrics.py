@@ -59,6 +59,14 @@ def test_frame_scores_equal_the_loops(truth: NDArray[np.uint8], reach: int) -> N
         assert boundary[index] == pytest.approx(f_by_loops(p, t, reach), abs=1e-12)
 
 
+@pytest.mark.parametrize("reach", [3, 31, 32, 70])
+def test_wide_frames_and_long_reaches_equal_the_loops(reach: int) -> None:
+    truth, predicted = np.zeros((90, 260), bool), np.zeros((90, 260), bool)
+    truth[20:50, 30:70] = truth[60:64, 250:] = True
+    predicted[10:40, 100:135] = predicted[62:63, 180:250] = True
+    assert boundary_f(predicted, truth, reach) == pytest.approx(f_by_loops(predicted, truth, reach), abs=1e-12)
+
+
 def test_reach_of_the_usual_frame() -> None:
     assert boundary_reach(480, 854) == 8
     assert boundary_reach(240, 432) == math.ceil(0.008 * math.hypot(240, 432)) == 4
