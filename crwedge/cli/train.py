@@ -39,8 +39,8 @@ def train(
 ) -> None:
     """Learn an encoder from unlabelled video by contrastive random walks.
 
-    The run's folder holds checkpoints, metrics.jsonl, TensorBoard files and encoder.safetensors, which `crwedge export` reads.
-    Under `torchrun --nproc-per-node 8 -m crwedge train ...` the batch is divided over the processes.
+    The run's folder holds checkpoints, metrics.jsonl, TensorBoard files and encoder.safetensors, which `crwedge export`
+    reads. Under `torchrun --nproc-per-node 8 -m crwedge train ...` the batch is divided over the processes.
 
     Example: crwedge train clips/ --config crwedge/train/configs/default.toml --out runs/first
     """

@@ -117,6 +117,13 @@ def _shortcut(c_in: int, c_out: int, stride: int) -> nn.Sequential | None:
 class Encoder(nn.Module):
     """Frames to features at 1/8 of the resolution (appendix G, table 4)."""
 
+    mean: Tensor
+    std: Tensor
+    layer1: nn.Module
+    layer2: nn.Module
+    layer3: nn.Module
+    layer4: nn.Module
+
     def __init__(self, config: EncoderConfig | None = None) -> None:
         """Build with random weights; `config` defaults to ResNet-18 up to res3 with zero padding."""
         super().__init__()

@@ -67,7 +67,8 @@ class NodeEncoder(nn.Module):
         if not self.padded:
             return forward_unpadded(self.encoder, x)
         if not self.frugal or not torch.is_grad_enabled():
-            return self.encoder(x)
+            features: Tensor = self.encoder(x)
+            return features
         return _frugal_features(self.encoder, x)
 
 
@@ -96,12 +97,14 @@ class _Once:
         self.calls += 1
         norms = [module for module in self.block.modules() if isinstance(module, nn.BatchNorm2d)]
         if self.calls == 1:
-            return self.block(x)
+            first: Tensor = self.block(x)
+            return first
         before = [norm.momentum for norm in norms]
         for norm in norms:
             norm.momentum = 0.0
         try:
-            return self.block(x)
+            again: Tensor = self.block(x)
+            return again
         finally:
             for norm, momentum in zip(norms, before, strict=True):
                 norm.momentum = momentum

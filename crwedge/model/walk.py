@@ -47,7 +47,8 @@ def affinity(q: Tensor, k: Tensor, temperature: float) -> Tensor:
 def transitions(A: Tensor, dropout: float = 0.0, generators: Sequence[torch.Generator] | None = None) -> Tensor:
     """Row softmax of A (B, N, M), where each edge is first cut with probability `dropout`.
 
-    With `generators`, one a clip, what is cut in a clip does not depend on the other clips of the batch. A node whose edges would all be cut keeps them all: its row would be no distribution.
+    With `generators`, one a clip, what is cut in a clip does not depend on the other clips of the batch. A node whose
+    edges would all be cut keeps them all: its row would be no distribution.
     """
     if dropout > 0:
         if generators is None:

@@ -88,7 +88,7 @@ def choose_part(step: int, config: TrainConfig) -> int:
     shares = shares / shares.sum()
     # Golden-ratio steps fill 0..1 evenly, so that every stretch of steps holds the parts by their shares.
     place = (step * 0.6180339887498949 + 0.5) % 1.0
-    return int(min(np.searchsorted(np.cumsum(shares), place, side="right"), len(shares) - 1))
+    return min(int(np.searchsorted(np.cumsum(shares), place, side="right")), len(shares) - 1)
 
 
 def batches(

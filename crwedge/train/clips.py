@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +110,7 @@ class HeldClips:
         rate = float(rng.choice(part.frame_rates))
         backwards = rng.random() < self.config.reverse
         if still and self.images:
-            return [self.images[rng.integers(len(self.images))][0]] * part.clip_length
+            return [self.images[int(rng.integers(len(self.images)))][0]] * part.clip_length
         number = self._moving.draw(rng)
         video, length = self.videos[number], part.clip_length
         if still or math.isinf(rate) or length == 1:
@@ -167,7 +167,7 @@ class _Urn:
         total = np.cumsum([weight for _, weight in pairs if weight > 0], dtype=np.float64)
         self._edges = total / total[-1] if len(total) else total
 
-    def draw(self, rng: np.random.Generator):  # type: ignore[no-untyped-def]
+    def draw(self, rng: np.random.Generator) -> Any:
         return self.items[min(int(np.searchsorted(self._edges, rng.random(), side="right")), len(self.items) - 1)]
 
 

@@ -206,7 +206,7 @@ class TrainConfig:
     calibrate_side: int = 480
     """Short side of these frames, in pixels."""
     threads: int = 0
-    """Threads of PyTorch; 0: its own choice."""
+    """Threads of PyTorch; 0: its own choice; -1: all or one, whichever is faster at the moment (not reproducible)."""
     device: str = ""
     """cpu, cuda, cuda:1; by default the GPU if there is one."""
 

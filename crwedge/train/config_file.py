@@ -91,7 +91,7 @@ def describe() -> str:
                     and isinstance(text.value, ast.Constant)
                 ):
                     name = ast.unparse(item.target)
-                    lines.append(f"{name} = {_literal(getattr(TrainConfig(), name))}\n    {text.value.value}")
+                    lines.append(f"{name} = {_literal(getattr(TrainConfig(), name))}\n    {text.value.value!s}")
     return "\n".join(lines)
 
 

@@ -13,6 +13,7 @@ import torch
 from crwedge.core.errors import SettingError, UserError
 from crwedge.model.checkpoint import load_encoder, save_encoder, write_bytes
 from crwedge.model.encoder import Encoder
+from crwedge.model.nodes import NodeEncoder
 from crwedge.train.batches import batches
 from crwedge.train.calibrate import calibrated
 from crwedge.train.config import TrainConfig
@@ -27,6 +28,7 @@ from crwedge.train.schedule import learning_rate, progress
 from crwedge.train.source import open_clips
 from crwedge.train.state import Progress, load_run, save_run, saved_steps
 from crwedge.train.stop import Stop
+from crwedge.train.threads import Threads
 
 
 class DivergedError(UserError):
@@ -68,8 +70,9 @@ def fit(config: TrainConfig, out: str | Path | None = None, *, resume: bool = Fa
     Raises:
         UserError: bad data, bad settings, a checkpoint that does not fit, a full disk; or DivergedError.
     """
-    if config.threads:
+    if config.threads > 0:
         torch.set_num_threads(config.threads)
+    threads = Threads(torch.get_num_threads()) if config.threads < 0 else None
     group = join(config)
     folder = _run_folder(config, out, resume, group.writer)
     torch.manual_seed(config.seed)
@@ -134,6 +137,8 @@ def fit(config: TrainConfig, out: str | Path | None = None, *, resume: bool = Fa
             if ema is not None:
                 follow(ema, model, config.ema, at.step)
             at.step += 1
+            if threads is not None:
+                threads.step(before + time.perf_counter() - started - at.seconds)
             at.seconds = group.from_writer(before + time.perf_counter() - started)
             share = progress(at.step, at.seconds, config)
 
@@ -190,9 +195,9 @@ def _run_folder(config: TrainConfig, out: str | Path | None, resume: bool, write
     return folder
 
 
-def _plain(model: torch.nn.Module) -> Encoder:
+def _plain(model: NodeEncoder) -> Encoder:
     """A copy of a model's encoder for one process, in evaluation mode."""
-    encoder: Encoder = copy.deepcopy(model.encoder)
+    encoder = copy.deepcopy(model.encoder)
     unshare_batchnorm(encoder)
     return encoder.eval()
 

@@ -1,15 +1,15 @@
 """Training on several processes under `torchrun`: one writer, the same result as one process.
 
-Plain `torch.distributed`: the gradients of a ResNet-18 are 45 MB, averaged in one message a step, so that nothing has to
-wrap the model. BatchNorm shares its sums by a differentiable all-reduce, which unlike torch's SyncBatchNorm also runs on
-CPUs over gloo.
+Plain `torch.distributed`: the gradients of a ResNet-18 are 45 MB, averaged in one message a step, so that nothing has
+to wrap the model. BatchNorm shares its sums by a differentiable all-reduce, which unlike torch's SyncBatchNorm also
+runs on CPUs over gloo.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.distributed as dist
@@ -25,7 +25,7 @@ class Group:
 
     rank: int = 0
     world: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
     def writer(self) -> bool:
@@ -95,7 +95,8 @@ def join(config: TrainConfig) -> Group:
     for part in config.parts:
         if part.batch % (world * config.accumulate):
             raise SettingError(
-                f"a batch of {part.batch} clips cannot be divided into {world} processes x {config.accumulate} micro-steps"
+                f"a batch of {part.batch} clips cannot be divided over {world} processes, "
+                f"{config.accumulate} micro-steps each"
             )
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
@@ -125,10 +126,13 @@ class SharedBatchNorm(nn.BatchNorm2d):
             variance = all_reduce(centred.square().sum(dim=(0, 2, 3))) / total
             with torch.no_grad():
                 step = self.momentum if self.momentum is not None else 0.1
+                assert self.running_mean is not None
+                assert self.running_var is not None
+                assert self.num_batches_tracked is not None
                 self.running_mean.lerp_(mean.to(self.running_mean.dtype), step)
                 self.running_var.lerp_((variance * total / (total - 1)).to(self.running_var.dtype), step)
-                self.num_batches_tracked += 1
-            y = centred * (torch.rsqrt(variance + self.eps) * self.weight)[None, :, None, None]
+                self.num_batches_tracked.add_(1)
+            y: Tensor = centred * (torch.rsqrt(variance + self.eps) * self.weight)[None, :, None, None]
             return (y + self.bias[None, :, None, None]).to(kind)
 
 
@@ -143,4 +147,4 @@ def unshare_batchnorm(model: nn.Module) -> None:
     """The inverse of `share_batchnorm`: for a copy that one process uses alone."""
     for module in model.modules():
         if isinstance(module, SharedBatchNorm):
-            module.__class__ = nn.BatchNorm2d
+            module.__class__ = nn.BatchNorm2d  # type: ignore[assignment]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +24,8 @@ def build_model(config: TrainConfig) -> NodeEncoder:
     model = NodeEncoder(
         config.encoder, config.dim, config.head, padded=config.padding != "none", frugal=config.checkpoint_activations
     )
-    return model.to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
 
 
 def map_crop(config: TrainConfig) -> int:
@@ -35,7 +38,7 @@ def map_crop(config: TrainConfig) -> int:
     return crop
 
 
-def batch_nodes(model: NodeEncoder, batch: Batch, config: TrainConfig) -> Tensor:
+def batch_nodes(model: Callable[..., Any], batch: Batch, config: TrainConfig) -> Tensor:
     """Embeddings (B, V, N, d), float32, of all views of a batch on the model's device."""
     clips, count = batch.views.shape[:2]
     pictures = colour_views(batch.views.flatten(0, 1), batch.colours.flatten(0, 1))
@@ -43,12 +46,15 @@ def batch_nodes(model: NodeEncoder, batch: Batch, config: TrainConfig) -> Tensor
     if patches:
         pictures = jittered_patches(pictures, config, batch.seeds)
     with autocast(pictures.device, config.precision):
-        nodes = model(pictures, patches, map_crop(config))
+        nodes: Tensor = model(pictures, patches, map_crop(config))
     return nodes.view(clips, count, -1, nodes.shape[-1])
 
 
-def batch_loss(model: NodeEncoder, batch: Batch, config: TrainConfig) -> tuple[WalkResult, Tensor]:
-    """The walk's loss and accuracies, and the nodes (B, V, N, d) it walked on. Random choices follow the clips' seeds."""
+def batch_loss(model: Callable[..., Any], batch: Batch, config: TrainConfig) -> tuple[WalkResult, Tensor]:
+    """The walk's loss and accuracies, and the nodes (B, V, N, d) it walked on.
+
+    Random choices follow the clips' seeds.
+    """
     nodes = batch_nodes(model, batch, config)
     generators = [torch.Generator(nodes.device).manual_seed(seed + 1) for seed in batch.seeds.tolist()]
     if config.views == "shared":

@@ -20,8 +20,8 @@ _COLOURS = ((230, 60, 60), (60, 200, 60), (70, 110, 255), (240, 200, 40), (220, 
 def transitions_picture(batch: Batch, nodes: Tensor, config: TrainConfig) -> Tensor:
     """The first clip, its views side by side: (3, S, V * S) uint8.
 
-    A few nodes of the first view are framed; in each later view the three nodes that the walk most likely reaches are framed
-    in the same colour, the brighter the likelier.
+    A few nodes of the first view are framed; in each later view the three nodes that the walk most likely reaches are
+    framed in the same colour, the brighter the likelier.
     """
     views = batch.views[0].cpu().permute(0, 2, 3, 1).numpy().copy()
     cells = nodes[0].float().cpu()

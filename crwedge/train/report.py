@@ -29,7 +29,7 @@ class Journal:
     def __enter__(self) -> Journal:
         """Open the files."""
         if self._active:
-            self._file = open(self._folder / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115
+            self._file = open(self._folder / "metrics.jsonl", "a", encoding="utf-8")
             self._board = _board(self._folder)
             if not self._quiet and self._stream.isatty():
                 self._bar = _bar()

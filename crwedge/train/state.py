@@ -1,4 +1,4 @@
-"""A run on disk: weights, optimiser and progress, such that a run that was stopped at any moment goes on as if it had not.
+"""A run on disk: weights, optimiser, progress. One that was stopped at any moment goes on as if it had not been.
 
     RUN/config.toml                         every setting
     RUN/step-00000500.safetensors           weights of encoder and head, and their running mean

@@ -1,8 +1,8 @@
 """Cuts of frames as affine maps that are known, so that geometry says which cells of two views see the same point.
 
 A map is (2, 3) float64 and takes view pixels (x, y) to frame pixels; pixel centres have whole coordinates. Where every
-frame of a clip has a cut of its own, the position of a cell in its view says nothing of where the walk should return to:
-the shortcut of appendix C is gone by construction.
+frame of a clip has a cut of its own, the position of a cell in its view says nothing of where the walk should return
+to: the shortcut of appendix C is gone by construction.
 """
 
 from __future__ import annotations

@@ -1,0 +1,43 @@
+"""`crwedge import`: other projects' weights as an encoder checkpoint."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="Weights: .pth, .pt, .tar (tensors only) or .safetensors.")],
+    kind: Annotated[str, typer.Option(help="Whose: videowalk, torchvision, moco (v2) or vince.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Checkpoint to write; default FILE with .encoder.safetensors.")
+    ] = None,
+    padding: Annotated[str | None, typer.Option(help="zeros or reflect; default: as the project trained.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
+) -> None:
+    """Convert weights of another project to an encoder checkpoint, strides of res3 and res4 set to 1.
+
+    Example: crwedge import resnet18-f37072fd.pth --kind torchvision --out imagenet.safetensors
+    """
+    from crwedge.core.need import need
+
+    for module in ("torch", "safetensors"):
+        need(module, "train")
+    from crwedge.model.checkpoint import save_encoder
+    from crwedge.model.foreign import import_weights
+
+    encoder, origin = import_weights(file, kind, padding)
+    target = out or file.with_name(f"{file.name.split('.')[0]}.encoder.safetensors")
+    save_encoder(target, encoder, name=target.name.split(".")[0], weights_from=origin, trained=True)
+    config = encoder.config
+    print(
+        f"{target}: {config.architecture} to {config.stage}, {config.padding} padding; next: crwedge export {target}",
+        file=sys.stderr if as_json else sys.stdout,
+    )
+    if as_json:
+        report = {"checkpoint": str(target), "kind": kind, "weights_from": origin, **config.to_dict()}
+        sys.stdout.write(json.dumps(report) + "\n")
