@@ -25,7 +25,10 @@ def study(
     videos: Annotated[
         list[Path] | None, typer.Option(help="Studies that train: unlabelled video; may be repeated.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Studies that train: updates for each point.")] = 200,
+    steps: Annotated[int | None, typer.Option(min=1, help="Studies that train: updates for each point.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Studies that train: TOML of every run; default: the published recipe.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Studies that train: key=value for every run; may be repeated.")
     ] = None,
@@ -53,7 +56,7 @@ def study(
     Example: crwedge study topk DAVIS --small
     """
     from crwedge.cli.eval import _names, _rule, _say, _settings, _size, _spec
-    from crwedge.cli.training_studies import TRAINING, training_study
+    from crwedge.cli.training_studies import SMALL_SETTINGS, SMALL_STEPS, TRAINING, training_study
     from crwedge.core.errors import SettingError
     from crwedge.core.need import need
     from crwedge.eval.feature_cache import FeatureCache
@@ -92,7 +95,10 @@ def study(
         spec = _spec("colour", None, engine, seed)
         base, preset_name = _settings("davis", spec, preset, *(None,) * 7)
         follower = Follower(spec, base, where, threads)
-        rows, made = training_study(chosen, clips, follower, videos, steps, seed, settings or [], work, say)
+        recipe = config or Path(__file__).parents[1] / "train" / "configs" / "paper.toml"
+        steps = steps or (SMALL_STEPS if small else 20_000)
+        words = [*(SMALL_SETTINGS if small else ()), *(settings or ())]
+        rows, made = training_study(chosen, clips, follower, videos, steps, seed, recipe, words, work, say)
     else:
         spec = _spec(encoder, model, engine, seed)
         base, preset_name = _settings("davis", spec, preset, *(None,) * 7)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,6 +16,19 @@ from crwedge.eval.studies import Study
 if TYPE_CHECKING:
     from crwedge.eval.follow import Follower
     from crwedge.eval.tree import Clip
+
+SMALL_STEPS = 40
+SMALL_SETTINGS = (
+    "batch=2",
+    "size=160",
+    "short_side=160",
+    "workers=0",
+    "calibrate=4",
+    "calibrate_side=240",
+    "probe_every=0",
+    "picture_every=0",
+)
+"""The small form: enough to see that each point trains, not to rank the points."""
 
 TRAINING: dict[str, Study] = {
     study.name: study
@@ -65,6 +80,7 @@ def training_study(
     videos: Sequence[Path],
     steps: int,
     seed: int,
+    config: Path,
     settings: Sequence[str],
     work: Path,
     say: Callable[[str], None],
@@ -78,6 +94,7 @@ def training_study(
         videos: unlabelled video.
         steps: updates of each run.
         seed: of every run, so that the points differ in one setting only.
+        config: TOML file that every run starts from.
         settings: `key=value` for every run.
         work: folder of runs, bundles and scores; what is done there is kept.
         say: told of each point.
@@ -99,7 +116,7 @@ def training_study(
             bundle, loss = random_bundle(seed), None
         else:
             words = [f"{key}={value}" for key, value in study.points[label].items()]
-            bundle, loss = _trained(place, videos, steps, seed, [*settings, *words], say)
+            bundle, loss = _trained(place, videos, steps, seed, config, [*settings, *words], say)
         point = replace(follower, encoder=EncoderSpec("bundle", str(bundle), follower.encoder.engine))
         protocol = {**point.protocol(), "frames": {clip.name: len(clip.frames) for clip in clips}}
         tasks = {clip.name: partial(score_clip, clip, point, "2017") for clip in clips}
@@ -107,13 +124,19 @@ def training_study(
         row = {"point": label, **overall({name: SequenceScore.from_dict(s) for name, s in scores.items()})}
         rows.append({**row, "loss": loss})
         say(f"{study.axis} {label}: J&F {100 * row['JF']:.1f}" + ("" if loss is None else f", last loss {loss:.3f}"))
-    trained = {"steps": steps, "seed": seed, "set": list(settings), "videos": [str(path) for path in videos]}
+    trained = {"config": config.name, "steps": steps, "seed": seed, "set": list(settings), "videos": len(videos)}
     encoder = {"name": "one for each point", "sha256": None, "trained": True}
     return rows, {"encoder": encoder, "training": trained}
 
 
 def _trained(
-    place: Path, videos: Sequence[Path], steps: int, seed: int, settings: Sequence[str], say: Callable[[str], None]
+    place: Path,
+    videos: Sequence[Path],
+    steps: int,
+    seed: int,
+    config: Path,
+    settings: Sequence[str],
+    say: Callable[[str], None],
 ) -> tuple[Path, float | None]:
     """The bundle of one run and its last loss."""
     from crwedge.cli import run
@@ -123,8 +146,7 @@ def _trained(
     if not (bundle / MANIFEST).is_file():
         options = [word for setting in (f"seed={seed}", *settings) for word in ("--set", setting)]
         arguments = ["train", *map(str, videos), "--out", str(folder), "--steps", str(steps), *options]
-        if folder.is_dir():
-            arguments.append("--resume")
+        arguments += ["--resume"] if (folder / "config.toml").is_file() else ["--config", str(config)]
         for command in (arguments, ["export", str(folder), "--out", str(bundle)]):
             say(f"crwedge {' '.join(command)}")
             if run(command) != 0:
@@ -134,11 +156,8 @@ def _trained(
 
 def last_loss(folder: Path) -> float | None:
     """The last loss that a run logged, where its log can be read."""
-    import csv
-
-    for path in sorted(folder.glob("*.csv")):
-        with open(path, newline="", encoding="utf-8") as file:
-            losses = [row["loss"] for row in csv.DictReader(file) if row.get("loss")]
-        if losses:
-            return float(losses[-1])
-    return None
+    path, found = folder / "metrics.jsonl", None
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        with contextlib.suppress(ValueError):  # a run that was killed leaves half a line
+            found = json.loads(line).get("loss", found)
+    return None if found is None else float(found)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crwedge.core.errors import MaskError
 from crwedge.core.masks import VOID, write_mask
 from crwedge.eval.folders import davis_protocol, read_ids
 from crwedge.eval.follow import Follower, read_frame
@@ -32,7 +33,10 @@ def score_clip(
     sheet = SheetMaker(len(clip.frames))
 
     def take(number: int, ids: NDArray[np.uint8], truth: NDArray[np.uint8]) -> None:
-        scorer.feed_frame(ids, truth)
+        try:
+            scorer.feed_frame(ids, truth)
+        except MaskError as error:
+            raise MaskError(f"{clip.masks[number]}: {error}") from error
         if out is not None and save:
             folder = out / "masks" / clip.name
             folder.mkdir(parents=True, exist_ok=True)
@@ -41,6 +45,11 @@ def score_clip(
             sheet.add_masks(read_frame(clip.frames[number]), ids, truth)
 
     first = true_mask(clip.masks[0], rule)
+    size = read_frame(clip.frames[0]).shape[:2]
+    if first.shape != size:
+        raise MaskError(
+            f"{clip.masks[0]} is {first.shape[1]}x{first.shape[0]} (width x height), its frame {size[1]}x{size[0]}"
+        )
     take(0, first, first)
     for number, ids in enumerate(follower.masks(clip.frames, first), start=1):
         take(number, ids, true_mask(clip.masks[number], rule))

@@ -46,7 +46,7 @@ def test_a_training_study_calls_the_commands(
     calls: list[list[str]] = []
 
     def remember(*arguments: Any) -> Any:
-        calls.append(arguments[4])
+        calls.append(arguments[5])
         return tmp_path, 1.5
 
     monkeypatch.setattr(training_studies, "_trained", remember)

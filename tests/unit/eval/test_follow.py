@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,21 @@ def test_davis_clip_is_scored_and_drawn(tree: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "masks" / "one").glob("*.png"))) == 5
     assert (tmp_path / "sheets" / "one.jpg").is_file()
     assert len(davis.score_clip(clip, follower(), "2016").objects) == 1
+
+
+def test_davis_masks_that_do_not_fit_are_named(tree: Path, tmp_path: Path) -> None:
+    clip = davis_clips(tree)[0]
+    mask = read_mask(clip.masks[0])
+    for name, wrong, words in (("small", mask[:-1], "128x95"), ("empty", np.zeros_like(mask), "no object")):
+        write_mask(tmp_path / f"{name}.png", wrong)
+        other = replace(clip, masks=(tmp_path / f"{name}.png", *clip.masks[1:]))
+        with pytest.raises(MaskError, match=words) as caught:
+            davis.score_clip(other, follower(), "2017")
+        assert f"{name}.png" in str(caught.value)
+    write_mask(tmp_path / "later.png", mask[:-1])
+    other = replace(clip, masks=(*clip.masks[:2], tmp_path / "later.png", *clip.masks[3:]))
+    with pytest.raises(MaskError, match=r"later\.png"):
+        davis.score_clip(other, follower(), "2017")
 
 
 def test_pose_clip_is_scored(tree: Path, tmp_path: Path) -> None:
