@@ -19,7 +19,7 @@ class ContextFrame:
     slot: int
     """Its labels are rows slot * h * w .. of the buffer's labels."""
     copies: int
-    """How many places it fills: frame 0 fills every place of the ring that no later frame has taken yet."""
+    """How many places it fills: the last pinned frame fills each place of the ring that no later frame has taken yet."""
     pinned: bool
 
 
@@ -27,13 +27,13 @@ class ContextBuffer:
     """Features and soft labels of the frames in the context.
 
     Slots 0 .. `pinned` - 1 hold frames that stay (the first frame and later ones that came with a mask), the `length` slots
-    after them are the ring. With `prefill` the ring starts as copies of frame 0: these are counted, not stored.
+    after them are the ring. With `prefill` the ring starts as copies of the pinned frame: these are counted, not stored.
 
     Args:
         length: m, places of the ring.
         pinned: how many frames can be pinned; beyond that the oldest but the first makes way.
         storage: number format of the features.
-        prefill: whether the ring starts full of frame 0.
+        prefill: whether the ring starts full of the frame just pinned.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class ContextBuffer:
         self._pinned: list[int] = []
         self._ring: list[int] = []
         self._copies = 0
+        self._copied = 0
 
     @classmethod
     def from_settings(cls, settings: PropagationSettings) -> ContextBuffer:
@@ -81,29 +82,32 @@ class ContextBuffer:
         assert self._features is not None
         found = [ContextFrame(self._features[slot], slot, 1, False) for slot in reversed(self._ring)]
         if self._copies:
-            found.append(ContextFrame(self._features[0], 0, self._copies, False))
+            found.append(ContextFrame(self._features[self._copied], self._copied, self._copies, False))
         found += [ContextFrame(self._features[slot], slot, 1, True) for slot in self._pinned]
         return found
 
     def pin(self, features: NDArray[np.float32], soft: NDArray[np.float32]) -> None:
-        """Keep a frame for good: features (C, h, w) unit length, soft labels (K, h, w).
+        """Keep a frame whose labels came from outside: features (C, h, w) unit length, soft labels (K, h, w).
 
-        The first frame pinned also fills the ring when `prefill` is on.
+        The ring starts anew: full of copies of this frame when `prefill` is on, else empty. What was predicted before a
+        correction would outvote it otherwise, as m frames stand against one.
         """
-        first = self._features is None
-        if first:
+        if self._features is None:
             c, h, w = features.shape
             self._features = np.empty((self.max_pinned + self.length, h, w, c), self.storage)
             self._labels = np.zeros((self.max_pinned + self.length, h * w, soft.shape[0]), np.float32)
-            self._copies = self.length if self.prefill else 0
+        self._ring = []
         if len(self._pinned) < self.max_pinned:
             slot = len(self._pinned)
         elif self.max_pinned == 1:
-            # The only place belongs to the first frame: later corrections live in the ring alone.
+            # The only place belongs to the first frame: a later one lives in the ring alone, and leaves it some day.
+            self._copies = 0
+            self.append(features, soft)
             return
         else:
             slot = self._pinned.pop(1)
         self._pinned.append(slot)
+        self._copies, self._copied = self.length if self.prefill else 0, slot
         self._write(slot, features, soft)
 
     def append(self, features: NDArray[np.float32], soft: NDArray[np.float32]) -> None:
@@ -128,7 +132,7 @@ class ContextBuffer:
     def clear(self) -> None:
         """Forget everything and give the memory back."""
         self._features, self._labels = None, np.zeros((0, 0, 0), np.float32)
-        self._pinned, self._ring, self._copies = [], [], 0
+        self._pinned, self._ring, self._copies, self._copied = [], [], 0, 0
 
     def _write(self, slot: int, features: NDArray[np.float32], soft: NDArray[np.float32]) -> None:
         assert self._features is not None

@@ -133,10 +133,11 @@ class Tracker:
         else:
             soft = self._propagator(features, self._context)
             ids = None if mask is None else self._correct(mask)
-            if mask is not None:
+            if mask is None:
+                self._context.append(features, soft)
+            else:
                 soft = self._corrected(soft, mask)
                 self._context.pin(features, soft)
-            self._context.append(features, soft)
         propagated = time.perf_counter()
         predicted = labels_to_ids(soft, self._ids, size, self.settings.output_norm)
         if mask is not None and ids is not None:

@@ -117,3 +117,68 @@ def one_hot(mask: NDArray[np.uint8], ids: tuple[int, ...]) -> NDArray[np.float64
         for x in range(mask.shape[1]):
             maps[1 + ids.index(mask[y, x]) if mask[y, x] in ids else 0, y, x] = 1
     return maps
+
+
+def dense_step(
+    query: NDArray[np.float32],
+    keys: list[NDArray[np.float32]],
+    labels: list[NDArray[np.float64]],
+    *,
+    k: int,
+    radius: float,
+    temperature: float,
+    block: int = 400,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """`step` with a disc, a global first frame and joint top-k, as dense float64 matrices: slow, but fit for real frames.
+
+    Returns the soft labels (K, h, w) and, for each cell, the gap between the last similarity kept and the best one left out:
+    where it is below the rounding of float32, two right answers exist.
+    """
+    c, h, w = query.shape
+    ys, xs = np.divmod(np.arange(h * w), w)
+    far = np.sqrt((ys[:, None] - ys) ** 2 + (xs[:, None] - xs) ** 2) >= radius
+    q = query.reshape(c, -1).T.astype(np.float64)
+    flat_keys = [key.reshape(c, -1).astype(np.float64) for key in keys]
+    flat_labels = np.concatenate([label.reshape(label.shape[0], -1) for label in labels], axis=1)
+    out, gaps = np.empty((flat_labels.shape[0], h * w)), np.empty(h * w)
+    for start in range(0, h * w, block):
+        rows = slice(start, start + block)
+        parts = []
+        for number, key in enumerate(flat_keys):
+            similarity = q[rows] @ key
+            if number > 0:
+                similarity[far[rows]] = -np.inf
+            parts.append(similarity)
+        affinity = np.concatenate(parts, axis=1)
+        order = np.argpartition(-affinity, k, axis=1)[:, : k + 1]
+        found = np.take_along_axis(affinity, order, axis=1)
+        rank = np.argsort(-found, axis=1)
+        order, found = np.take_along_axis(order, rank, axis=1), np.take_along_axis(found, rank, axis=1)
+        gaps[rows] = found[:, k - 1] - found[:, k]
+        weights = np.exp((found[:, :k] - found[:, :1]) / temperature)
+        weights /= weights.sum(axis=1, keepdims=True)
+        out[:, rows] = (flat_labels[:, order[:, :k]] * weights).sum(axis=2)
+    return out.reshape(-1, h, w), gaps.reshape(h, w)
+
+
+def resize_matrix(n_out: int, n_in: int) -> NDArray[np.float64]:
+    """(n_out, n_in) matrix of the linear resize in one direction."""
+    matrix = np.zeros((n_out, n_in))
+    for i in range(n_out):
+        position = min(max((i + 0.5) * n_in / n_out - 0.5, 0), n_in - 1)
+        low = math.floor(position)
+        matrix[i, low] += 1 - (position - low)
+        matrix[i, min(low + 1, n_in - 1)] += position - low
+    return matrix
+
+
+def resize_linear_fast(maps: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
+    """`resize_linear` as two matrix products, for whole frames."""
+    rows, columns = resize_matrix(size[0], maps.shape[1]), resize_matrix(size[1], maps.shape[2])
+    return np.einsum("Yy,kyx,Xx->kYX", rows, maps, columns, optimize=True)
+
+
+def soft_start(mask: NDArray[np.uint8], ids: tuple[int, ...], grid: tuple[int, int]) -> NDArray[np.float64]:
+    """The one-hot mask resized to the grid, (K, h, w)."""
+    maps = np.stack([~np.isin(mask, ids), *(mask == i for i in ids)]).astype(np.float64)
+    return resize_linear_fast(maps, grid)

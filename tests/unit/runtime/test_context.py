@@ -1,0 +1,82 @@
+"""The ring, the pinned frames and the copies of frame 0."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from crwedge.core.settings import PropagationSettings
+from crwedge.runtime.context import ContextBuffer, memory_formula
+from tests import reference
+
+
+def filled(buffer: ContextBuffer, frames: int) -> None:
+    """Frame t is all t: features (2, 1, 1), labels (2, 1, 1)."""
+    buffer.pin(np.zeros((2, 1, 1), np.float32), np.zeros((2, 1, 1), np.float32))
+    for t in range(1, frames):
+        buffer.append(np.full((2, 1, 1), t, np.float32), np.full((2, 1, 1), t, np.float32))
+
+
+@pytest.mark.parametrize("prefill", [True, False])
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 5, 9, 20])
+def test_holds_what_the_protocol_says(frames: int, prefill: bool) -> None:
+    buffer = ContextBuffer(4, pinned=1, prefill=prefill)
+    filled(buffer, frames)
+    held = []
+    for frame in buffer.frames():
+        t = int(frame.features[0, 0, 0])
+        assert buffer.labels[frame.slot, 0] == t
+        held += [t] * frame.copies
+    assert sorted(held) == sorted(reference.context_of(frames, 4, prefill))
+
+
+def test_memory_is_taken_once() -> None:
+    buffer = ContextBuffer(3, pinned=2)
+    filled(buffer, 2)
+    before = buffer.nbytes
+    filled_again = [buffer.append(np.ones((2, 1, 1), np.float32), np.ones((2, 1, 1), np.float32)) for _ in range(50)]
+    assert filled_again and buffer.nbytes == before
+
+
+def test_later_pins_never_displace_the_first() -> None:
+    buffer = ContextBuffer(2, pinned=3)
+    for t in range(7):
+        buffer.pin(np.full((1, 1, 1), t, np.float32), np.ones((1, 1, 1), np.float32))
+    pinned = [int(f.features[0, 0, 0]) for f in buffer.frames() if f.pinned]
+    assert pinned == [0, 5, 6]
+
+
+def test_a_single_place_stays_with_the_first_frame() -> None:
+    buffer = ContextBuffer(2, pinned=1)
+    for t in range(3):
+        buffer.pin(np.full((1, 1, 1), t, np.float32), np.ones((1, 1, 1), np.float32))
+    assert [int(f.features[0, 0, 0]) for f in buffer.frames() if f.pinned] == [0]
+    assert [int(f.features[0, 0, 0]) for f in buffer.frames() if not f.pinned] == [2]
+
+
+def test_a_later_pin_starts_the_ring_anew() -> None:
+    buffer = ContextBuffer(3, pinned=2)
+    filled(buffer, 6)
+    buffer.pin(np.full((2, 1, 1), 9, np.float32), np.full((2, 1, 1), 9, np.float32))
+    held = [(int(f.features[0, 0, 0]), f.copies, f.pinned) for f in buffer.frames()]
+    assert held == [(9, 3, False), (0, 1, True), (9, 1, True)]
+    buffer.append(np.full((2, 1, 1), 10, np.float32), np.full((2, 1, 1), 10, np.float32))
+    held = [(int(f.features[0, 0, 0]), f.copies, f.pinned) for f in buffer.frames()]
+    assert held == [(10, 1, False), (9, 2, False), (0, 1, True), (9, 1, True)]
+
+
+def test_new_channels_are_zero_in_old_frames() -> None:
+    buffer = ContextBuffer(2, pinned=1)
+    filled(buffer, 2)
+    buffer.grow_labels(4)
+    assert buffer.labels.shape[1] == 4
+    assert (buffer.labels[:, 2:] == 0).all()
+
+
+def test_the_memory_statement_is_what_is_allocated() -> None:
+    chosen = PropagationSettings(context_length=3, storage="float16")
+    buffer = ContextBuffer.from_settings(chosen)
+    buffer.pin(np.zeros((8, 5, 6), np.float32), np.zeros((2, 5, 6), np.float32))
+    text, total = memory_formula(chosen, (5, 6), 8, 2)
+    assert total == buffer.nbytes
+    assert "(3 + 4) x 5 x 6" in text
