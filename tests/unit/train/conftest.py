@@ -1,0 +1,105 @@
+"""Tiny clips, written with PyAV, and settings small enough for tests."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from crwedge.train.config import TrainConfig
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _few_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    yield
+    torch.set_num_threads(before)
+
+
+def write_video(
+    path: Path, *, frames: int = 12, rate: int = 8, size: tuple[int, int] = (48, 64), times: list[int] | None = None
+) -> Path:
+    """A video whose frame number can be read from its grey: frame k has the value 16 * k + 8 (mod 256) and texture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    texture = rng.integers(-6, 7, (*size, 3))
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = size[1], size[0], "yuv420p"
+        stream.bit_rate = 4_000_000
+        stream.gop_size = 4
+        stream.codec_context.time_base = Fraction(1, rate)
+        for index in range(frames):
+            image = np.clip((16 * index + 8) % 256 + texture, 0, 255).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts = times[index] if times else index
+            frame.time_base = Fraction(1, rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def write_sound(path: Path) -> Path:
+    """A file with sound only."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    """A folder with three videos: landscape, portrait, odd sizes."""
+    folder = tmp_path / "clips"
+    write_video(folder / "a.mp4")
+    write_video(folder / "b.mp4", size=(64, 48), frames=16)
+    write_video(folder / "c.mkv", size=(50, 54))
+    return folder
+
+
+def small(**changes: Any) -> TrainConfig:
+    """Quick settings: views of 32 pixels, res3, no head, everything in this process."""
+    values: dict[str, Any] = {
+        "nodes": "map",
+        "views": "own",
+        "stage": "res3",
+        "head": 0,
+        "size": 32,
+        "short_side": 48,
+        "scale": (0.5, 1.0),
+        "clip_length": 2,
+        "batch": 2,
+        "workers": 0,
+        "steps": 4,
+        "warmup": 1,
+        "learning_rate": 1e-3,
+        "log_every": 1,
+        "save_every": 2,
+        "probe_every": 0,
+        "picture_every": 0,
+        "calibrate": 1,
+        "calibrate_side": 48,
+    }
+    return TrainConfig(**{**values, **changes})
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

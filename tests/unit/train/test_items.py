@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from crwedge.core.errors import SourceError
+from crwedge.train.decode import Location, read_picture, video_clip, video_frames
+from crwedge.train.items import INDEX, catalogue
+from tests.unit.train.conftest import write_sound, write_video
+
+
+def number(frame: np.ndarray) -> int:
+    """Which frame of `write_video` this is."""
+    return round((float(frame.mean()) - 8) / 16)
+
+
+def pictures(folder: Path, count: int = 3) -> Path:
+    folder.mkdir(parents=True)
+    for index in range(count):
+        Image.fromarray(np.full((40, 60, 3), 16 * index + 8, np.uint8)).save(folder / f"{index:05d}.png")
+    return folder
+
+
+def test_clips_show_the_frames_of_their_times(tmp_path: Path) -> None:
+    video = Location(str(write_video(tmp_path / "a.mp4", frames=14, rate=8)))
+    for times in ([0.0, 0.125, 0.25], [0.75, 1.0, 1.25], [1.625], [0.3, 0.31, 5.0]):
+        found = [number(frame) for frame in video_clip(video, times, 0)]
+        assert found == [min(int(time * 8 + 1e-6), 13) for time in times]
+
+
+def test_variable_frame_rate_is_read_by_time(tmp_path: Path) -> None:
+    times = [0, 1, 2, 10, 11, 20, 21, 22]
+    video = Location(str(write_video(tmp_path / "a.mkv", frames=8, rate=10, times=times)))
+    found = [number(frame) for frame in video_clip(video, [0.1, 0.5, 1.05, 1.9, 2.15], 0)]
+    assert found == [1, 2, 3, 4, 6]
+
+
+def test_whole_videos_are_thinned_and_shrunk(tmp_path: Path) -> None:
+    video = Location(str(write_video(tmp_path / "a.mp4", frames=12, rate=8, size=(48, 64))))
+    frames = list(video_frames(video, 24, 4.0))
+    assert [number(frame) for frame in frames] == [0, 2, 4, 6, 8, 10]
+    assert frames[0].shape == (24, 32, 3)
+
+
+def test_any_mix_of_sources_is_found(tmp_path: Path, clips: Path) -> None:
+    frames = pictures(tmp_path / "frames" / "dog")
+    single = write_video(tmp_path / "more" / "x.avi")
+    listing = tmp_path / "list.txt"
+    listing.write_text("# chosen\nmore/x.avi\nframes\n")
+    found = catalogue([str(clips), str(frames.parent), str(listing), str(single)], 10.0)
+    assert [item.name for item in found.items] == ["dog", "dog", "a.mp4", "b.mp4", "c.mkv", "x.avi", "x.avi"]
+    assert not found.broken
+    dog = found.items[0]
+    assert (dog.video, dog.seconds, len(dog.files)) == (False, pytest.approx(0.3), 3)
+    assert found.items[2].seconds == pytest.approx(1.5, abs=0.13)
+    stills = catalogue([str(frames.parent)], 10.0, stills=True)
+    assert len(stills.items) == 3
+    assert all(item.still for item in stills.items)
+
+
+def test_shards_hold_videos_and_frames(tmp_path: Path, clips: Path) -> None:
+    frames = pictures(tmp_path / "frames")
+    with tarfile.open(tmp_path / "00000.tar", "w") as tar:
+        tar.add(clips / "a.mp4", "k1.mp4")
+        tar.add(clips / "b.mp4", "k2.mp4")
+        (tmp_path / "k1.json").write_text("{}")
+        tar.add(tmp_path / "k1.json", "k1.json")
+        for index, path in enumerate(sorted(frames.iterdir())):
+            tar.add(path, f"k3.{index:06d}.png")
+    found = catalogue([str(tmp_path / "00000.tar")], 10.0)
+    assert [item.name for item in found.items] == ["k3", "k1.mp4", "k2.mp4"]
+    assert number(read_picture(found.items[0].files[2])) == 2
+    assert [number(frame) for frame in video_clip(found.items[1].files[0], [0.0, 0.75], 0)] == [0, 6]
+
+
+def test_broken_files_are_named_with_a_reason(tmp_path: Path) -> None:
+    write_video(tmp_path / "good.mp4")
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("no video")
+    (tmp_path / "bad.tar").write_text("no tar")
+    write_sound(tmp_path / "sound.mkv")
+    found = catalogue([str(tmp_path)], 10.0)
+    assert [item.name for item in found.items] == ["good.mp4"]
+    reasons = {Path(path).name: reason for path, reason in found.broken}
+    assert set(reasons) == {"empty.mp4", "text.mp4", "sound.mkv", "bad.tar"}
+    assert reasons["empty.mp4"] == "it is empty"
+    assert "only sound" in reasons["sound.mkv"]
+
+
+def test_the_index_is_kept_and_follows_changes(clips: Path, tmp_path: Path) -> None:
+    catalogue([str(clips)], 10.0)
+    index = json.loads((clips / INDEX).read_text())
+    index["files"]["a.mp4"]["seconds"] = 99.0
+    (clips / INDEX).write_text(json.dumps(index))
+    assert catalogue([str(clips)], 10.0).items[0].seconds == 99.0
+    write_video(clips / "a.mp4", frames=20)
+    assert catalogue([str(clips)], 10.0).items[0].seconds == pytest.approx(2.5, abs=0.13)
+    (clips / INDEX).write_text("damaged")
+    assert len(catalogue([str(clips)], 10.0).items) == 3
+
+
+def test_an_index_that_cannot_lie_beside_the_data_lies_in_the_cache(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import crwedge.train.items as items
+
+    write = items.atomic_write
+
+    def refuse(path: Path):  # type: ignore[no-untyped-def]
+        if path.parent == clips:
+            raise PermissionError(13, "Permission denied")
+        return write(path)
+
+    monkeypatch.setattr(items, "atomic_write", refuse)
+    catalogue([str(clips)], 10.0)
+    assert not (clips / INDEX).exists()
+    assert len(list((tmp_path / "cache" / "crwedge" / "index").iterdir())) == 1
+
+
+def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="there is no"):
+        catalogue([str(tmp_path / "nothing")], 10.0)
+
+
+def test_hidden_files_are_left_alone(clips: Path) -> None:
+    shutil.copy(clips / "a.mp4", clips / ".hidden.mp4")
+    assert len(catalogue([str(clips)], 10.0).items) == 3
