@@ -151,7 +151,8 @@ class VideoSink(_Closing):
         import av
 
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        flags = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        # flush_packets hands every fragment to the system at once, zerolatency keeps no frames back in the encoder.
+        flags = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
         self._container = av.open(str(self.path), "w", format="mp4", options=flags)
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         rate = Fraction(self.fps).limit_denominator(1001)
@@ -162,7 +163,7 @@ class VideoSink(_Closing):
         # A key frame each second: at most that much is lost when the power goes.
         self._stream.gop_size = max(1, round(self.fps))
         if codec == "libx264":
-            self._stream.options = {"preset": "veryfast", "crf": "20"}
+            self._stream.options = {"preset": "veryfast", "crf": "20", "tune": "zerolatency"}
         else:
             self._stream.bit_rate = 4_000_000
 

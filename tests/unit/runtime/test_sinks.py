@@ -1,0 +1,108 @@
+"""Sinks: what they write can be read again, also after the process dies."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+import crwedge as cw
+from crwedge.core.errors import CrwedgeError, MissingExtraError, SinkError
+from crwedge.core.masks import decode_rle
+from crwedge.core.scene import Scene
+
+
+def label_map(scene: Scene, index: int) -> cw.LabelMap:
+    soft = np.zeros((3, 8, 12), np.float32)
+    return cw.LabelMap(scene.masks[index], index, (1, 2), soft, index / 10, scene.frames[index])
+
+
+def test_png_folder(tmp_path: Path, small_scene: Scene) -> None:
+    with cw.open_sink(tmp_path / "masks") as sink:
+        assert not (tmp_path / "masks").exists()
+        for index in range(3):
+            sink.write(label_map(small_scene, index))
+    assert sorted(p.name for p in (tmp_path / "masks").iterdir()) == ["00000.png", "00001.png", "00002.png"]
+    np.testing.assert_array_equal(cw.read_mask(tmp_path / "masks" / "00002.png"), small_scene.masks[2])
+
+
+def test_json_lines(tmp_path: Path, small_scene: Scene) -> None:
+    with cw.open_sink(tmp_path / "out.jsonl") as sink:
+        for index in range(2):
+            sink.write(label_map(small_scene, index))
+            # Each line is there at once.
+            assert len((tmp_path / "out.jsonl").read_text().splitlines()) == index + 1
+    line = json.loads((tmp_path / "out.jsonl").read_text().splitlines()[1])
+    assert (line["index"], line["pts"]) == (1, 0.1)
+    for object_id in (1, 2):
+        np.testing.assert_array_equal(decode_rle(line["objects"][str(object_id)]), small_scene.masks[1] == object_id)
+
+
+def test_overlay_video(tmp_path: Path, small_scene: Scene) -> None:
+    with cw.open_sink(tmp_path / "o.mp4", fps=12) as sink:
+        for index in range(6):
+            sink.write(label_map(small_scene, index))
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        assert float(container.streams.video[0].average_rate) == pytest.approx(12)
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(frames) == 6
+    inside = small_scene.masks[3] == 1
+    assert np.abs(frames[3][inside].mean(0) - small_scene.frames[3][inside].mean(0)).max() > 15
+
+
+def test_overlay_video_is_playable_after_a_kill(tmp_path: Path) -> None:
+    # A real process that is killed without warning after 60 frames at 10 a second.
+    code = f"""
+import os, signal, numpy as np, crwedge as cw
+sink = cw.open_sink({str(tmp_path / "o.mp4")!r}, fps=10)
+for i in range(60):
+    frame = np.full((64, 96, 3), i * 4, np.uint8)
+    sink.write(cw.LabelMap(np.zeros((64, 96), np.uint8), i, (), np.zeros((1, 8, 12), np.float32), None, frame))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        assert len(list(container.decode(video=0))) >= 10
+
+
+def test_odd_sizes_are_cut_to_even_ones(tmp_path: Path) -> None:
+    with cw.open_sink(tmp_path / "o.mp4") as sink:
+        frame = np.zeros((33, 47, 3), np.uint8)
+        sink.write(cw.LabelMap(np.zeros((33, 47), np.uint8), 0, (), np.zeros((1, 5, 6), np.float32), None, frame))
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        assert (container.streams.video[0].height, container.streams.video[0].width) == (32, 46)
+
+
+def test_refusals(tmp_path: Path, small_scene: Scene) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "00000.png").touch()
+    (tmp_path / "old.jsonl").touch()
+    for target, word in (
+        (tmp_path / "x.avi", "no output of kind .avi"),
+        (tmp_path / "file", "is a file"),
+        (tmp_path / "file" / "deep", "not a folder"),
+        (tmp_path / "old", "--overwrite"),
+        (tmp_path / "old.jsonl", "--overwrite"),
+        ("/proc/none/masks", "cannot write"),
+    ):
+        with pytest.raises(SinkError, match=word):
+            with cw.open_sink(target, overwrite=False) as sink:
+                sink.write(label_map(small_scene, 0))
+
+
+def test_window_without_opencv_or_screen_says_what_is_missing(
+    small_scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(MissingExtraError, match=r"crwedge\[window\]"):
+        cw.open_sink("window")
+    monkeypatch.undo()
+    pytest.importorskip("cv2")
+    with pytest.raises(CrwedgeError, match="cannot open a window"):
+        cw.open_sink("window").write(label_map(small_scene, 0))
