@@ -1,0 +1,172 @@
+"""The plain kernels on the CPU, behind the driver seam: how the device code is tested and tried where there is no GPU.
+
+It is slow and proves results, never speed. Streams run at once, so events measure the host's clock.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+import tempfile
+import time
+from ctypes import Structure
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crwedge.runtime.cuda.driver import DeviceFacts
+from crwedge.runtime.cuda.errors import DeviceError
+from crwedge.runtime.cuda.source import FOLDER, Variant
+
+
+@lru_cache(maxsize=32)
+def build(name: str, variant: Variant, options: tuple[str, ...] = ()) -> ctypes.CDLL:
+    """Compile a .cu file with g++ and load it; DeviceError when there is no g++ or it refuses the source."""
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        raise DeviceError("there is no C++ compiler (g++), which the plain kernels need on a CPU")
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "kernels.so"
+        command = [compiler, "-std=c++17", "-O3", "-shared", "-fPIC", "-DCRWEDGE_HOST", "-Wall", "-Wextra", "-Werror"]
+        command += [
+            "-Wno-unknown-pragmas",
+            *variant.defines,
+            *options,
+            "-x",
+            "c++",
+            str(FOLDER / name),
+            "-o",
+            str(library),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise DeviceError(f"g++ cannot compile {name}: {done.stderr.strip()[:2000]}")
+        return ctypes.CDLL(str(library))
+
+
+class HostDriver:
+    """A CPU that stands where a device would."""
+
+    def __init__(self, options: tuple[str, ...] = (), memory_bytes: int = 4 << 30) -> None:
+        """`options` go to the compiler of attention.cu; `memory_bytes` is where "out of memory" begins."""
+        self.facts = DeviceFacts("CPU, plain kernels", (0, 0), 2, 1 << 20, memory_bytes, "none")
+        self.launches: list[str] = []
+        """Names of the kernels launched."""
+        self._options = options
+        self._memory: dict[int, NDArray[np.uint8]] = {}
+        self._events: list[float] = [0.0]
+        self._recorded: list[list[tuple[Any, ...]]] = [[]]
+        self._recording = False
+
+    def allocate(self, size: int) -> int:
+        """See `Driver.allocate`. What is not written yet is NaN in every format."""
+        if size + sum(block.nbytes for block in self._memory.values()) > self.facts.memory_bytes:
+            from crwedge.runtime.cuda.errors import device_error
+
+            raise device_error(2, f"take {size} bytes")
+        block = np.full(size + 256, 0xFF, np.uint8)
+        address = -(-block.ctypes.data // 256) * 256
+        self._memory[address] = block
+        return address
+
+    def free(self, address: int) -> None:
+        """See `Driver.free`."""
+        del self._memory[address]
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+        """See `Driver.pinned`."""
+        return np.zeros(shape, dtype)
+
+    def upload(self, address: int, source: NDArray[Any], stream: int) -> None:
+        """See `Driver.upload`."""
+        self._do(ctypes.memmove, address, source.ctypes.data, source.nbytes, keep=source)
+
+    def download(self, target: NDArray[Any], address: int, stream: int) -> None:
+        """See `Driver.download`."""
+        self._do(ctypes.memmove, target.ctypes.data, address, target.nbytes, keep=target)
+
+    def copy(self, target: int, source: int, size: int, stream: int) -> None:
+        """See `Driver.copy`."""
+        self._do(ctypes.memmove, target, source, size)
+
+    def fill(self, address: int, value: int, size: int, stream: int) -> None:
+        """See `Driver.fill`."""
+        self._do(ctypes.memset, address, value, size)
+
+    def stream(self) -> int:
+        """See `Driver.stream`."""
+        return 1
+
+    def synchronise(self, stream: int) -> None:
+        """See `Driver.synchronise`."""
+
+    def event(self) -> int:
+        """See `Driver.event`."""
+        self._events.append(0.0)
+        return len(self._events) - 1
+
+    def record(self, event: int, stream: int) -> None:
+        """See `Driver.record`."""
+        self._events[event] = time.perf_counter()
+
+    def wait(self, stream: int, event: int) -> None:
+        """See `Driver.wait`."""
+
+    def elapsed_ms(self, first: int, last: int) -> float:
+        """See `Driver.elapsed_ms`."""
+        return 1e3 * (self._events[last] - self._events[first])
+
+    def load(self, source: str, variant: Variant) -> ctypes.CDLL:
+        """See `Driver.load`."""
+        return build(source, variant, self._options if source == "attention.cu" else ())
+
+    def kernel(self, module: ctypes.CDLL, name: str, shared: int) -> Any:
+        """See `Driver.kernel`."""
+        function = getattr(module, name)
+        function.restype = None
+        return function
+
+    def launch(
+        self, kernel: Any, grid: tuple[int, int], threads: int, shared: int, params: Structure, stream: int
+    ) -> None:
+        """See `Driver.launch`."""
+        self._do(self._run, kernel, grid, threads, shared, type(params).from_buffer_copy(params))
+
+    def _run(self, kernel: Any, grid: tuple[int, int], threads: int, shared: int, params: Structure) -> None:
+        self.launches.append(kernel.__name__)
+        room = np.full(shared + 1024, 0xFF, np.uint8)
+        start = -(-room.ctypes.data // 128) * 128
+        # What lies behind the block's shared memory must stay as it is.
+        behind = room[start - room.ctypes.data + shared :]
+        kernel((ctypes.c_int * 3)(*grid, 1), ctypes.c_int(threads), ctypes.c_void_p(start), ctypes.byref(params))
+        if not (behind == 0xFF).all():
+            raise DeviceError(f"the kernel {kernel.__name__} wrote behind its {shared} bytes of shared memory")
+
+    def begin_capture(self, stream: int) -> None:
+        """See `Driver.begin_capture`."""
+        self._recording = True
+        self._recorded.append([])
+
+    def end_capture(self, stream: int) -> int:
+        """See `Driver.end_capture`."""
+        self._recording = False
+        return len(self._recorded) - 1
+
+    def launch_graph(self, graph: int, stream: int) -> None:
+        """See `Driver.launch_graph`."""
+        for function, arguments, _ in self._recorded[graph]:
+            function(*arguments)
+
+    def close(self) -> None:
+        """See `Driver.close`."""
+        self._memory.clear()
+
+    def _do(self, function: Any, *arguments: Any, keep: Any = None) -> None:
+        if self._recording:
+            self._recorded[-1].append((function, arguments, keep))
+        else:
+            function(*arguments)

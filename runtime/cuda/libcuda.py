@@ -1,0 +1,271 @@
+"""The NVIDIA driver itself, through ctypes: nothing but libcuda.so.1 is needed, and it is loaded when first used.
+
+The primary context is taken, so that ONNX Runtime, TensorRT, PyCUDA and we share one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from ctypes import Structure, byref, c_char_p, c_float, c_int, c_size_t, c_uint, c_void_p
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crwedge.runtime.cuda.compiler import compile_cubin
+from crwedge.runtime.cuda.driver import DeviceFacts
+from crwedge.runtime.cuda.errors import FORKED, NO_DRIVER, DeviceError, device_error
+from crwedge.runtime.cuda.source import Variant
+
+OLDEST_DRIVER = 12000
+"""CUDA 12.0: graphs as they are used here, and JetPack 6 (12.6)."""
+_PROCESSORS = 16  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
+_INTEGRATED, _MAJOR, _MINOR, _SHARED_OPTIN = 18, 75, 76, 97
+_MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+
+_began_in: int | None = None
+"""The process in which CUDA began."""
+
+
+@lru_cache(maxsize=1)
+def _library() -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(os.environ.get("CRWEDGE_LIBCUDA", "libcuda.so.1"))
+    except OSError as error:
+        raise DeviceError(NO_DRIVER) from error
+
+
+def call(name: str, doing: str, *arguments: Any) -> None:
+    """Call the driver; anything but success is a DeviceError of one line."""
+    if _began_in is not None and _began_in != os.getpid():
+        raise DeviceError(f"cannot {doing}: {FORKED}")
+    library = _library()
+    try:
+        function = getattr(library, name)
+    except AttributeError as error:
+        raise DeviceError(
+            f"cannot {doing}: the NVIDIA driver is too old (it has no {name}); update the driver"
+        ) from error
+    if result := function(*arguments):
+        text = c_char_p()
+        library.cuGetErrorName(result, byref(text))
+        raise device_error(result, doing, (text.value or b"").decode())
+
+
+def begin() -> int:
+    """Start CUDA in this process; returns the driver's version, such as 13000. DeviceError when it cannot be used."""
+    global _began_in
+    call("cuInit", "start CUDA", 0)
+    _began_in = os.getpid()
+    version = c_int()
+    call("cuDriverGetVersion", "ask for the driver's version", byref(version))
+    if version.value < OLDEST_DRIVER:
+        raise DeviceError(
+            f"the NVIDIA driver is too old: it knows CUDA {_dotted(version.value)} and needs {_dotted(OLDEST_DRIVER)}; "
+            "update the driver"
+        )
+    return version.value
+
+
+class LibCuda:
+    """One device, behind the driver seam."""
+
+    def __init__(self, device: int = 0) -> None:
+        """Take the device's primary context."""
+        version = begin()
+        handle = c_int()
+        call("cuDeviceGet", f"open GPU {device}", byref(handle), device)
+        self._device = handle
+        self._context = c_void_p()
+        call("cuDevicePrimaryCtxRetain", f"open GPU {device}", byref(self._context), handle)
+        self._blocks: set[int] = set()
+        self._pinned: list[int] = []
+        self._current()
+        self.facts = self._facts(version)
+
+    def allocate(self, size: int) -> int:
+        """See `Driver.allocate`."""
+        self._current()
+        address = c_void_p()
+        call("cuMemAlloc_v2", f"take {size / 1e6:.1f} MB of device memory", byref(address), c_size_t(size))
+        self._blocks.add(address.value or 0)
+        return address.value or 0
+
+    def free(self, address: int) -> None:
+        """See `Driver.free`."""
+        self._current()
+        self._blocks.discard(address)
+        call("cuMemFree_v2", "give device memory back", c_void_p(address))
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+        """See `Driver.pinned`."""
+        self._current()
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        address = c_void_p()
+        call("cuMemAllocHost_v2", f"take {size / 1e6:.1f} MB of pinned memory", byref(address), c_size_t(max(size, 1)))
+        self._pinned.append(address.value or 0)
+        room = (ctypes.c_ubyte * size).from_address(address.value or 0)
+        host: NDArray[Any] = np.frombuffer(room, np.uint8, size).view(dtype).reshape(shape)
+        return host
+
+    def upload(self, address: int, source: NDArray[Any], stream: int) -> None:
+        """See `Driver.upload`."""
+        self._current()
+        pointer, size = c_void_p(source.ctypes.data), c_size_t(source.nbytes)
+        call("cuMemcpyHtoDAsync_v2", "copy to the device", c_void_p(address), pointer, size, c_void_p(stream))
+
+    def download(self, target: NDArray[Any], address: int, stream: int) -> None:
+        """See `Driver.download`."""
+        self._current()
+        pointer, size = c_void_p(target.ctypes.data), c_size_t(target.nbytes)
+        call("cuMemcpyDtoHAsync_v2", "copy from the device", pointer, c_void_p(address), size, c_void_p(stream))
+
+    def copy(self, target: int, source: int, size: int, stream: int) -> None:
+        """See `Driver.copy`."""
+        self._current()
+        call(
+            "cuMemcpyDtoDAsync_v2",
+            "copy on the device",
+            c_void_p(target),
+            c_void_p(source),
+            c_size_t(size),
+            c_void_p(stream),
+        )
+
+    def fill(self, address: int, value: int, size: int, stream: int) -> None:
+        """See `Driver.fill`."""
+        self._current()
+        call("cuMemsetD8Async", "set device memory", c_void_p(address), c_uint(value), c_size_t(size), c_void_p(stream))
+
+    def stream(self) -> int:
+        """See `Driver.stream`."""
+        self._current()
+        stream = c_void_p()
+        call("cuStreamCreate", "make a stream", byref(stream), c_uint(1))
+        return stream.value or 0
+
+    def synchronise(self, stream: int) -> None:
+        """See `Driver.synchronise`."""
+        self._current()
+        call("cuStreamSynchronize", "finish the work on the device", c_void_p(stream))
+
+    def event(self) -> int:
+        """See `Driver.event`."""
+        self._current()
+        event = c_void_p()
+        call("cuEventCreate", "make an event", byref(event), c_uint(0))
+        return event.value or 0
+
+    def record(self, event: int, stream: int) -> None:
+        """See `Driver.record`."""
+        self._current()
+        call("cuEventRecord", "record an event", c_void_p(event), c_void_p(stream))
+
+    def wait(self, stream: int, event: int) -> None:
+        """See `Driver.wait`."""
+        self._current()
+        call("cuStreamWaitEvent", "wait for an event", c_void_p(stream), c_void_p(event), c_uint(0))
+
+    def elapsed_ms(self, first: int, last: int) -> float:
+        """See `Driver.elapsed_ms`."""
+        self._current()
+        call("cuEventSynchronize", "wait for an event", c_void_p(last))
+        elapsed = c_float()
+        call("cuEventElapsedTime", "read an event", byref(elapsed), c_void_p(first), c_void_p(last))
+        return elapsed.value
+
+    def load(self, source: str, variant: Variant) -> int:
+        """See `Driver.load`."""
+        return self.load_cubin(compile_cubin(source, self.facts.architecture, variant))
+
+    def load_cubin(self, cubin: bytes) -> int:
+        """A module from compiled kernels."""
+        self._current()
+        module = c_void_p()
+        call("cuModuleLoadData", "load the kernels", byref(module), cubin)
+        return module.value or 0
+
+    def kernel(self, module: int, name: str, shared: int) -> int:
+        """See `Driver.kernel`."""
+        self._current()
+        function = c_void_p()
+        call("cuModuleGetFunction", f"find the kernel {name}", byref(function), c_void_p(module), name.encode())
+        call(
+            "cuFuncSetAttribute", f"give {name} {shared} bytes of shared memory", function, _MAX_DYNAMIC_SHARED, shared
+        )
+        return function.value or 0
+
+    def launch(
+        self, kernel: int, grid: tuple[int, int], threads: int, shared: int, params: Structure, stream: int
+    ) -> None:
+        """See `Driver.launch`."""
+        self._current()
+        pointers = (c_void_p * 1)(ctypes.addressof(params))
+        sizes = (c_uint(grid[0]), c_uint(grid[1]), c_uint(1), c_uint(threads), c_uint(1), c_uint(1), c_uint(shared))
+        call("cuLaunchKernel", "start a kernel", c_void_p(kernel), *sizes, c_void_p(stream), pointers, None)
+
+    def begin_capture(self, stream: int) -> None:
+        """See `Driver.begin_capture`."""
+        self._current()
+        call("cuStreamBeginCapture_v2", "record a graph", c_void_p(stream), c_uint(2))
+
+    def end_capture(self, stream: int) -> int:
+        """See `Driver.end_capture`."""
+        self._current()
+        graph, runnable = c_void_p(), c_void_p()
+        call("cuStreamEndCapture", "record a graph", c_void_p(stream), byref(graph))
+        call("cuGraphInstantiateWithFlags", "make a graph", byref(runnable), graph, ctypes.c_ulonglong(0))
+        call("cuGraphDestroy", "make a graph", graph)
+        return runnable.value or 0
+
+    def launch_graph(self, graph: int, stream: int) -> None:
+        """See `Driver.launch_graph`."""
+        self._current()
+        call("cuGraphLaunch", "start a graph", c_void_p(graph), c_void_p(stream))
+
+    def close(self) -> None:
+        """See `Driver.close`."""
+        if self._context.value is None:
+            return
+        self._current()
+        for address in sorted(self._blocks):
+            call("cuMemFree_v2", "give device memory back", c_void_p(address))
+        for address in self._pinned:
+            call("cuMemFreeHost", "give pinned memory back", c_void_p(address))
+        self._blocks.clear()
+        self._pinned.clear()
+        call("cuDevicePrimaryCtxRelease_v2", "close the GPU", self._device)
+        self._context = c_void_p()
+
+    def _current(self) -> None:
+        # Frames may come from any thread, and a context belongs to the thread that made it current.
+        if self._context.value is None:
+            raise DeviceError("this device was closed; open a new tracker")
+        call("cuCtxSetCurrent", "use the GPU", self._context)
+
+    def _facts(self, version: int) -> DeviceFacts:
+        name = ctypes.create_string_buffer(256)
+        call("cuDeviceGetName", "ask the GPU's name", name, 256, self._device)
+        memory = c_size_t()
+        call("cuDeviceTotalMem_v2", "ask the GPU's memory", byref(memory), self._device)
+
+        def attribute(number: int) -> int:
+            value = c_int()
+            call("cuDeviceGetAttribute", "ask what the GPU can do", byref(value), number, self._device)
+            return value.value
+
+        return DeviceFacts(
+            name=name.value.decode(errors="replace"),
+            capability=(attribute(_MAJOR), attribute(_MINOR)),
+            processors=attribute(_PROCESSORS),
+            shared_bytes=attribute(_SHARED_OPTIN),
+            memory_bytes=memory.value,
+            driver=_dotted(version),
+            integrated=bool(attribute(_INTEGRATED)),
+        )
+
+
+def _dotted(version: int) -> str:
+    return f"{version // 1000}.{version % 1000 // 10}"
