@@ -7,23 +7,45 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from crwedge.core.labels import LabelMap
+from crwedge.core.bundle import Bundle
 from crwedge.runtime.engine import Engine
 
 
 class Adapter(Protocol):
-    """Watches the stream and now and then hands over an engine with new weights."""
+    """Watches the stream and now and then hands over an engine with new weights, between two frames.
 
-    def observe(self, frame: NDArray[np.uint8], labels: LabelMap) -> Engine | None:
-        """Called once for each frame, after it was labelled.
+    A delay, where an adapter needs frames from the future, lives in the source that it wraps, not in the tracker: the
+    tracker labels every frame it is given at once.
+    """
+
+    recompute: bool
+    """Whether the context's frames are encoded again when the engine changes."""
+
+    def start(self, bundle: Bundle, engine: str, threads: int | None, size: tuple[int, int] | None) -> None:
+        """Called once, before the first frame, with what the tracker was opened with.
+
+        Args:
+            bundle: the encoder that adaptation starts from.
+            engine: name of the back end, as for `open_engine`.
+            threads: of the engine.
+            size: (H, W) that frames are encoded at; None for their own.
+        """
+        ...
+
+    def prepare(self, frame: NDArray[np.uint8], index: int) -> Engine | None:
+        """Called once for each frame, before it is encoded.
 
         Args:
             frame: RGB uint8 (H, W, 3).
-            labels: what the tracker said of it.
+            index: number of the frame in its source, from 0; it may skip where frames were dropped.
 
         Returns:
-            An engine to use from the next frame on, or None to go on with the present one.
+            An engine to use from this frame on, or None to go on with the present one. The tracker closes the old one.
         """
+        ...
+
+    def reset(self) -> None:
+        """The tracker forgot its objects and frames; weights may stay."""
         ...
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ from crwedge.runtime.context import ContextBuffer, memory_formula
 from crwedge.runtime.engine import Engine, open_engine
 from crwedge.runtime.models import find_bundle
 from crwedge.runtime.propagate import LabelPropagator, check_features, labels_to_ids
+from crwedge.runtime.refresh import ContextImages
 from crwedge.runtime.sources import Frame
 
 
@@ -55,6 +56,7 @@ class Tracker:
         self._ids: tuple[int, ...] = ()
         self._index = 0
         self._frame_size: tuple[int, int] | None = None
+        self._images = ContextImages() if adapter is not None and adapter.recompute else None
 
     @classmethod
     def open(
@@ -80,6 +82,8 @@ class Tracker:
         settings = settings or preset(bundle.manifest.preset)
         tracker = cls(open_engine(bundle, engine, workers), settings, size or bundle.manifest.size, adapter, workers)
         tracker.bundle = bundle
+        if adapter is not None:
+            adapter.start(bundle, engine, workers, tracker.size)
         return tracker
 
     @property
@@ -124,7 +128,9 @@ class Tracker:
             raise MaskError("the first frame needs a mask of the objects to follow (--mask init.png)")
         self._frame_size = size
         start = time.perf_counter()
-        features = self.engine.run(resize_frame(pixels, self.size) if self.size else pixels)
+        if self.adapter is not None:
+            self._adapt(self.adapter, pixels, frame.index if isinstance(frame, Frame) else self._index)
+        features = self._encode(pixels)
         encoded = time.perf_counter()
         if self._context.empty:
             assert mask is not None
@@ -152,15 +158,18 @@ class Tracker:
         }
         labels = LabelMap(predicted, self._index, self._ids, soft, pts, pixels)
         self._index += 1
-        if self.adapter is not None and (engine := self.adapter.observe(pixels, labels)) is not None:
-            self.engine.close()
-            self.engine = engine
+        if self._images is not None:
+            self._images.note(self._context, pixels, pinned=mask is not None)
         return labels
 
     def reset(self) -> None:
         """Forget all objects and frames; the next frame needs a mask and may have another size."""
         self._context.clear()
         self._ids, self._index, self._frame_size = (), 0, None
+        if self._images is not None:
+            self._images.clear()
+        if self.adapter is not None:
+            self.adapter.reset()
 
     def close(self) -> None:
         """Give back threads and memory."""
@@ -179,6 +188,20 @@ class Tracker:
     ) -> None:
         """Close."""
         self.close()
+
+    def _encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self.engine.run(resize_frame(pixels, self.size) if self.size else pixels)
+
+    def _adapt(self, adapter: Adapter, pixels: NDArray[np.uint8], index: int) -> None:
+        """Take new weights where the adapter has some, between two frames."""
+        engine = adapter.prepare(pixels, index)
+        if engine is None:
+            return
+        if engine is not self.engine:
+            self.engine.close()
+            self.engine = engine
+        if self._images is not None:
+            self._images.encode_again(self._context, self._encode)
 
     def _start(
         self, features: NDArray[np.float32], mask: NDArray[np.uint8]

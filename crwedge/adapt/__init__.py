@@ -1,1 +1,1 @@
-"""Test-time training (PyTorch)."""
+"""Test-time training (appendix H): the encoder goes on learning from the video that is being tracked."""

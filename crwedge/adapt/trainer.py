@@ -1,0 +1,195 @@
+"""`TestTimeTrainer`: what a tracker is given so that its encoder goes on learning from the video it tracks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crwedge.adapt.background import WORKER, BackgroundTrainer
+from crwedge.adapt.lookahead import LookaheadSource
+from crwedge.adapt.settings import TestTimeSettings
+from crwedge.adapt.stats import TestTimeStats
+from crwedge.adapt.weights import encoder_file, encoder_graph, new_engine
+from crwedge.core.bundle import WEIGHTS, Bundle
+from crwedge.core.errors import BundleError, CrwedgeError, MissingExtraError, SettingError
+from crwedge.core.images import resize_frame
+from crwedge.runtime.engine import Engine
+from crwedge.runtime.sources import FrameSource
+
+if TYPE_CHECKING:
+    from crwedge.adapt.finetune import FineTuner
+
+Picture = NDArray[np.uint8]
+
+
+class TestTimeTrainer:
+    """An adapter (see `crwedge.runtime.adapter`) that fine-tunes the encoder with the training loss.
+
+        trainer = cw.TestTimeTrainer(every=5, updates=100)
+        with cw.Tracker.open("walk-r18", adapter=trainer) as tracker, cw.open_source("camera0") as frames:
+            for frame in trainer.ahead(frames):
+                ...
+
+    Args:
+        settings: see `TestTimeSettings`.
+        say: told, in one line, of windows that were undone and of the end of training.
+        worker: command of the trainer's process.
+        changes: settings by name, in place of or on top of `settings`.
+    """
+
+    __test__ = False
+
+    def __init__(
+        self,
+        settings: TestTimeSettings | None = None,
+        say: Callable[[str], None] = lambda text: None,
+        worker: Sequence[str] = WORKER,
+        **changes: Any,
+    ) -> None:
+        """Nothing starts before a tracker is opened with it. MissingExtraError when PyTorch is not installed."""
+        self.settings = (settings or TestTimeSettings()).with_changes(**changes)
+        check_installed(self.settings)
+        self.stats = TestTimeStats(say=say)
+        self.recompute = self.settings.context == "recompute"
+        self._worker = tuple(worker)
+        self._lock = threading.Lock()
+        self._seen: dict[int, Picture] = {}
+        self._ahead = False
+        self._last: int | None = None
+        self._tuner: FineTuner | None = None
+        self._background: BackgroundTrainer | None = None
+        self._bundle: Bundle | None = None
+        self._how: tuple[str, int | None, tuple[int, int] | None] = ("auto", None, None)
+
+    def ahead(self, source: FrameSource) -> FrameSource:
+        """The source to track: as it is when causal, m frames behind it with lookahead."""
+        if self.settings.mode == "causal":
+            return source
+        self._ahead = True
+        return LookaheadSource(source, self.settings.m, self.see)
+
+    def see(self, frame: Picture, index: int) -> None:
+        """A frame RGB uint8 (H, W, 3) has come, labelled or not."""
+        with self._lock:
+            self._seen[index] = frame
+
+    def start(self, bundle: Bundle, engine: str, threads: int | None, size: tuple[int, int] | None) -> None:
+        """See `Adapter.start`. BundleError when the bundle has no weights that PyTorch can go on from."""
+        if WEIGHTS not in bundle.manifest.files:
+            raise BundleError(f"the bundle {bundle.path} holds no {WEIGHTS} to go on learning from; export it again")
+        self.close()
+        self._bundle, self._how = bundle, (engine, threads, size)
+        if self.settings.synchronous:
+            self._tuner = _open_tuner(bundle, self.settings)
+        else:
+            self._background = BackgroundTrainer(bundle, self.settings, self.stats, self._make_engine, self._worker)
+
+    def prepare(self, frame: Picture, index: int) -> Engine | None:
+        """See `Adapter.prepare`. Returns at once unless the mode is synchronous."""
+        if self._bundle is None:
+            raise SettingError("the trainer was not started; open the tracker with Tracker.open(..., adapter=trainer)")
+        if self.settings.mode == "lookahead" and not self._ahead:
+            raise SettingError("lookahead needs the frames to come: track trainer.ahead(source) in place of the source")
+        self.see(frame, index)
+        window = self._window(index)
+        due = self._last is None or index - self._last >= self.settings.every
+        if due and not self.stats.stopped:
+            self._last = index
+            if len(window) >= 2 and self._background is not None:
+                self._background.offer((index, window))
+            elif len(window) >= 2:
+                return self._train_now(window, index)
+        return self._swapped(None if self._background is None else self._background.take())
+
+    def reset(self) -> None:
+        """Forget the frames seen; what was learnt stays."""
+        with self._lock:
+            self._seen.clear()
+        self._last = None
+
+    def save(self, path: str | Path, say: Callable[[str], None] = lambda text: None) -> Bundle:
+        """Write the last good weights as a bundle that a later run can start from.
+
+        Raises:
+            BundleError: it cannot be written, or nothing was learnt that could be.
+        """
+        import tempfile
+
+        from crwedge.export.build import export_bundle
+
+        weights = self.weights()
+        if not weights:
+            raise BundleError(f"no window was learnt from, so there is no adapted encoder to write to {path}")
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / WEIGHTS
+            file.write_bytes(weights)
+            return export_bundle(file, path, say=say)
+
+    def weights(self) -> bytes:
+        """`encoder.safetensors` of the last good weights; empty before the first window was kept."""
+        if self._tuner is not None and self._bundle is not None and self.stats.windows:
+            return encoder_file(self._tuner.encoder(), self._bundle.manifest, self.stats.updates)
+        return b"" if self._background is None else self._background.weights
+
+    def close(self) -> None:
+        """End the trainer; the weights and the counts stay to be read."""
+        if self._background is not None:
+            self._background.close()
+
+    def _window(self, index: int) -> list[Picture]:
+        """The frames around `index`; those before them are forgotten."""
+        m = self.settings.m
+        low, high = (index - 2 * m, index) if self.settings.mode == "causal" else (index - m, index + m)
+        with self._lock:
+            for old in [number for number in self._seen if number < low]:
+                del self._seen[old]
+            return [self._seen[number] for number in sorted(self._seen) if number <= high]
+
+    def _train_now(self, window: list[Picture], index: int) -> Engine | None:
+        assert self._tuner is not None and self._bundle is not None
+        outcome = self._tuner.run(window, index)
+        if outcome.undone:
+            self.stats.undo(outcome.__dict__, self.settings.rollbacks)
+            return None
+        begun = time.perf_counter()
+        try:
+            engine = self._make_engine(encoder_graph(self._tuner.encoder(), self._bundle.manifest), window[-1])
+        except CrwedgeError as error:
+            self.stats.stop(str(error))
+            return None
+        self.stats.keep(outcome.__dict__, time.perf_counter() - begun)
+        return self._swapped(engine)
+
+    def _swapped(self, engine: Engine | None) -> Engine | None:
+        self.stats.swaps += engine is not None
+        return engine
+
+    def _make_engine(self, graph: bytes, frame: Picture) -> Engine:
+        assert self._bundle is not None
+        engine, threads, size = self._how
+        return new_engine(self._bundle, graph, engine, threads, resize_frame(frame, size) if size else frame)
+
+
+def check_installed(settings: TestTimeSettings) -> None:
+    """MissingExtraError, in one line, when what training needs is not installed. Imports nothing."""
+    wanted = ["torch", "safetensors", "onnx", *(["kornia"] if settings.nodes == "patches" else [])]
+    for module in wanted:
+        if find_spec(module) is None:
+            raise MissingExtraError(
+                f"test-time training needs {module}, which is not installed: pip install 'crwedge[train,export]'"
+            )
+
+
+def _open_tuner(bundle: Bundle, settings: TestTimeSettings) -> FineTuner:
+    from crwedge.adapt.finetune import FineTuner
+    from crwedge.model.checkpoint import load_encoder
+
+    bundle.read(WEIGHTS)  # checks the hash
+    return FineTuner(load_encoder(bundle.path / WEIGHTS)[0], settings)
