@@ -116,7 +116,9 @@ def main() -> None:
         "share_of_floor": round((window + first_frame) / rate / median["ours"], 3),
         "ms_by_objects": {str(n): round(1e3 * float(np.median(v[1:])), 1) for n, (_, v) in by_objects.items()},
     }
-    print(f"dense {fastest_dense:.2f} s, ours {median['ours']:.2f} s: {fastest_dense / median['ours']:.1f} times faster")
+    print(
+        f"dense {fastest_dense:.2f} s, ours {median['ours']:.2f} s: {fastest_dense / median['ours']:.1f} times faster"
+    )
     print(json.dumps(report, indent=1))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -132,9 +134,7 @@ def distance_mask(h: int, w: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def dense(
-    query: torch.Tensor, keys: torch.Tensor, labels: torch.Tensor, far: torch.Tensor, chunk: int
-) -> torch.Tensor:
+def dense(query: torch.Tensor, keys: torch.Tensor, labels: torch.Tensor, far: torch.Tensor, chunk: int) -> torch.Tensor:
     """Dense affinity of the whole context, masked, top-k, softmax, gather: `chunk` target cells at a time.
 
     query (C, N), keys (T, C, N) with the pinned first frame in front, labels (K, T * N), far (N, N) -> (K, N).

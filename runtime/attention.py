@@ -129,9 +129,7 @@ class LocalAttention:
         reach = len(self._half) - 1
         ky0, ky1 = max(0, y0 - reach), min(h, y1 + reach)
         keys = np.empty((w, ky1 - ky0, c), np.float32) if len(everywhere) < len(frames) else None
-        similarity = np.empty(
-            _TILE * tall * max(_KEY_BLOCK, min(w, _TILE + 2 * reach) * (ky1 - ky0)), np.float32
-        )
+        similarity = np.empty(_TILE * tall * max(_KEY_BLOCK, min(w, _TILE + 2 * reach) * (ky1 - ky0)), np.float32)
         for number, frame in enumerate(frames):
             copies = frame.copies
             columns = slice(0, k)

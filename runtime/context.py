@@ -36,9 +36,7 @@ class ContextBuffer:
         prefill: whether the ring starts full of the frame just pinned.
     """
 
-    def __init__(
-        self, length: int, pinned: int = 1, storage: Storage = "float32", prefill: bool = True
-    ) -> None:
+    def __init__(self, length: int, pinned: int = 1, storage: Storage = "float32", prefill: bool = True) -> None:
         """An empty buffer; memory is taken when the first frame tells the sizes."""
         self.length = length
         self.max_pinned = pinned

@@ -34,7 +34,9 @@ def pack_rows_half(features: NDArray[np.uint16], y0: int, y1: int, out: NDArray[
         for y in range(y0, y1):
             for i in range(c):
                 value = np.uint32(features[y, x, i])
-                bits[i] = ((value & np.uint32(0x8000)) << np.uint32(16)) | ((value & np.uint32(0x7FFF)) << np.uint32(13))
+                bits[i] = ((value & np.uint32(0x8000)) << np.uint32(16)) | (
+                    (value & np.uint32(0x7FFF)) << np.uint32(13)
+                )
             values = bits.view(np.float32)
             for i in range(c):
                 out[x, y - y0, i] = values[i] * scale

@@ -106,7 +106,9 @@ class ImageSource(_Closing):
 class VideoSource(_Closing):
     """A video file, camera or network stream, decoded by FFmpeg's libraries (PyAV)."""
 
-    def __init__(self, url: str, name: str, *, live: bool, options: dict[str, str] | None = None, form: str | None = None):
+    def __init__(
+        self, url: str, name: str, *, live: bool, options: dict[str, str] | None = None, form: str | None = None
+    ):
         """Open it; SourceError when it is missing, unreadable or without pictures."""
         import av
 

@@ -13,7 +13,9 @@ import typer
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("crwedge-demo"),
     frames: Annotated[int, typer.Option(min=2, max=1000, help="Frames to render.")] = 48,
-    model: Annotated[str | None, typer.Option(help="Bundle; default: the newest exported, else the shipped one.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Bundle; default: the newest exported, else the shipped one.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
 ) -> None:
     """Render a scene with two objects, track them, score the result and draw it.

@@ -64,7 +64,11 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
                     "engines": engines,
                     "cameras": devices,
                     "camera_aliases": sorted(camera_aliases()),
-                    "model": {"path": str(bundle.path), "name": bundle.manifest.name, "trained": bundle.manifest.trained},
+                    "model": {
+                        "path": str(bundle.path),
+                        "name": bundle.manifest.name,
+                        "trained": bundle.manifest.trained,
+                    },
                 }
             )
         )
@@ -77,6 +81,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
         typer.echo(f"  {name:<16} {version or 'not installed' + hint}")
     for name, state in engines.items():
         typer.echo(f"engine {name}: {state}")
-    typer.echo(f"cameras: {', '.join(devices) or 'none'}; aliases in {config_file()}: {', '.join(camera_aliases()) or 'none'}")
+    typer.echo(
+        f"cameras: {', '.join(devices) or 'none'}; aliases in {config_file()}: {', '.join(camera_aliases()) or 'none'}"
+    )
     trained = "trained" if bundle.manifest.trained else "random, not trained"
     typer.echo(f"model: {bundle.manifest.name} ({trained}) at {bundle.path}")

@@ -13,7 +13,9 @@ import typer
 def track(
     source: Annotated[str, typer.Argument(help="Video file, folder of pictures, glob, camera0, v4l2:///dev/video0.")],
     mask: Annotated[Path, typer.Option(help="PNG with the objects of the first frame: value = object id.")],
-    model: Annotated[str | None, typer.Option(help="Bundle; default: the newest exported, else the shipped one.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Bundle; default: the newest exported, else the shipped one.")
+    ] = None,
     out: Annotated[
         list[str] | None, typer.Option(help="Folder (a PNG each frame), *.mp4, *.jsonl or window; may be repeated.")
     ] = None,
@@ -21,7 +23,9 @@ def track(
     preset: Annotated[str | None, typer.Option(help="Propagation protocol: crw, dino, dinov3.")] = None,
     context: Annotated[int | None, typer.Option(help="Frames of context beside the first (m).")] = None,
     topk: Annotated[int | None, typer.Option(help="Neighbours kept for each cell (k).")] = None,
-    radius: Annotated[float | None, typer.Option(help="Search radius in cells of 8 pixels; inf for everywhere.")] = None,
+    radius: Annotated[
+        float | None, typer.Option(help="Search radius in cells of 8 pixels; inf for everywhere.")
+    ] = None,
     temperature: Annotated[float | None, typer.Option(help="Softmax temperature.")] = None,
     first_frame: Annotated[str | None, typer.Option(help="Search the first frame: global or restricted.")] = None,
     storage: Annotated[str | None, typer.Option(help="Stored features: float32 or float16 (half the memory).")] = None,
@@ -30,12 +34,19 @@ def track(
     resize_mask: Annotated[bool, typer.Option("--resize-mask", help="Resize a mask of another size.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that stand at --out.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Processors to use; default: all.")] = None,
+    ttt: Annotated[str | None, typer.Option(help="Test-time training: causal, or lookahead (masks come late).")] = None,
+    ttt_budget: Annotated[
+        str | None, typer.Option(help="Training in each window (800ms), or duty cycle (25%).")
+    ] = None,
+    ttt_set: Annotated[list[str] | None, typer.Option(help="key=value of test-time training; may be repeated.")] = None,
+    save_adapted: Annotated[Path | None, typer.Option(help="Write the adapted encoder as a bundle.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
 ) -> None:
     """Follow painted objects frame by frame.
 
     Example: crwedge track camera0 --mask init.png --out masks/ --out overlay.mp4
     """
+    from crwedge.cli.ttt_options import finish, open_trainer
     from crwedge.core.errors import SettingError
     from crwedge.core.images import parse_size
     from crwedge.core.masks import check_mask, read_mask
@@ -63,24 +74,26 @@ def track(
     )
     ids = read_mask(mask)
     say = _say(as_json)
+    trainer = open_trainer(ttt, ttt_budget, ttt_set, save_adapted, say)
     if not bundle.manifest.trained:
         say(f"note: the encoder {bundle.manifest.name} is random, not trained; masks will drift")
     stats = StreamStats()
     with open_source(source) as frames:
         targets = out or ([] if as_json else ["window" if frames.live else "masks"])
         sinks = [open_sink(target, frames.fps, overwrite) for target in targets]
-        first = _Peek(frames)
+        first = _Peek(trainer.ahead(frames) if trainer else frames)
         height, width = first.size
         if resize_mask and ids.shape != (height, width):
             ids = resized(ids, (height, width))
         ids = check_mask(ids, (height, width))
-        with Tracker.open(bundle, engine, settings, compute_size, workers=threads) as tracker:
+        with Tracker.open(bundle, engine, settings, compute_size, trainer, workers=threads) as tracker:
             _run(tracker, first, sinks, ids, max_frames, stats, say, run_stream)
             protocol = {"preset": preset or bundle.manifest.preset, **settings.to_dict()}
             protocol["size"] = list(tracker.size) if tracker.size else None
             engine_name = tracker.engine.name
     where = ", ".join(targets) or "nowhere (no --out)"
     say(f"{stats.tracked} frames at {stats.fps:.2f} a second on {engine_name}; written to {where}")
+    adapted = finish(trainer, save_adapted, say) if trainer else None
     if as_json:
         result: dict[str, Any] = {
             "frames_in": stats.frames_in,
@@ -95,6 +108,7 @@ def track(
             "protocol": protocol,
             "model": {"name": bundle.manifest.name, "sha256": bundle.sha256, "trained": bundle.manifest.trained},
             "outputs": targets,
+            **({"ttt": adapted} if adapted else {}),
         }
         typer.echo(json.dumps(result))
 

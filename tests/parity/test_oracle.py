@@ -31,7 +31,10 @@ def test_tracker_equals_the_oracle(data: Path, name: str) -> None:
     size = (480, 854) if FULL else (240, 428)
     features: list[np.ndarray] = []
     ours: list[cw.LabelMap] = []
-    with cw.open_source(folder / "JPEGImages") as frames, cw.Tracker.open(shipped_bundle(), settings=settings) as tracker:
+    with (
+        cw.open_source(folder / "JPEGImages") as frames,
+        cw.Tracker.open(shipped_bundle(), settings=settings) as tracker,
+    ):
         mask: np.ndarray | None = cw.resize_mask(truth, size)
         for frame in frames:
             if frame.index == count:

@@ -16,7 +16,9 @@ def small_scene() -> Scene:
     return render_scene(6, 64, 96)
 
 
-def write_video(path: Path, frames: np.ndarray, codec: str = "mpeg4", fps: int = 10, options: dict[str, str] | None = None) -> Path:
+def write_video(
+    path: Path, frames: np.ndarray, codec: str = "mpeg4", fps: int = 10, options: dict[str, str] | None = None
+) -> Path:
     """Write RGB uint8 (T, H, W, 3) with PyAV."""
     import av
 

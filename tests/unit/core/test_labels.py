@@ -29,7 +29,9 @@ def test_void_is_background_and_known_says_so() -> None:
 @pytest.mark.parametrize("size", [(13, 9), (4, 5), (40, 50)])
 def test_resize_equals_the_definition(size: tuple[int, int]) -> None:
     maps = np.random.default_rng(0).random((2, 5, 7))
-    np.testing.assert_allclose(resize_linear(maps.astype(np.float32), size), reference.resize_linear(maps, size), atol=1e-6)
+    np.testing.assert_allclose(
+        resize_linear(maps.astype(np.float32), size), reference.resize_linear(maps, size), atol=1e-6
+    )
     np.testing.assert_allclose(reference.resize_linear_fast(maps, size), reference.resize_linear(maps, size))
 
 

@@ -20,7 +20,9 @@ from crwedge.runtime.propagate import LabelPropagator, labels_to_ids, propagate_
 from tests import reference
 
 
-def made(frames: int = 6, c: int = 16, h: int = 11, w: int = 14, k: int = 3, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def made(
+    frames: int = 6, c: int = 16, h: int = 11, w: int = 14, k: int = 3, seed: int = 0
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Unit features (T, C, h, w) that resemble each other, and first soft labels (K, h, w)."""
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(frames, c, h, w)).astype(np.float32)

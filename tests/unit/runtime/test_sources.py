@@ -101,7 +101,9 @@ def test_camera_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tmp_path / "config.toml"
     monkeypatch.setenv("CRWEDGE_CONFIG", str(config))
     assert resolve_camera("camera3") == "v4l2:///dev/video3"
-    config.write_text("[other]\ncamera0 = 'x'\n[cameras]\n# mine\ncamera0 = \"door.mp4\" # a comment\nporch = 'v4l2:///dev/video7'\n")
+    config.write_text(
+        "[other]\ncamera0 = 'x'\n[cameras]\n# mine\ncamera0 = \"door.mp4\" # a comment\nporch = 'v4l2:///dev/video7'\n"
+    )
     assert resolve_camera("camera0") == "door.mp4"
     assert resolve_camera("porch") == "v4l2:///dev/video7"
     assert resolve_camera("clip.mp4") == "clip.mp4"

@@ -1,0 +1,51 @@
+"""`crwedge demo`, `export` and `doctor` as a person runs them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import crwedge as cw
+from crwedge.cli import run
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRWEDGE_HOME", str(tmp_path / "home"))
+
+
+def test_demo_draws_and_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["demo", "--out", str(tmp_path / "d"), "--frames", "5", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["J"]["mean"] > 0.7
+    with Image.open(tmp_path / "d" / "sheet.png") as sheet:
+        assert sheet.size[1] > 3 * 240
+    assert len(list((tmp_path / "d" / "masks").iterdir())) == 5
+    assert (tmp_path / "d" / "overlay.mp4").stat().st_size > 1000
+
+
+def test_export_without_a_checkpoint_exports_the_default(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["export", "--out", str(tmp_path / "b"), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["passed"] is True
+    assert set(result["files"]) == {"encoder.onnx", "encoder.safetensors"}
+    assert cw.Bundle.open(tmp_path / "b").manifest.parity["passed"] is True
+
+
+def test_track_takes_the_newest_exported_bundle(tmp_path: Path) -> None:
+    from crwedge.runtime.models import bundles_home, find_bundle, shipped_bundle
+
+    assert find_bundle().path == shipped_bundle()
+    assert run(["export"]) == 0
+    assert find_bundle().path.parent == bundles_home()
+
+
+def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["doctor", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["engines"]["cpu"].startswith("onnxruntime")
+    assert run(["doctor"]) == 0
+    assert "processors" in capsys.readouterr().out

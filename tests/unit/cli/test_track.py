@@ -1,0 +1,205 @@
+"""`crwedge track` from end to end, and every kind of bad input: one line, exit code 2, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+import crwedge as cw
+from crwedge.cli import run
+from crwedge.core.masks import write_mask
+from crwedge.core.scene import Scene
+from crwedge.runtime.models import shipped_bundle
+from tests.unit.conftest import write_video
+
+
+@pytest.fixture
+def clip(tmp_path: Path, small_scene: Scene) -> Path:
+    """A folder with clip.mp4, frames/ and init.png."""
+    write_video(tmp_path / "clip.mp4", small_scene.frames)
+    (tmp_path / "frames").mkdir()
+    for index, frame in enumerate(small_scene.frames):
+        Image.fromarray(frame).save(tmp_path / "frames" / f"{index}.png")
+    write_mask(tmp_path / "init.png", small_scene.masks[0])
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRWEDGE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CRWEDGE_CONFIG", str(tmp_path / "config.toml"))
+
+
+def test_all_outputs_and_json(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outs = [clip / "masks", clip / "o.mp4", clip / "o.jsonl"]
+    arguments = ["track", str(clip / "clip.mp4"), "--mask", str(clip / "init.png"), "--context", "3", "--json"]
+    assert run([*arguments, *(part for out in outs for part in ("--out", str(out)))]) == 0
+    shown = capsys.readouterr()
+    result = json.loads(shown.out.splitlines()[-1])
+    assert len(shown.out.splitlines()) == 1
+    assert (result["frames_in"], result["tracked"], result["dropped"], result["failed"]) == (6, 6, 0, 0)
+    assert set(result["latency_ms"]) == {"p50", "p95", "p99"}
+    assert result["protocol"]["context_length"] == 3
+    assert result["outputs"] == [str(out) for out in outs]
+    assert result["model"]["sha256"] == cw.Bundle.open(shipped_bundle()).sha256
+    assert "context memory" in shown.err
+    assert len(list((clip / "masks").iterdir())) == 6
+    assert len((clip / "o.jsonl").read_text().splitlines()) == 6
+    with av.open(str(clip / "o.mp4")) as container:
+        assert len(list(container.decode(video=0))) == 6
+    assert cw.read_mask(clip / "masks" / "00005.png").shape == (64, 96)
+
+
+def test_default_output_is_a_folder_of_masks(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(clip)
+    assert run(["track", "frames", "--mask", "init.png", "--max-frames", "2"]) == 0
+    assert sorted(p.name for p in (clip / "masks").iterdir()) == ["00000.png", "00001.png"]
+    # A second run does not replace results unless told.
+    assert run(["track", "frames", "--mask", "init.png", "--max-frames", "2"]) == 2
+    assert run(["track", "frames", "--mask", "init.png", "--max-frames", "2", "--overwrite"]) == 0
+
+
+def test_a_mask_of_another_size_is_resized_when_asked(clip: Path, small_scene: Scene) -> None:
+    write_mask(clip / "big.png", small_scene.masks[0].repeat(2, 0).repeat(2, 1))
+    arguments = [
+        "track",
+        str(clip / "frames"),
+        "--mask",
+        str(clip / "big.png"),
+        "--out",
+        str(clip / "m"),
+        "--resize-mask",
+    ]
+    assert run([*arguments, "--max-frames", "1"]) == 0
+    np.testing.assert_array_equal(cw.read_mask(clip / "m" / "00000.png"), small_scene.masks[0])
+
+
+def damaged(clip: Path, file: str, at: int = -100) -> Path:
+    copy = clip / f"bundle-{file}"
+    shutil.copytree(shipped_bundle(), copy)
+    data = bytearray((copy / file).read_bytes())
+    data[at] ^= 1
+    (copy / file).write_bytes(bytes(data))
+    return copy
+
+
+def mask_of(clip: Path, values: np.ndarray) -> str:
+    Image.fromarray(values).save(clip / "bad.png")
+    return str(clip / "bad.png")
+
+
+def text_as_mp4(clip: Path) -> str:
+    (clip / "text.mp4").write_text("no video\n" * 100)
+    return str(clip / "text.mp4")
+
+
+def folder_of_text(clip: Path) -> str:
+    (clip / "texts").mkdir()
+    (clip / "texts" / "a.txt").write_text("no picture")
+    return str(clip / "texts")
+
+
+def two_sizes(clip: Path) -> str:
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(clip / "frames" / "0.png")
+    return str(clip / "frames")
+
+
+Change = Callable[[Path], dict[str, str]]
+BAD: dict[str, tuple[Change, str]] = {
+    "mask of another size": (lambda c: {"--mask": mask_of(c, np.ones((10, 10), np.uint8))}, "--resize-mask"),
+    "RGB mask": (lambda c: {"--mask": mask_of(c, np.ones((64, 96, 3), np.uint8))}, "colour picture"),
+    "empty mask": (lambda c: {"--mask": mask_of(c, np.zeros((64, 96), np.uint8))}, "empty"),
+    "too many ids": (lambda c: {"--mask": mask_of(c, np.full((64, 96), 999, np.uint16))}, "id 999"),
+    "missing mask": (lambda c: {"--mask": str(c / "none.png")}, "no mask file"),
+    "missing source": (lambda c: {"source": str(c / "none.mp4")}, "there is no file"),
+    "text named mp4": (lambda c: {"source": text_as_mp4(c)}, "cannot open"),
+    "folder without images": (lambda c: {"source": folder_of_text(c)}, "holds no pictures"),
+    "images of differing sizes": (lambda c: {"source": two_sizes(c)}, "0.png|mask is"),
+    "unwritable output": (lambda c: {"--out": "/proc/none/masks"}, "cannot write"),
+    "unknown kind of output": (lambda c: {"--out": str(c / "x.gif")}, "no output of kind"),
+    "changed onnx": (lambda c: {"--model": str(damaged(c, "encoder.onnx"))}, "changed or damaged"),
+    "changed weights": (lambda c: {"--model": str(damaged(c, "encoder.safetensors"))}, "changed or damaged"),
+    "changed manifest": (lambda c: {"--model": str(damaged(c, "manifest.json", 0))}, "JSON"),
+    "no bundle": (lambda c: {"--model": str(c / "nothing")}, "no bundle"),
+    "unknown engine": (lambda c: {"--engine": "abacus"}, "unknown engine"),
+    "unknown preset": (lambda c: {"--preset": "davinci"}, "unknown preset"),
+    "bad size": (lambda c: {"--size": "big"}, "HEIGHTxWIDTH"),
+    "bad radius": (lambda c: {"--radius": "-1"}, "radius"),
+    "no number": (lambda c: {"--topk": "many"}, "topk|many"),
+    "unknown first frame": (lambda c: {"--first-frame": "maybe"}, "first_frame"),
+    "unknown option": (lambda c: {"--nonsense": "1"}, "nonsense"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input(clip: Path, capsys: pytest.CaptureFixture[str], case: str) -> None:
+    change, words = BAD[case]
+    values = {
+        "source": str(clip / "frames"),
+        "--mask": str(clip / "init.png"),
+        "--out": str(clip / "out"),
+        **change(clip),
+    }
+    before = sorted(clip.rglob("*"))
+    source = values.pop("source")
+    code = run(["track", source, *(part for pair in values.items() for part in pair)])
+    shown = capsys.readouterr()
+    lines = [line for line in shown.err.splitlines() if not line.startswith("note:")]
+    assert code == 2
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("crwedge: ")
+    assert any(word in lines[0] for word in words.split("|")), lines[0]
+    assert sorted(clip.rglob("*")) == before
+
+
+def test_what_a_truncated_video_holds_stays_written(
+    clip: Path, small_scene: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = np.concatenate([small_scene.frames] * 4)
+    whole = write_video(clip / "whole.mp4", frames, options={"movflags": "faststart"}).read_bytes()
+    (clip / "cut.mp4").write_bytes(whole[: len(whole) * 2 // 3])
+    arguments = ["track", str(clip / "cut.mp4"), "--mask", str(clip / "init.png"), "--context", "2", "--size", "48x64"]
+    assert run([*arguments, "--out", str(clip / "m"), "--out", str(clip / "o.mp4")]) == 2
+    assert "cut short" in capsys.readouterr().err
+    masks = sorted((clip / "m").iterdir())
+    assert 3 < len(masks) < 24
+    assert all(cw.read_mask(path).shape == (64, 96) for path in masks)
+    with av.open(str(clip / "o.mp4")) as container:
+        assert len(list(container.decode(video=0))) == len(masks)
+
+
+def test_a_bundle_with_a_surprise_in_it_is_refused(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy = clip / "b"
+    shutil.copytree(shipped_bundle(), copy)
+    (copy / "extra.bin").touch()
+    assert run(["track", str(clip / "frames"), "--mask", str(clip / "init.png"), "--model", str(copy)]) == 2
+    assert "not listed" in capsys.readouterr().err
+
+
+def test_random_weights_are_named(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from crwedge.core.bundle import Bundle
+
+    trained = Bundle.open(shipped_bundle()).manifest.trained
+    assert (
+        run(
+            [
+                "track",
+                str(clip / "frames"),
+                "--mask",
+                str(clip / "init.png"),
+                "--out",
+                str(clip / "m"),
+                "--max-frames",
+                "1",
+            ]
+        )
+        == 0
+    )
+    assert ("random, not trained" in capsys.readouterr().out) is not trained
