@@ -1,112 +1,132 @@
-"""The export, step by step: weights -> ONNX -> verdict -> bundle."""
+"""The export, step by step: weights -> ONNX -> verdict -> bundle -> engine."""
 
 from __future__ import annotations
 
-import copy
 import json
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import crwedge
 from crwedge.core.bundle import ONNX, WEIGHTS, Bundle, Manifest, write_bundle
-from crwedge.core.errors import BundleError, CheckpointError
+from crwedge.core.errors import CheckpointError, SettingError
 from crwedge.core.need import need
-from crwedge.core.scene import render_scene
-from crwedge.export.onnx import build_onnx
-from crwedge.export.parity import Parity, compare_features
+from crwedge.core.settings import preset
+from crwedge.export.calibrate import calibrate
+from crwedge.export.footage import Footage, for_calibration, odd_size, rendered
+from crwedge.export.onnx import Recipe, build_onnx, channels
+from crwedge.export.parity import BARS, Parity, ParityError, Scorer, compare, compare_features
+from crwedge.export.precision import PRECISIONS, Precision
+from crwedge.export.weights import weights_file
 from crwedge.runtime.engine import open_engine
 from crwedge.runtime.models import bundles_home, shipped_bundle
 
 if TYPE_CHECKING:
+    from crwedge.core.engine_key import Profile
+    from crwedge.export.tensorrt import Watch
     from crwedge.model.checkpoint import EncoderInfo
     from crwedge.model.encoder import Encoder
 
 Say = Callable[[str], None]
+Features = list[NDArray[np.float32]]
+
+_SUFFIX = {"float32": "", "float16": "-fp16", "int8": "-int8"}
+_TENSORRT_FRAMES = 3
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """The ONNX files of one export."""
+
+    onnx: bytes
+    """What the bundle holds."""
+    as_tensorrt: bytes | None = None
+    """Int8 only: the same graph with the zero points TensorRT assumes, to see its numbers without it."""
+    calibration: str = ""
+    """What int8 was calibrated on."""
 
 
 def export_bundle(
     checkpoint: str | Path | None = None,
     out: str | Path | None = None,
     *,
+    precision: Precision = "float32",
     size: tuple[int, int] | None = None,
     narrow_weights: bool = False,
+    calibrate_on: str | None = None,
+    verify: Footage | None = None,
+    scorer: Scorer | None = None,
+    engine: str = "onnx",
+    profile: Profile | None = None,
+    workspace_mb: int | None = None,
     say: Say = lambda _: None,
+    watch: Watch = lambda *_: None,
 ) -> Bundle:
     """Turn a checkpoint into a bundle.
 
     Args:
-        checkpoint: an encoder file, a training run's folder, or a bundle; by default the encoder that ships with the package.
+        checkpoint: an encoder file, a training run's folder, or a bundle; by default the shipped encoder.
         out: the bundle's folder; by default a folder of the encoder's name among the user's bundles.
+        precision: of the graph's arithmetic: float32, float16 or int8.
         size: fixed (H, W) of the graph, or None for any.
-        narrow_weights: store weights as float16 (half the size); the arithmetic stays float32.
+        narrow_weights: store weights as float16 (half the size); a float32 graph's arithmetic stays float32.
+        calibrate_on: video for the ranges of int8; by default rendered scenes.
+        verify: frames for the verdict; by default the rendered scene, whose truth is known.
+        scorer: gives J and F of a frame where truth is known; by default J alone is computed.
+        engine: `onnx` for none, `tensorrt`, `tensorrt-rtx`, or `auto`: TensorRT where it can build here.
+        profile: frame sizes of a TensorRT engine; by default `size`, or anything up to 1088 x 1920.
+        workspace_mb: most scratch memory TensorRT may give a layer.
         say: called with one line for each step.
+        watch: told of the progress of a TensorRT build.
 
     Returns:
         The bundle; `bundle.manifest.parity` holds the verdict.
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
-        BundleError: the bundle cannot be written, or does not do what the PyTorch encoder does.
+        ParityError: what was written does not do what the PyTorch encoder does; there is no bundle then.
+        BundleError: the bundle or an engine cannot be written.
     """
+    if precision not in PRECISIONS:
+        raise SettingError(f"unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
     need("torch", extra="export")
-    path = find_checkpoint(checkpoint)
-    encoder, info = _load(path, narrow_weights)
+    encoder, info = _load(find_checkpoint(checkpoint), narrow_weights)
     say(f"weights: {info.name} ({info.weights_from})")
     if not info.trained:
         say("note: these weights are random, not trained; masks will drift")
-    target = Path(out) if out is not None else bundles_home() / info.name
-    stored_as = np.float16 if narrow_weights else np.float32
-    weights = {key: value.detach().cpu().numpy() for key, value in encoder.state_dict().items()}
+    name = info.name + _SUFFIX[precision]
+    target = Path(out) if out is not None else bundles_home() / name
+    graphs = write_graphs(encoder, info, precision, size, narrow_weights, calibrate_on, say)
+    say(f"onnx: {len(graphs.onnx) / 1e6:.1f} MB, {precision}, {'any size' if size is None else f'{size[0]}x{size[1]}'}")
     config = encoder.config
-    facts = {
-        "crwedge_version": crwedge.__version__,
-        "name": info.name,
-        "architecture": config.architecture,
-        "padding": config.padding,
-        "mean": json.dumps(config.mean),
-        "std": json.dumps(config.std),
-        "stride": str(config.stride),
-        "precision": "float32",
-        "weights_from": info.weights_from,
-        "trained": str(info.trained).lower(),
-    }
-    onnx = build_onnx(
-        weights,
-        architecture=config.architecture,
-        padding=config.padding,
-        mean=config.mean,
-        std=config.std,
-        size=size,
-        stored_as=stored_as,
-        facts=facts,
-    )
-    say(f"onnx: {len(onnx) / 1e6:.1f} MB, {'any size' if size is None else f'{size[0]}x{size[1]}'}")
     manifest = Manifest(
-        name=info.name,
+        name=name,
         architecture=config.architecture,
         padding=config.padding,
         mean=config.mean,
         std=config.std,
         stride=config.stride,
-        channels=256 if config.architecture == "resnet18" else 1024,
-        precision="float32",
+        channels=channels(config.architecture),
+        precision=precision,
         weights_from=info.weights_from,
         trained=info.trained,
         size=size,
+        calibration=graphs.calibration,
         crwedge_version=crwedge.__version__,
     )
-    files = {ONNX: onnx, WEIGHTS: _weights_file(encoder, info, narrow_weights)}
-    verdict = check(encoder, manifest, files, size)
-    say(f"parity: {verdict}")
-    if not verdict.passed:
-        raise BundleError(f"the ONNX file does not do what the PyTorch encoder does: {verdict}; nothing was written")
-    manifest = Manifest(**{**manifest.__dict__, "parity": verdict.to_dict()})
-    return write_bundle(target, manifest, files)
+    files = {ONNX: graphs.onnx, WEIGHTS: weights_file(encoder, info, narrow_weights)}
+    parity = judge(encoder, manifest, files, graphs, verify or rendered(size), scorer, say)
+    bundle = write_bundle(target, replace(manifest, parity=parity), files)
+    if engine != "onnx":
+        from crwedge.export.verdict import build_and_judge
+
+        build_and_judge(bundle, engine, profile, workspace_mb, verify or rendered(size), say=say, watch=watch)
+    return bundle
 
 
 def find_checkpoint(checkpoint: str | Path | None) -> Path:
@@ -122,33 +142,110 @@ def find_checkpoint(checkpoint: str | Path | None) -> Path:
     return path
 
 
-def check(encoder: Encoder, manifest: Manifest, files: dict[str, bytes], size: tuple[int, int] | None) -> Parity:
-    """Run the same frames through PyTorch and the ONNX file, and compare the features."""
-    frames = parity_frames(size)
-    with tempfile.TemporaryDirectory() as folder:
-        engine = open_engine(write_bundle(Path(folder) / "bundle", manifest, files), "cpu")
-        got = [engine.run(frame) for frame in frames]
-        engine.close()
-    return compare_features(torch_features(encoder, frames), got)
+def write_graphs(
+    encoder: Encoder,
+    info: EncoderInfo,
+    precision: Precision,
+    size: tuple[int, int] | None,
+    narrow: bool,
+    calibrate_on: str | None,
+    say: Say,
+) -> Graphs:
+    """The ONNX file of an encoder; for int8 the activations' ranges are gathered first."""
+    config = encoder.config
+    weights = {key: value.detach().cpu().numpy() for key, value in encoder.state_dict().items()}
+    recipe = Recipe(config.architecture, config.padding, config.mean, config.std, size, precision)
+    facts = {
+        "crwedge_version": crwedge.__version__,
+        "name": info.name,
+        "architecture": config.architecture,
+        "padding": config.padding,
+        "mean": json.dumps(config.mean),
+        "std": json.dumps(config.std),
+        "stride": str(config.stride),
+        "precision": precision,
+        "weights_from": info.weights_from,
+        "trained": str(info.trained).lower(),
+    }
+    if precision != "int8":
+        stored = np.float16 if narrow else np.float32
+        return Graphs(build_onnx(weights, replace(recipe, stored_as=stored), facts=facts))
+    frames = for_calibration(calibrate_on, size)
+    where = "rendered scenes" if calibrate_on is None else Path(calibrate_on).name
+    facts["calibration"] = f"{len(frames)} frames of {where}"
+    say(f"calibration: {facts['calibration']}")
+    ranges = calibrate(build_onnx(weights, replace(recipe, precision="float32")), frames)
+    return Graphs(
+        build_onnx(weights, recipe, ranges=ranges, facts=facts),
+        build_onnx(weights, replace(recipe, as_tensorrt=True), ranges=ranges, facts=facts),
+        facts["calibration"],
+    )
 
 
-def parity_frames(size: tuple[int, int] | None) -> list[NDArray[np.uint8]]:
-    """Frames of two sizes, one of which is no multiple of 8; of the fixed size alone where there is one."""
-    sizes = [size] if size else [(240, 426), (123, 217)]
-    return [frame for height, width in sizes for frame in render_scene(3, height, width).frames]
+def judge(
+    encoder: Encoder,
+    manifest: Manifest,
+    files: dict[str, bytes],
+    graphs: Graphs,
+    footage: Footage,
+    scorer: Scorer | None,
+    say: Say,
+) -> dict[str, Any]:
+    """Run the same frames through PyTorch and the ONNX file; returns what the manifest keeps.
+
+    Raises:
+        ParityError: a bar was missed.
+    """
+    bars = BARS[manifest.precision]
+    names = ("PyTorch float32", f"ONNX Runtime {manifest.precision}")
+    odd = odd_size(manifest.size)
+    reference = torch_features(encoder, footage)
+    first = compare(
+        reference,
+        onnx_features(manifest, files, footage),
+        footage,
+        preset(manifest.preset),
+        bars=bars,
+        names=names,
+        scorer=scorer,
+    )
+    verdicts = {"": first}
+    got = onnx_features(manifest, files, odd)
+    verdicts["odd_size"] = replace(compare_features(torch_features(encoder, odd), got, bars, names), frames=odd.name)
+    if graphs.as_tensorrt is not None:
+        few = replace(footage, frames=footage.frames[:_TENSORRT_FRAMES])
+        got = onnx_features(manifest, {**files, ONNX: graphs.as_tensorrt}, few)
+        names = (names[0], "int8 as TensorRT reads it")
+        verdict = compare_features(reference[:_TENSORRT_FRAMES], got, bars, names)
+        verdicts["as_tensorrt"] = replace(verdict, frames=f"{len(few.frames)} frames of {footage.name}")
+    for verdict in verdicts.values():
+        say(verdict.table())
+    for verdict in verdicts.values():
+        if not verdict.passed:
+            message = f"the export does not do what the PyTorch encoder does ({verdict}); nothing was written"
+            raise ParityError(message, verdict)
+    return {**first.to_dict(), **{key: verdict.to_dict() for key, verdict in verdicts.items() if key}}
 
 
-def torch_features(encoder: Encoder, frames: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+def torch_features(encoder: Encoder, footage: Footage) -> Features:
     """What PyTorch makes of the frames: (C, h, w) each."""
     import torch
 
-    return [encoder.features(torch.from_numpy(frame)[None])[0].numpy() for frame in frames]
+    return [encoder.features(torch.from_numpy(np.array(frame))[None])[0].numpy() for frame in footage.frames]
+
+
+def onnx_features(manifest: Manifest, files: dict[str, bytes], footage: Footage) -> Features:
+    """What a bundle of these files makes of the frames on the CPU, through the same code that a device runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        engine = open_engine(write_bundle(Path(folder) / "bundle", manifest, files), "cpu")
+        try:
+            return [engine.run(np.asarray(frame)) for frame in footage.frames]
+        finally:
+            engine.close()
 
 
 def _load(path: Path, narrow: bool) -> tuple[Encoder, EncoderInfo]:
     """The encoder up to res3, its weights rounded to float16 if they will be stored so."""
-    from dataclasses import replace
-
     from crwedge.model.checkpoint import load_encoder
     from crwedge.model.encoder import Encoder
 
@@ -160,18 +257,4 @@ def _load(path: Path, narrow: bool) -> tuple[Encoder, EncoderInfo]:
     return encoder.eval(), info
 
 
-def _weights_file(encoder: Encoder, info: EncoderInfo, narrow: bool) -> bytes:
-    """`encoder.safetensors`, with its header in an order that does not change from run to run."""
-    from crwedge.model.checkpoint import save_encoder
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / WEIGHTS
-        stored = copy.deepcopy(encoder).half() if narrow else encoder
-        save_encoder(path, stored, name=info.name, weights_from=info.weights_from, trained=info.trained)
-        data = path.read_bytes()
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(dict(sorted(header.items())), separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + data[8 + length :]
+__all__ = ["Graphs", "Parity", "ParityError", "export_bundle", "find_checkpoint", "judge", "write_graphs"]

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from crwedge.core.bundle import Bundle
+    from crwedge.core.engine_key import Profile
 
 
 def export(
@@ -15,28 +19,155 @@ def export(
         Path | None, typer.Argument(help="Encoder file, training run or bundle; default: the shipped encoder.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The bundle's folder; default: among the user's bundles.")] = None,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Float16 arithmetic; input and features stay wide.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Int8 arithmetic; ranges are calibrated on frames.")] = False,
     size: Annotated[str | None, typer.Option(help="Fix the graph to HEIGHTxWIDTH; default: any size.")] = None,
+    engine: Annotated[
+        str, typer.Option(help="onnx, tensorrt, tensorrt-rtx, or auto: TensorRT where it can build here.")
+    ] = "auto",
+    profile: Annotated[
+        str | None, typer.Option(help="Sizes of a TensorRT engine: MIN,OPT,MAX, each HEIGHTxWIDTH; default: --size.")
+    ] = None,
+    workspace: Annotated[int | None, typer.Option(min=1, help="Most scratch memory of a TensorRT layer, MB.")] = None,
+    calibrate: Annotated[str | None, typer.Option(help="Video for the ranges of --int8; default: rendered.")] = None,
+    verify: Annotated[str | None, typer.Option(help="Video for the verdict, with --mask; default: rendered.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="Mask of the first frame of --verify.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="Folder of true masks for --verify: J&F is compared too.")] = None,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Do not measure size and speed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
 ) -> None:
     """Turn a checkpoint into a bundle that a device can run, and prove that it does the same.
 
-    Example: crwedge export runs/cats --out cats-bundle
+    The export ends in a verdict: the same frames go through PyTorch and through what was written. Below the bars
+    nothing is written and the exit code is 1. A bundle and `--engine tensorrt` alone add an engine for this device.
+
+    Example: crwedge export runs/cats --int8 --calibrate cats.mp4 --out cats-bundle
     """
+    from crwedge.core.errors import SettingError
     from crwedge.core.images import parse_size
-    from crwedge.export.build import export_bundle
+    from crwedge.export.footage import recorded
+    from crwedge.export.parity import ParityError
+    from crwedge.export.verdict import ENGINES
 
     def say(text: str) -> None:
         print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
 
-    bundle = export_bundle(checkpoint, out, size=parse_size(size) if size else None, say=say)
+    if fp16 and int8:
+        raise SettingError("--fp16 and --int8 exclude each other; give one")
+    if engine not in ENGINES:
+        raise SettingError(f"unknown engine {engine!r}; choose one of {', '.join(ENGINES)}")
+    if (verify is None) != (mask is None):
+        raise SettingError("--verify CLIP and --mask PNG belong together; give both or neither")
+    if truth is not None and verify is None:
+        raise SettingError("--truth needs --verify CLIP and --mask PNG")
+    if calibrate is not None and not int8:
+        raise SettingError("--calibrate is for --int8; the other precisions need no ranges")
+    fixed = parse_size(size) if size else None
+    sizes = _profile(profile)
+    footage = recorded(verify, mask, truth, fixed) if verify is not None and mask is not None else None
+    on_device = engine.startswith("tensorrt") and not (fp16 or int8 or out or size) and _is_bundle(checkpoint)
+    try:
+        with _Watch() as watch:
+            if on_device and checkpoint is not None:
+                from crwedge.core.bundle import Bundle
+                from crwedge.export.verdict import build_and_judge
+
+                bundle = Bundle.open(checkpoint)
+                build_and_judge(bundle, engine, sizes, workspace, footage, say=say, watch=watch)
+            else:
+                from crwedge.eval.metrics import frame_scores
+                from crwedge.export.build import export_bundle
+
+                bundle = export_bundle(
+                    checkpoint,
+                    out,
+                    precision="int8" if int8 else "float16" if fp16 else "float32",
+                    size=fixed,
+                    calibrate_on=calibrate,
+                    verify=footage,
+                    scorer=frame_scores,
+                    engine=engine,
+                    profile=sizes,
+                    workspace_mb=workspace,
+                    say=say,
+                    watch=watch,
+                )
+    except ParityError as error:
+        if as_json:
+            typer.echo(json.dumps({"bundle": None, "parity": error.parity.to_dict(), "passed": False}))
+        raise
     say(f"bundle: {bundle.path}")
+    measured: dict[str, Any] | None = None
+    if not no_report:
+        from crwedge.export.report import report
+
+        found = report(bundle)
+        for line in found.lines():
+            say(line)
+        measured = found.to_dict()
     if as_json:
-        manifest = bundle.manifest
-        result = {
-            "bundle": str(bundle.path),
-            "files": manifest.files,
-            "precision": manifest.precision,
-            "parity": manifest.parity,
-            "passed": bool(manifest.parity["passed"]),
-        }
-        typer.echo(json.dumps(result))
+        typer.echo(json.dumps(_result(bundle, measured)))
+
+
+def _result(bundle: Bundle, measured: dict[str, Any] | None) -> dict[str, Any]:
+    manifest = bundle.manifest
+    return {
+        "bundle": str(bundle.path),
+        "files": manifest.files,
+        "precision": manifest.precision,
+        "parity": manifest.parity,
+        "passed": bool(manifest.parity.get("passed")),
+        "report": measured,
+        "engines": sorted(path.name for path in (bundle.path / "engines").glob("*.engine")),
+    }
+
+
+def _profile(text: str | None) -> Profile | None:
+    """`240x320,480x854,1080x1920` -> min, opt, max."""
+    from crwedge.core.engine_key import Profile
+    from crwedge.core.errors import SettingError
+    from crwedge.core.images import parse_size
+
+    if text is None:
+        return None
+    sizes = [parse_size(part) for part in text.split(",")]
+    if len(sizes) not in (1, 3):
+        raise SettingError(f"--profile {text} is not one size or MIN,OPT,MAX, such as 240x320,480x854,1080x1920")
+    return Profile(sizes[0], sizes[len(sizes) // 2], sizes[-1])
+
+
+def _is_bundle(path: Path | None) -> bool:
+    from crwedge.core.bundle import MANIFEST
+
+    return path is not None and (path / MANIFEST).is_file()
+
+
+class _Watch:
+    """Progress of the builder's outermost phase, shown while there is one."""
+
+    def __init__(self) -> None:
+        self._progress: Any = None
+        self._phase = ""
+
+    def __enter__(self) -> _Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        if self._progress is None:
+            from crwedge.cli.progress import Progress
+
+            self._phase = phase
+            self._progress = Progress("engine", total or None)
+            self._progress.__enter__()
+        if phase == self._phase:
+            self._progress.update(done)
+            if done >= total:
+                self._end()
+
+    def _end(self) -> None:
+        if self._progress is not None:
+            self._progress.__exit__(None, None, None)
+            self._progress = None

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from crwedge.core.errors import BundleError
 from crwedge.core.files import sha256, sync_folder
 from crwedge.core.onnx_check import has_external_data
+from crwedge.core.swap import swap
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -51,6 +53,8 @@ class Manifest:
     """Fixed input (H, W), or None when the graph takes any size."""
     parity: dict[str, Any] = field(default_factory=dict)
     """The verdict of the export."""
+    calibration: str = ""
+    """Which frames the ranges of int8 come from."""
     crwedge_version: str = ""
     format_version: int = FORMAT_VERSION
 
@@ -118,14 +122,17 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     if path.exists() and not (path / MANIFEST).is_file() and not (path.is_dir() and not any(path.iterdir())):
         raise BundleError(f"{path} exists and is no bundle; choose another --out")
     hashes = {name: sha256(data) for name, data in sorted(files.items())}
-    manifest = Manifest(**{**_shallow(manifest), "files": hashes})
+    manifest = replace(manifest, files=hashes)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        # One level deeper than bundles stand, so that what a killed export leaves is never taken for one.
+        shelter = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     except OSError as error:
         raise BundleError(f"cannot write a bundle at {path} ({error.strerror}); choose another --out") from error
     try:
-        staging.chmod(0o755)
+        staging = shelter / "bundle"
+        staging.mkdir()
+        _keep_engines(path, staging, manifest)
         text = json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n"
         # The manifest comes last: a folder without one is no bundle.
         for name, data in (*files.items(), (MANIFEST, text.encode())):
@@ -134,33 +141,22 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
                 file.flush()
                 os.fsync(file.fileno())
         sync_folder(staging)
-        _exchange(staging, path)
+        swap(staging, path)
+        sync_folder(path.parent)
     except OSError as error:
-        raise BundleError(f"cannot write a bundle at {path} ({error.strerror})") from error
+        raise BundleError(f"cannot write a bundle at {path} ({error.strerror}); choose another --out") from error
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(shelter, ignore_errors=True)
     return Bundle.open(path)
 
 
-def _exchange(staging: Path, path: Path) -> None:
-    """Put the folder `staging` where `path` is; a bundle that stands there steps aside first."""
-    if path.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
-        os.rename(path, old / path.name)
-        try:
-            os.rename(staging, path)
-        except OSError:
-            os.rename(old / path.name, path)
-            raise
-        finally:
-            shutil.rmtree(old, ignore_errors=True)
-    else:
-        os.rename(staging, path)
-    sync_folder(path.parent)
-
-
-def _shallow(manifest: Manifest) -> dict[str, Any]:
-    return {item.name: getattr(manifest, item.name) for item in fields(manifest)}
+def _keep_engines(old: Path, new: Path, manifest: Manifest) -> None:
+    """Engines belong to a graph: they stay when it stays the same, to the byte."""
+    if not (old / ENGINES).is_dir():
+        return
+    with contextlib.suppress(BundleError):
+        if _read_manifest(old / MANIFEST).files.get(ONNX) == manifest.files[ONNX]:
+            shutil.copytree(old / ENGINES, new / ENGINES)
 
 
 def _read_manifest(path: Path) -> Manifest:

@@ -50,6 +50,11 @@ class FoundEngine:
     """What is to be deserialised; never read the path again."""
 
 
+def engine_folders(bundle: Path, home: Path) -> tuple[Path, Path]:
+    """Where engines of a bundle are looked for, in this order: beside it, and in the user's data folder `home`."""
+    return bundle / "engines", home / "engines"
+
+
 def engine_path(folder: Path, key: EngineKey) -> Path:
     """Where the engine of `key` stands in `folder`."""
     return folder / f"{key.name}.engine"

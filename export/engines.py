@@ -1,0 +1,115 @@
+"""Engines of a bundle: find the one that fits, or build it, once, however many processes ask."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import crwedge
+from crwedge.core.bundle import ENGINES, ONNX, Bundle
+from crwedge.core.engine_key import EngineKey, Profile
+from crwedge.core.engine_store import (
+    EngineFacts,
+    FoundEngine,
+    build_lock,
+    engine_folders,
+    find_engine,
+    write_engine,
+)
+from crwedge.core.errors import BundleError, CrwedgeError
+from crwedge.core.files import atomic_write, sha256
+from crwedge.export.tensorrt import BuildOptions, Say, Watch, build_engine, device, load_tensorrt
+from crwedge.runtime.models import data_home
+
+DEFAULT_PROFILE = Profile((64, 64), (480, 854), (1088, 1920))
+"""For bundles of any size when none is asked for."""
+
+
+def can_build(module: str = "tensorrt") -> bool:
+    """Whether this machine has the module and the GPU it needs."""
+    try:
+        load_tensorrt(module)
+        device(module)
+    except CrwedgeError:
+        return False
+    return True
+
+
+def ensure_engine(
+    bundle: Bundle,
+    module: str = "tensorrt",
+    options: BuildOptions | None = None,
+    *,
+    say: Say = lambda _: None,
+    watch: Watch = lambda *_: None,
+) -> FoundEngine:
+    """The engine of a bundle on this device, built if there is none that fits.
+
+    It goes into the bundle's own `engines/`, or, where that cannot be written, to the user's data folder.
+
+    Args:
+        bundle: a checked bundle.
+        module: `tensorrt` or `tensorrt_rtx`.
+        options: profile and memory; by default the bundle's size, or sizes up to 1088 x 1920.
+        say: told what happens, a line each.
+        watch: told of the builder's progress.
+
+    Raises:
+        BundleError: nothing can be built or written; the message says why.
+    """
+    trt = load_tensorrt(module)
+    capability, name = device(module)
+    size = bundle.manifest.size
+    options = options or BuildOptions(Profile.of(size) if size else DEFAULT_PROFILE)
+    key = EngineKey(
+        onnx_sha256=bundle.sha256,
+        module=module,
+        version=str(trt.__version__),
+        compute_capability=capability,
+        precision=bundle.manifest.precision,
+        profile=options.profile,
+    )
+    folders = engine_folders(bundle.path, data_home())
+    if found := find_engine(folders, key, say=say):
+        say(f"engine: {found.path} fits and is kept")
+        return found
+    folder = _writable(folders)
+    with build_lock(folder, key.name, say) as waited:
+        if waited and (found := find_engine(folders, key)):
+            say(f"engine: {found.path} was built by another process")
+            return found
+        say(f"engine: building for {name}, {module} {key.version}, frames of {options.profile}")
+        timings = data_home() / ENGINES / f"{module}-{key.version}-cc{capability}.timing"
+        built = build_engine(trt, bundle.read(ONNX), options, timing_cache=_read(timings), watch=watch)
+        facts = EngineFacts(key, sha256(built.engine), options.refittable, name, crwedge.__version__)
+        path = write_engine(folder, facts, built.engine)
+        _keep(timings, built.timing_cache)
+    say(f"engine: {path.name}, {len(built.engine) / 1e6:.1f} MB")
+    return FoundEngine(path, facts, built.engine)
+
+
+def _writable(folders: tuple[Path, ...]) -> Path:
+    for folder in folders:
+        nearest = next(p for p in (folder, *folder.parents) if p.exists())
+        if nearest.is_dir() and os.access(nearest, os.W_OK):
+            return folder
+    raise BundleError(f"neither {folders[0]} nor {folders[1]} can be written; make one writable, or set CRWEDGE_HOME")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Save the timings; without them the next build is only slower."""
+    if not data:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            file.write(data)
+    except OSError:
+        pass

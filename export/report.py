@@ -1,0 +1,110 @@
+"""Size and speed of what was exported: megabytes, nodes, GFLOP, milliseconds on every engine this machine has."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from crwedge.core.bundle import ONNX, Bundle
+from crwedge.core.errors import CrwedgeError
+from crwedge.core.need import need
+from crwedge.runtime.engine import ENGINES, open_engine
+
+Size = tuple[int, int]
+DEFAULT_SIZE = (480, 854)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a bundle costs."""
+
+    size: Size
+    """(H, W) that the work and the times are for."""
+    megabytes: float
+    """Of `encoder.onnx`."""
+    nodes: int
+    gflop: float
+    """Two for each multiplication of a convolution."""
+    milliseconds: dict[str, float]
+    """A frame, the median, by engine."""
+    missing: dict[str, str]
+    """Why an engine could not be timed."""
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        height, width = self.size
+        text = [
+            f"size: {self.megabytes:.1f} MB, {self.nodes} nodes, {self.gflop:.1f} GFLOP a frame of {height}x{width}"
+        ]
+        for name, value in self.milliseconds.items():
+            text.append(f"speed: {value:.0f} ms a frame of {height}x{width} on {name}")
+        return text
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "size": list(self.size),
+            "onnx_mb": round(self.megabytes, 3),
+            "nodes": self.nodes,
+            "gflop": round(self.gflop, 3),
+            "ms": {name: round(value, 2) for name, value in self.milliseconds.items()},
+            "missing": self.missing,
+        }
+
+
+def report(bundle: Bundle, runs: int = 5) -> Report:
+    """Measure a bundle at its own size, or at 480 x 854.
+
+    The times are the medians of a few runs on a machine that may be doing other things: to compare engines, run
+    `benchmarks/encoder.py`.
+    """
+    size = bundle.manifest.size or DEFAULT_SIZE
+    onnx = bundle.read(ONNX)
+    frame = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    times: dict[str, float] = {}
+    missing: dict[str, str] = {}
+    for name in ENGINES:
+        if name == "auto":
+            continue
+        try:
+            engine = open_engine(bundle, name)
+        except CrwedgeError as error:
+            missing[name] = str(error)
+            continue
+        try:
+            engine.run(frame)
+            spent = []
+            for _ in range(runs):
+                start = time.perf_counter()
+                engine.run(frame)
+                spent.append(1e3 * (time.perf_counter() - start))
+            times[engine.name] = float(np.median(spent))
+        finally:
+            engine.close()
+    nodes, gflop = count_work(onnx, size)
+    return Report(size, len(onnx) / 1e6, nodes, gflop, times, missing)
+
+
+def count_work(onnx_bytes: bytes, size: Size) -> tuple[int, float]:
+    """Nodes of a graph, and GFLOP of its convolutions for a frame of `size` = (H, W)."""
+    onnx = need("onnx", extra="export")
+    model = onnx.load_from_string(onnx_bytes)
+    for dimension, value in zip(model.graph.input[0].type.tensor_type.shape.dim, (1, *size, 3), strict=True):
+        dimension.dim_value = value
+    for dimension in model.graph.output[0].type.tensor_type.shape.dim:
+        dimension.Clear()
+    model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    shapes = {
+        value.name: [d.dim_value for d in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.value_info, *model.graph.output)
+    }
+    shapes.update({tensor.name: list(tensor.dims) for tensor in model.graph.initializer})
+    work = 0
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            _, per_output, *kernel = shapes[node.input[1]]
+            work += 2 * per_output * int(np.prod(kernel)) * int(np.prod(shapes[node.output[0]]))
+    return len(model.graph.node), work / 1e9

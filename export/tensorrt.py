@@ -1,0 +1,190 @@
+"""ONNX to a TensorRT engine, through the bindings of 10.3 to 11.x and of TensorRT for RTX, whose names are the same.
+
+The network is strongly typed: the graph says what is float16 and what is int8. The builder's precision flags, which
+version 11 no longer has, are not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from crwedge.core.engine_key import ANY_DEVICE, Profile
+from crwedge.core.errors import BundleError, MissingExtraError, SettingError
+from crwedge.core.need import need
+from crwedge.export.onnx import INPUT
+
+Say = Callable[[str], None]
+Watch = Callable[[str, int, int], None]
+"""Progress: name of the phase, steps done, steps in all."""
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How an engine is built."""
+
+    profile: Profile
+    refittable: bool = True
+    """Weights can be exchanged later, as test-time training does."""
+    workspace_mb: int | None = None
+    """Most scratch memory a layer may take; None leaves it to TensorRT."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What the builder gives."""
+
+    engine: bytes
+    timing_cache: bytes
+    """To make the next build on the same device quick."""
+
+
+def load_tensorrt(module: str) -> Any:
+    """Import `tensorrt` or `tensorrt_rtx`; MissingExtraError says how to get it."""
+    if module == "tensorrt_rtx":
+        try:
+            return need(module, extra="tensorrt")
+        except MissingExtraError as error:
+            raise MissingExtraError("tensorrt_rtx is not installed: pip install tensorrt-rtx") from error
+    return need(module, extra="tensorrt")
+
+
+def device(module: str) -> tuple[str, str]:
+    """Compute capability and name of the GPU that engines are built for.
+
+    TensorRT for RTX builds without a GPU, for every device it knows; TensorRT itself does not.
+
+    Raises:
+        SettingError: there is no GPU and `module` needs one.
+    """
+    try:
+        cuda = need("pycuda.driver", extra="tensorrt")
+        cuda.init()
+        first = cuda.Device(0)
+        major, minor = first.compute_capability()
+        return f"{major}.{minor}", str(first.name())
+    except Exception as error:
+        if module == "tensorrt_rtx":
+            return ANY_DEVICE, "any RTX device"
+        raise SettingError(
+            f"TensorRT builds an engine on the GPU that will run it, and none can be used here ({error}); copy the "
+            "bundle to the device and run `crwedge export BUNDLE --engine tensorrt` there, or use --engine onnx"
+        ) from error
+
+
+def check_graph(trt: Any, onnx: bytes) -> int:
+    """Parse a graph without building it; returns the number of layers. BundleError where TensorRT refuses it."""
+    lines: list[str] = []
+    builder = trt.Builder(_logger(trt, lines))
+    return int(_parse(trt, builder, onnx, lines)[0].num_layers)
+
+
+def build_engine(
+    trt: Any, onnx: bytes, options: BuildOptions, *, timing_cache: bytes = b"", watch: Watch = lambda *_: None
+) -> Built:
+    """Build an engine.
+
+    Args:
+        trt: the module `tensorrt` or `tensorrt_rtx`.
+        onnx: the graph, of any size or of the profile's one size.
+        options: profile, memory, refitting.
+        timing_cache: what an earlier build left, or nothing.
+        watch: told of the progress.
+
+    Raises:
+        BundleError: the graph is refused, or nothing could be built.
+    """
+    lines: list[str] = []
+    builder = trt.Builder(_logger(trt, lines))
+    # The parser must outlive the build: the network's weights are its own.
+    network, parser = _parse(trt, builder, onnx, lines)
+    config = builder.create_builder_config()
+    if options.workspace_mb is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb << 20)
+    if options.refittable:
+        config.set_flag(trt.BuilderFlag.REFIT)
+    config.progress_monitor = _monitor(trt, watch)
+    _set_profile(builder, config, network, options.profile)
+    cache = _use_timing_cache(config, timing_cache)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise BundleError(f"TensorRT {trt.__version__} could not build the engine: {_last(lines)}")
+    kept = bytes(memoryview(config.get_timing_cache().serialize())) if cache is not None else b""
+    del parser
+    return Built(bytes(memoryview(plan)), kept)
+
+
+def _parse(trt: Any, builder: Any, onnx: bytes, lines: list[str]) -> tuple[Any, Any]:
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, builder.logger)
+    if not parser.parse(onnx):
+        reasons = "; ".join(str(parser.get_error(i).desc()) for i in range(parser.num_errors)) or _last(lines)
+        raise BundleError(
+            f"TensorRT {trt.__version__} refuses the graph: {' '.join(reasons.split())[:400]}; export again"
+        )
+    return network, parser
+
+
+def _set_profile(builder: Any, config: Any, network: Any, profile: Profile) -> None:
+    """Tell the builder which sizes will come; a graph of one size must be the profile's."""
+    wanted = network.get_input(0)
+    sides = tuple(wanted.shape)[1:3]
+    if -1 not in sides:
+        if not profile.fixed or sides != profile.opt:
+            raise SettingError(f"the graph takes {sides[0]}x{sides[1]} only, not {profile}; export it without --size")
+        return
+    shapes = builder.create_optimization_profile()
+    shapes.set_shape(INPUT, *((1, *size, 3) for size in (profile.min, profile.opt, profile.max)))
+    config.add_optimization_profile(shapes)
+
+
+def _use_timing_cache(config: Any, data: bytes) -> Any:
+    """Start from an earlier build's timings; what is damaged or of another version counts as nothing."""
+    for start in (data, b""):
+        try:
+            cache = config.create_timing_cache(start)
+            if cache is not None and config.set_timing_cache(cache, False):
+                return cache
+        except (RuntimeError, TypeError, ValueError):
+            continue
+    return None
+
+
+def _logger(trt: Any, lines: list[str]) -> Any:
+    """A logger that keeps warnings and errors instead of printing them."""
+
+    class Log(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            if int(severity) <= int(trt.ILogger.Severity.WARNING):
+                lines.append(message)
+
+    return Log()
+
+
+def _monitor(trt: Any, watch: Watch) -> Any:
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.totals: dict[str, int] = {}
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self.totals[phase_name] = num_steps
+            watch(phase_name, 0, num_steps)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            watch(phase_name, step + 1, self.totals.get(phase_name, 0))
+            return True
+
+        def phase_finish(self, phase_name: str) -> None:
+            total = self.totals.pop(phase_name, 0)
+            watch(phase_name, total, total)
+
+    return Monitor()
+
+
+def _last(lines: list[str]) -> str:
+    return " ".join(lines[-1].split())[:300] if lines else "it gave no reason"
