@@ -139,20 +139,6 @@ class Kernels:
                 self.driver.synchronise(0)
         self._taps_of = size
 
-    def resize(
-        self, source: int, source_size: tuple[int, int], target: int, size: tuple[int, int], stream: int
-    ) -> None:
-        """RGB uint8 (H, W, 3) to another size, as `crwedge.core.images.resize_frame` does it."""
-        values = params.Resize(source, target, 0, *source_size, *size)
-        self._launch("frames.cu", "resize", (-(-size[0] * size[1] // _THREADS), 1), _THREADS, 0, values, stream)
-
-    def nv12_to_rgb(
-        self, luma: int, chroma: int, pitch: int, rgb: int, size: tuple[int, int], stream: int, high_definition: bool
-    ) -> None:
-        """A picture of a camera or hardware decoder to RGB uint8 (H, W, 3)."""
-        values = params.Colour(luma, chroma, rgb, *size, pitch, high_definition)
-        self._launch("frames.cu", "nv12_to_rgb", (-(-size[0] * size[1] // _THREADS), 1), _THREADS, 0, values, stream)
-
     def close(self) -> None:
         """Give the scratch memory back."""
         self._arena.clear()

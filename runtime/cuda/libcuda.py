@@ -37,6 +37,15 @@ def _library() -> ctypes.CDLL:
         raise DeviceError(NO_DRIVER) from error
 
 
+def missing() -> str | None:
+    """Why the NVIDIA driver cannot be loaded, or None when it can."""
+    try:
+        _library()
+    except DeviceError as error:
+        return str(error)
+    return None
+
+
 def call(name: str, doing: str, *arguments: Any) -> None:
     """Call the driver; anything but success is a DeviceError of one line."""
     if _began_in is not None and _began_in != os.getpid():

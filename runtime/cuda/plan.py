@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import SettingError
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.attention import half_heights
 from crwedge.runtime.cuda.source import Variant
+from crwedge.runtime.window import half_heights
 
 MOST_K = 32
 _KEYS, _ROOM, _CHUNK = 32, 48, 32

@@ -6,16 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.bundle import ONNX, Bundle
-from crwedge.core.errors import BundleError, SourceError
+from crwedge.core.errors import SourceError
 from crwedge.core.need import need
 from crwedge.runtime.attention import cpu_count
+from crwedge.runtime.engines.session import Session
 
 
 class CpuEngine:
-    """The encoder of a bundle in an ONNX Runtime session.
-
-    The session is made from the very bytes whose hash was checked, never from a path.
-    """
+    """The encoder of a bundle in an ONNX Runtime session."""
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         """Load the graph; BundleError when ONNX Runtime refuses it."""
@@ -26,12 +24,8 @@ class CpuEngine:
         # Spinning threads would take the processors from the attention, which runs while the session waits.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
-        try:
-            self._session = ort.InferenceSession(bundle.read(ONNX), options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            reason = str(error).splitlines()[0][:200]
-            raise BundleError(f"ONNX Runtime cannot load {bundle.path / ONNX}: {reason}; export it again") from error
-        self._input = self._session.get_inputs()[0].name
+        self._session = Session(ort, bundle.read(ONNX), str(bundle.path / ONNX), options, ["CPUExecutionProvider"])
+        self._input = self._session.current.get_inputs()[0].name
         self._size = bundle.manifest.size
         self.name = f"onnxruntime {ort.__version__} cpu"
 
@@ -42,8 +36,12 @@ class CpuEngine:
                 f"this bundle takes frames of {self._size[0]}x{self._size[1]} (HxW) only, not "
                 f"{frame.shape[0]}x{frame.shape[1]}; give --size {self._size[0]}x{self._size[1]}"
             )
-        (features,) = self._session.run(None, {self._input: frame[None]})
+        (features,) = self._session.current.run(None, {self._input: frame[None]})
         return np.asarray(features[0], np.float32)
+
+    def refit(self, onnx: bytes) -> None:
+        """See `Refittable.refit`."""
+        self._session.refit(onnx)
 
     def close(self) -> None:
         """End the session."""

@@ -1,0 +1,66 @@
+"""What the engines on a device share: a frame goes up once, its features stay there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crwedge.core.bundle import Manifest
+from crwedge.core.errors import SourceError
+from crwedge.core.images import grid_size
+from crwedge.runtime.cuda.driver import Arena, Driver
+from crwedge.runtime.cuda.frames import FrameStage, Pictures
+from crwedge.runtime.cuda.propagator import DeviceFeatures
+
+Enqueue = Callable[[int, tuple[int, int], int], None]
+"""Queue the encoder: address of RGB uint8 (1, H, W, 3), its (H, W), address for float32 (1, C, h, w)."""
+
+
+class DeviceEncoder:
+    """Brings frames to the encoder's input and keeps its output, both on the device."""
+
+    def __init__(self, driver: Driver, manifest: Manifest, enqueue: Enqueue, stream: int) -> None:
+        """`enqueue` is the back end's part; everything runs on `stream`."""
+        self.driver, self.stream = driver, stream
+        self._manifest, self._enqueue = manifest, enqueue
+        self._arena = Arena(driver)
+        self._stage = FrameStage(driver, stream)
+        self._pictures: Pictures | None = None
+
+    def prefetch(self, frame: NDArray[np.uint8]) -> None:
+        """Send a frame ahead while another is computed."""
+        self._stage.prefetch(frame)
+
+    def run(self, frame: NDArray[np.uint8], size: tuple[int, int] | None = None) -> DeviceFeatures:
+        """Queue a frame's encoding.
+
+        Args:
+            frame: RGB uint8 (H, W, 3).
+            size: (H, W) to compute at; the frame is resized on the device.
+        """
+        own = frame.shape[0], frame.shape[1]
+        size = size or own
+        fixed = self._manifest.size
+        if fixed is not None and size != fixed:
+            raise SourceError(
+                f"this bundle takes frames of {fixed[0]}x{fixed[1]} (HxW) only, not {size[0]}x{size[1]}; "
+                f"give --size {fixed[0]}x{fixed[1]}"
+            )
+        address = self._stage.take(frame)
+        if size != own:
+            self._pictures = self._pictures or Pictures(self.driver)
+            target = self._arena("resized", size[0] * size[1] * 3)
+            self._pictures.resize(address, own, target, size, self.stream)
+            address = target
+        grid = grid_size(*size, self._manifest.stride)
+        shape = self._manifest.channels, *grid
+        features = self._arena("features", shape[0] * shape[1] * shape[2] * 4)
+        self._enqueue(address, size, features)
+        return DeviceFeatures(self.driver, features, shape, self.stream)
+
+    def close(self) -> None:
+        """Give the device memory back."""
+        self._stage.close()
+        self._arena.clear()
