@@ -21,12 +21,12 @@ class Adapter(Protocol):
     recompute: bool
     """Whether the context's frames are encoded again when the engine changes."""
 
-    def start(self, bundle: Bundle, engine: str, threads: int | None, size: tuple[int, int] | None) -> None:
+    def start(self, bundle: Bundle, engine: Engine, threads: int | None, size: tuple[int, int] | None) -> None:
         """Called once, before the first frame, with what the tracker was opened with.
 
         Args:
             bundle: the encoder that adaptation starts from.
-            engine: name of the back end, as for `open_engine`.
+            engine: the one that runs; the tracker closes it.
             threads: of the engine.
             size: (H, W) that frames are encoded at; None for their own.
         """
@@ -40,7 +40,8 @@ class Adapter(Protocol):
             index: number of the frame in its source, from 0; it may skip where frames were dropped.
 
         Returns:
-            An engine to use from this frame on, or None to go on with the present one. The tracker closes the old one.
+            An engine to use from this frame on, or None to go on with the present weights. The tracker closes the one
+            it had, unless it is the same with new weights.
         """
         ...
 

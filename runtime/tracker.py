@@ -83,7 +83,7 @@ class Tracker:
         tracker = cls(open_engine(bundle, engine, workers), settings, size or bundle.manifest.size, adapter, workers)
         tracker.bundle = bundle
         if adapter is not None:
-            adapter.start(bundle, engine, workers, tracker.size)
+            adapter.start(bundle, tracker.engine, workers, tracker.size)
         return tracker
 
     @property

@@ -1,4 +1,4 @@
-"""The trainer beside the frame path: a process that learns, and a thread that carries windows there and engines back."""
+"""The trainer beside the frame path: a process that learns, a thread that carries windows there and engines back."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class BackgroundTrainer:
         bundle: what the trainer starts from.
         settings: of test-time training.
         stats: filled in place.
-        make_engine: opens an engine from a graph, in this class's own thread.
+        precision: of the graphs that the trainer is to send.
+        make_engine: opens an engine from a graph and a frame to try it on, in this class's own thread.
         worker: command of the trainer's process.
     """
 
@@ -47,12 +48,13 @@ class BackgroundTrainer:
         bundle: Bundle,
         settings: TestTimeSettings,
         stats: TestTimeStats,
+        precision: str,
         make_engine: Callable[[bytes, Any], Engine],
         worker: Sequence[str] = WORKER,
     ) -> None:
         """Start the process and the thread."""
         self._settings, self._stats, self._make_engine = settings, stats, make_engine
-        self._bundle, self._worker = bundle, tuple(worker)
+        self._bundle, self._precision, self._worker = bundle, precision, tuple(worker)
         self._lock, self._news = threading.Lock(), threading.Event()
         self._window: Window | None = None
         self._engine: Engine | None = None
@@ -82,12 +84,12 @@ class BackgroundTrainer:
         with self._lock:
             return self._window is None and not self._busy
 
-    def close(self) -> None:
-        """End the process and the thread, at once."""
+    def close(self, running: Engine | None = None) -> None:
+        """End the process and the thread, at once, and the engine that waits, unless it is the one `running`."""
         self._closing = True
         self._news.set()
         self._thread.join(timeout=10)
-        if (engine := self.take()) is not None:
+        if (engine := self.take()) is not None and engine is not running:
             engine.close()
 
     def _run(self) -> None:
@@ -115,10 +117,11 @@ class BackgroundTrainer:
         self.process = process = subprocess.Popen(
             self._worker, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, bufsize=0, env=environment
         )
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         channel = Channel(process.stdout.fileno(), process.stdin.fileno(), self._check)
         manifest = asdict(self._bundle.manifest)
-        start = {"settings": settings.to_dict(), "manifest": manifest}
+        start = {"settings": settings.to_dict(), "manifest": manifest, "precision": self._precision}
         channel.send(start, self._bundle.read(WEIGHTS), settings.patience)
         _expect(channel.receive(settings.patience)[0], "ready")
         while (window := self._next()) is not None:
@@ -162,7 +165,7 @@ class BackgroundTrainer:
         with self._lock:
             late, self._engine = self._engine, engine
             self.weights = weights
-        if late is not None:
+        if late is not None and late is not engine:
             late.close()
 
     def _check(self) -> None:

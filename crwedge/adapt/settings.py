@@ -46,14 +46,13 @@ _POSITIVE = ("learning_rate", "temperature", "explode", "patience")
 
 @dataclass(frozen=True)
 class TestTimeSettings:
-    """How the encoder follows the video. The defaults fit the shipped encoder; `appendix()` is the paper's section H."""
+    """How the encoder follows the video. The defaults fit the shipped encoder; `appendix()` is the paper's own."""
 
     __test__ = False  # no test case, whatever its name begins with
 
     # When, and on what.
     mode: Mode = "causal"
-    """`causal`: the current frame and the 2m before it. `lookahead`: t-m .. t+m, as in the appendix; masks come m frames
-    later."""
+    """`causal`: frame t and the 2m before it. `lookahead`: t-m .. t+m, the appendix's own; masks come m frames late."""
     m: int = 10
     """Half the window: 2m + 1 frames."""
     every: int = 5

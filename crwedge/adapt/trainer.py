@@ -16,7 +16,7 @@ from crwedge.adapt.background import WORKER, BackgroundTrainer
 from crwedge.adapt.lookahead import LookaheadSource
 from crwedge.adapt.settings import TestTimeSettings
 from crwedge.adapt.stats import TestTimeStats
-from crwedge.adapt.weights import encoder_file, encoder_graph, new_engine
+from crwedge.adapt.weights import encoder_file, encoder_graph, graph_precision, renewed
 from crwedge.core.bundle import WEIGHTS, Bundle
 from crwedge.core.errors import BundleError, CrwedgeError, MissingExtraError, SettingError
 from crwedge.core.images import resize_frame
@@ -66,7 +66,10 @@ class TestTimeTrainer:
         self._tuner: FineTuner | None = None
         self._background: BackgroundTrainer | None = None
         self._bundle: Bundle | None = None
-        self._how: tuple[str, int | None, tuple[int, int] | None] = ("auto", None, None)
+        self._engine: Engine | None = None
+        self._precision = ""
+        self._threads: int | None = None
+        self._size: tuple[int, int] | None = None
 
     def ahead(self, source: FrameSource) -> FrameSource:
         """The source to track: as it is when causal, m frames behind it with lookahead."""
@@ -80,16 +83,19 @@ class TestTimeTrainer:
         with self._lock:
             self._seen[index] = frame
 
-    def start(self, bundle: Bundle, engine: str, threads: int | None, size: tuple[int, int] | None) -> None:
+    def start(self, bundle: Bundle, engine: Engine, threads: int | None, size: tuple[int, int] | None) -> None:
         """See `Adapter.start`. BundleError when the bundle has no weights that PyTorch can go on from."""
         if WEIGHTS not in bundle.manifest.files:
             raise BundleError(f"the bundle {bundle.path} holds no {WEIGHTS} to go on learning from; export it again")
         self.close()
-        self._bundle, self._how = bundle, (engine, threads, size)
+        self._bundle, self._engine, self._threads, self._size = bundle, engine, threads, size
+        self._precision = graph_precision(engine, bundle.manifest)
         if self.settings.synchronous:
             self._tuner = _open_tuner(bundle, self.settings)
         else:
-            self._background = BackgroundTrainer(bundle, self.settings, self.stats, self._make_engine, self._worker)
+            self._background = BackgroundTrainer(
+                bundle, self.settings, self.stats, self._precision, self._make_engine, self._worker
+            )
 
     def prepare(self, frame: Picture, index: int) -> Engine | None:
         """See `Adapter.prepare`. Returns at once unless the mode is synchronous."""
@@ -141,7 +147,7 @@ class TestTimeTrainer:
     def close(self) -> None:
         """End the trainer; the weights and the counts stay to be read."""
         if self._background is not None:
-            self._background.close()
+            self._background.close(self._engine)
 
     def _window(self, index: int) -> list[Picture]:
         """The frames around `index`; those before them are forgotten."""
@@ -153,14 +159,16 @@ class TestTimeTrainer:
             return [self._seen[number] for number in sorted(self._seen) if number <= high]
 
     def _train_now(self, window: list[Picture], index: int) -> Engine | None:
-        assert self._tuner is not None and self._bundle is not None
+        assert self._tuner is not None
+        assert self._bundle is not None
         outcome = self._tuner.run(window, index)
         if outcome.undone:
             self.stats.undo(outcome.__dict__, self.settings.rollbacks)
             return None
         begun = time.perf_counter()
         try:
-            engine = self._make_engine(encoder_graph(self._tuner.encoder(), self._bundle.manifest), window[-1])
+            graph = encoder_graph(self._tuner.encoder(), self._bundle.manifest, self._precision)
+            engine = self._make_engine(graph, window[-1])
         except CrwedgeError as error:
             self.stats.stop(str(error))
             return None
@@ -168,13 +176,16 @@ class TestTimeTrainer:
         return self._swapped(engine)
 
     def _swapped(self, engine: Engine | None) -> Engine | None:
-        self.stats.swaps += engine is not None
+        if engine is not None:
+            self.stats.swaps += 1
+            self._engine = engine
         return engine
 
     def _make_engine(self, graph: bytes, frame: Picture) -> Engine:
         assert self._bundle is not None
-        engine, threads, size = self._how
-        return new_engine(self._bundle, graph, engine, threads, resize_frame(frame, size) if size else frame)
+        assert self._engine is not None
+        frame = resize_frame(frame, self._size) if self._size else frame
+        return renewed(self._bundle, graph, self._engine, self._threads, frame)
 
 
 def check_installed(settings: TestTimeSettings) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.bundle import ONNX, Bundle, Manifest
-from crwedge.core.errors import CrwedgeError
+from crwedge.core.errors import CrwedgeError, SettingError
 from crwedge.core.files import sha256
 from crwedge.core.need import need
-from crwedge.runtime.engine import Engine, open_engine
+from crwedge.runtime.engine import Engine, Refittable, open_engine
 
 if TYPE_CHECKING:
     from crwedge.model.encoder import Encoder
@@ -35,16 +35,32 @@ def encoder_file(encoder: Encoder, manifest: Manifest, updates: int) -> bytes:
     return bytes(save({key: value.detach().contiguous() for key, value in encoder.state_dict().items()}, facts))
 
 
-def encoder_graph(encoder: Encoder, manifest: Manifest) -> bytes:
-    """The ONNX file of an adapted encoder: float32, of the bundle's own size.
+def graph_precision(engine: Engine, manifest: Manifest) -> str:
+    """Of the graph that brings new weights to `engine`. SettingError where there can be none.
 
-    An int8 bundle's ranges belong to the old weights, and half precision is a loss on the processors that this graph is
-    for; both adapt in float32.
+    On a CPU a new session takes any graph, and float32 is what it is best at. A running engine on a device takes the
+    weights of its own graph only, and the ranges of an int8 one belong to the old weights.
     """
+    if _on_cpu(engine):
+        return "float32"
+    if manifest.precision == "int8":
+        raise SettingError("an int8 engine cannot be adapted: export without --int8, or use --engine cpu")
+    return manifest.precision
+
+
+def encoder_graph(encoder: Encoder, manifest: Manifest, precision: str) -> bytes:
+    """The ONNX file of an adapted encoder, of the bundle's own size."""
     from crwedge.export.onnx import Recipe, build_onnx
 
     config = encoder.config
-    recipe = Recipe(config.architecture, config.padding, config.mean, config.std, size=manifest.size)
+    recipe = Recipe(
+        config.architecture,
+        config.padding,
+        config.mean,
+        config.std,
+        size=manifest.size,
+        precision="float16" if precision == "float16" else "float32",
+    )
     return build_onnx({key: value.detach().cpu().numpy() for key, value in encoder.state_dict().items()}, recipe)
 
 
@@ -80,14 +96,26 @@ class MemoryBundle(Bundle):
         return self.graph if name == ONNX else super().read(name)
 
 
-def new_engine(bundle: Bundle, graph: bytes, engine: str, threads: int | None, frame: NDArray[np.uint8]) -> Engine:
-    """An engine with new weights, beside the one that runs, tried and warmed up on `frame`.
+def renewed(bundle: Bundle, graph: bytes, engine: Engine, threads: int | None, frame: NDArray[np.uint8]) -> Engine:
+    """An engine with new weights: on a CPU another one, tried and warmed up on `frame` while `engine` runs on.
+
+    A device has no room for two; there `engine` itself takes the weights, between two frames.
 
     Raises:
-        CrwedgeError: it gives features that are not finite, or cannot be opened.
+        CrwedgeError: it gives features that are not finite, or cannot take the weights.
     """
-    made = open_engine(MemoryBundle.of(bundle, graph), engine, threads)
+    if not _on_cpu(engine):
+        if not isinstance(engine, Refittable):
+            raise CrwedgeError(f"the engine {engine.name} cannot take new weights; use --engine cpu")
+        engine.refit(graph)
+        return engine
+    made = open_engine(MemoryBundle.of(bundle, graph), "cpu", threads)
     if not np.isfinite(made.run(frame)).all():
         made.close()
         raise CrwedgeError("the adapted weights give features that are not finite")
     return made
+
+
+def _on_cpu(engine: Engine) -> bool:
+    # Through a wrapper too: what runs says so in its name.
+    return engine.name.endswith(" cpu")

@@ -1,4 +1,4 @@
-"""What an update sees: clips drawn from the frames of a window. A function of the frames, the settings and three numbers."""
+"""What an update sees: clips drawn from the frames of a window, a function of frames, settings and two numbers."""
 
 from __future__ import annotations
 

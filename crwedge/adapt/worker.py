@@ -7,7 +7,6 @@ ended at any moment.
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ def main() -> None:
         if opened is None:
             return
         tuner, manifest = _open(*opened)
+        precision = opened[0]["precision"]
         write_message(target, {"kind": "ready"})
         total = 0
 
@@ -44,7 +44,7 @@ def main() -> None:
             if outcome.undone:
                 write_message(target, reply)
             else:
-                weights, graph = _files(tuner.encoder(), manifest, total)
+                weights, graph = _files(tuner.encoder(), manifest, total, precision)
                 write_message(target, {**reply, "weights": len(weights)}, weights + graph)
     except BrokenPipeError:
         return
@@ -75,10 +75,10 @@ def _open(header: dict[str, Any], weights: bytes) -> Any:
     return FineTuner(encoder, settings), Manifest(**values)
 
 
-def _files(encoder: Any, manifest: Any, updates: int) -> tuple[bytes, bytes]:
+def _files(encoder: Any, manifest: Any, updates: int, precision: str) -> tuple[bytes, bytes]:
     from crwedge.adapt.weights import encoder_file, encoder_graph
 
-    return encoder_file(encoder, manifest, updates), encoder_graph(encoder, manifest)
+    return encoder_file(encoder, manifest, updates), encoder_graph(encoder, manifest, precision)
 
 
 if __name__ == "__main__":

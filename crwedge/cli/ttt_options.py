@@ -1,0 +1,68 @@
+"""`--ttt` and its kin: from the words of the command line to a trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crwedge.adapt.trainer import TestTimeTrainer
+
+
+def open_trainer(
+    mode: str | None,
+    budget: str | None,
+    words: Sequence[str] | None,
+    save: Path | None,
+    say: Callable[[str], None],
+) -> TestTimeTrainer | None:
+    """The trainer that the options ask for, or None without `--ttt`.
+
+    Args:
+        mode: causal or lookahead.
+        budget: see `crwedge.adapt.settings.parse_budget`.
+        words: key=value for any other setting.
+        save: where the adapted encoder is to go.
+        say: told of what a person should know while it runs.
+
+    Raises:
+        SettingError: an option has a value that cannot be, or stands without `--ttt`.
+        MissingExtraError: PyTorch is not installed.
+    """
+    from crwedge.core.bundle import MANIFEST
+    from crwedge.core.errors import SettingError
+
+    if mode is None:
+        for option, value in (("--ttt-budget", budget), ("--ttt-set", words), ("--save-adapted", save)):
+            if value:
+                raise SettingError(f"{option} belongs to test-time training: add --ttt causal or --ttt lookahead")
+        return None
+    from crwedge.adapt.settings import TestTimeSettings, parse_budget, parse_changes
+    from crwedge.adapt.trainer import TestTimeTrainer
+
+    changes: dict[str, Any] = {"mode": mode, **(parse_budget(budget) if budget else {}), **parse_changes(words or ())}
+    if save is not None and save.exists() and not (save / MANIFEST).is_file():
+        raise SettingError(f"--save-adapted {save} exists and is no bundle; choose another folder")
+    start = TestTimeSettings.appendix() if changes.pop("recipe", "own") == "appendix" else TestTimeSettings()
+    return TestTimeTrainer(start.with_changes(**changes), say)
+
+
+def finish(trainer: TestTimeTrainer, save: Path | None, say: Callable[[str], None]) -> dict[str, Any]:
+    """Write the adapted encoder where one was asked for, and sum up; the tracker is closed by now.
+
+    A run that tracked well does not fail for want of a window: that is said instead.
+    """
+    stats = trainer.stats
+    rate = f"{1e3 * stats.seconds / stats.updates:.0f} ms each" if stats.updates else "none kept"
+    say(
+        f"test-time training ({trainer.settings.mode}): {stats.windows} windows kept, {stats.undone} undone, "
+        f"{stats.dropped} skipped; {stats.updates} updates, {rate}; new weights {stats.swaps} times"
+    )
+    saved = None
+    if save is not None and trainer.weights():
+        saved = str(trainer.save(save).path)
+        say(f"adapted encoder: {saved}")
+    elif save is not None:
+        say(f"note: no window was learnt from, so there is nothing to write to {save}")
+    return {**stats.to_dict(), "settings": trainer.settings.to_dict(), "saved": saved}
