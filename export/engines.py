@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import crwedge
 from crwedge.core.bundle import ENGINES, ONNX, Bundle
-from crwedge.core.engine_key import EngineKey, Profile
+from crwedge.core.engine_key import ANY_DEVICE, EngineKey, Profile
 from crwedge.core.engine_store import (
     EngineFacts,
     FoundEngine,
@@ -79,8 +80,17 @@ def ensure_engine(
             say(f"engine: {found.path} was built by another process")
             return found
         say(f"engine: building for {name}, {module} {key.version}, frames of {options.profile}")
+        # A refittable engine wants a GPU while it is built.
+        options = replace(options, refittable=options.refittable and capability != ANY_DEVICE)
         timings = data_home() / ENGINES / f"{module}-{key.version}-cc{capability}.timing"
-        built = build_engine(trt, bundle.read(ONNX), options, timing_cache=_read(timings), watch=watch)
+        try:
+            built = build_engine(trt, bundle.read(ONNX), options, timing_cache=_read(timings), watch=watch)
+        except BundleError as error:
+            if not options.refittable:
+                raise
+            say(f"engine: its weights cannot be made exchangeable ({error}); building it with fixed ones")
+            options = replace(options, refittable=False)
+            built = build_engine(trt, bundle.read(ONNX), options, timing_cache=_read(timings), watch=watch)
         facts = EngineFacts(key, sha256(built.engine), options.refittable, name, crwedge.__version__)
         path = write_engine(folder, facts, built.engine)
         _keep(timings, built.timing_cache)

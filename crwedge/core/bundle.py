@@ -133,9 +133,8 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
         staging = shelter / "bundle"
         staging.mkdir()
         _keep_engines(path, staging, manifest)
-        text = json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n"
         # The manifest comes last: a folder without one is no bundle.
-        for name, data in (*files.items(), (MANIFEST, text.encode())):
+        for name, data in (*files.items(), (MANIFEST, _render(manifest))):
             with open(staging / name, "wb") as file:
                 file.write(data)
                 file.flush()
@@ -159,9 +158,17 @@ def _keep_engines(old: Path, new: Path, manifest: Manifest) -> None:
             shutil.copytree(old / ENGINES, new / ENGINES)
 
 
+def _render(manifest: Manifest) -> bytes:
+    """The manifest's file, byte for byte; `seal` is the SHA-256 of all the rest."""
+    values = asdict(manifest)
+    values["seal"] = sha256(json.dumps(values, sort_keys=True).encode())
+    return (json.dumps(values, indent=1, sort_keys=True) + "\n").encode()
+
+
 def _read_manifest(path: Path) -> Manifest:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
+        values = json.loads(data)
     except OSError as error:
         raise BundleError(f"{path.parent} is no bundle: it has no {MANIFEST}; `crwedge export` makes one") from error
     except ValueError as error:
@@ -174,6 +181,7 @@ def _read_manifest(path: Path) -> Manifest:
         )
     known = {item.name for item in fields(Manifest)}
     try:
+        values.pop("seal", None)
         unknown = sorted(set(values) - known)
         if unknown:
             raise ValueError(f"unknown field {unknown[0]!r}")
@@ -184,6 +192,8 @@ def _read_manifest(path: Path) -> Manifest:
         _check_types(manifest)
     except (TypeError, ValueError) as error:
         raise BundleError(f"{path} is damaged ({error}); export the bundle again") from error
+    if _render(manifest) != data:
+        raise BundleError(f"{path} was changed or damaged (its seal does not hold); copy it again or export the bundle")
     return manifest
 
 
