@@ -1,0 +1,58 @@
+# Two commands for a fresh machine: `make demo` (see an object followed) and `make test` (everything a change must pass).
+# Needs Python 3.10 to 3.12. Choose one with PYTHON=python3.12. On machines where pip would bring a CUDA build of torch,
+# PIP_EXTRA_INDEX_URL (an environment variable of pip) can name an index with the CPU build.
+
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+WORKERS ?= 2
+
+.PHONY: demo test check tests wheel bench clean
+
+demo: .venv/.base
+	$(BIN)/crwedge demo --out crwedge-demo
+
+test: check tests
+
+# The quick part: lint, types, who may import whom.
+check: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+tests: .venv/.dev
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+
+# The wheel, in an environment of its own without torch, used from a folder that is not the repository.
+wheel: .venv/.dev
+	rm -rf build dist .venv-wheel
+	$(BIN)/python -m build --wheel --outdir dist .
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt "$$(ls dist/*.whl)[cpu]"
+	! .venv-wheel/bin/python -c "import torch" 2>/dev/null
+	out=$$(mktemp -d) && wheel=$(CURDIR)/.venv-wheel/bin/crwedge && cd / && $$wheel demo --out "$$out" --frames 12 && \
+		test -s "$$out/sheet.png" && test -s "$$out/overlay.mp4" && rm -rf "$$out"
+	rm -rf .venv-wheel
+
+bench: .venv/.dev
+	$(BIN)/python benchmarks/propagation.py
+
+clean:
+	rm -rf .venv .venv-wheel build dist crwedge-demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "crwedge needs Python 3.10, 3.11 or 3.12; install one or set PYTHON=" >&2; exit 2; }
+	@$(PYTHON) -c "import ensurepip" 2>/dev/null || { echo "installing python3-venv"; apt-get install -y -q python3-venv \
+		|| { echo "install the package python3-venv (sudo apt-get install python3-venv)" >&2; exit 2; }; }
+	$(PYTHON) -m venv .venv
+
+.venv/.base: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) install -q -c constraints.txt -e ".[cpu]"
+	touch $@
+
+.venv/.dev: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) install -q -c constraints.txt -e ".[dev]"
+	touch .venv/.base $@
