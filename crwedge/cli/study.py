@@ -17,7 +17,7 @@ def study(
     name: Annotated[
         str,
         typer.Argument(
-            help="context, topk, radius, locality, joint-topk, temperature, first-frame, presets; with training: "
+            help="context, topk, radius, locality, joint-topk, temperature, first-frame, presets, ttt; with training: "
             "frame-rate, clip-length, dropout, single-map."
         ),
     ],
@@ -30,7 +30,8 @@ def study(
         Path | None, typer.Option(help="Studies that train: TOML of every run; default: the published recipe.")
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Studies that train: key=value for every run; may be repeated.")
+        list[str] | None,
+        typer.Option("--set", help="Studies that train, ttt: key=value for every run; may be repeated."),
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="Bundle; default: the newest exported, else the shipped one.")
@@ -56,7 +57,8 @@ def study(
     Example: crwedge study topk DAVIS --small
     """
     from crwedge.cli.eval import _names, _rule, _say, _settings, _size, _spec
-    from crwedge.cli.training_studies import SMALL_SETTINGS, SMALL_STEPS, TRAINING, training_study
+    from crwedge.cli.training_studies import SMALL_STEPS, TRAINING, small_settings, training_study
+    from crwedge.cli.ttt_study import TEST_TIME, test_time_study
     from crwedge.core.errors import SettingError
     from crwedge.core.need import need
     from crwedge.eval.feature_cache import FeatureCache
@@ -73,7 +75,7 @@ def study(
     )
     from crwedge.eval.tree import davis_clips
 
-    known = {**PROPAGATION, **TRAINING}
+    known = {**PROPAGATION, **TRAINING, TEST_TIME.name: TEST_TIME}
     if name not in known:
         raise SettingError(f"unknown study {name!r}; choose one of {', '.join(known)}")
     need("matplotlib", extra="eval")
@@ -97,13 +99,20 @@ def study(
         follower = Follower(spec, base, where, threads)
         recipe = config or Path(__file__).parents[1] / "train" / "configs" / "paper.toml"
         steps = steps or (SMALL_STEPS if small else 20_000)
-        words = [*(SMALL_SETTINGS if small else ()), *(settings or ())]
+        words = [*(small_settings(name) if small else ()), *(settings or ())]
         rows, made = training_study(chosen, clips, follower, videos, steps, seed, recipe, words, work, say)
     else:
         spec = _spec(encoder, model, engine, seed)
         base, preset_name = _settings("davis", spec, preset, *(None,) * 7)
         follower = Follower(spec, base, where or spec.size(), threads, cache)
-        rows, made = propagation_study(chosen, clips, follower, work, say), {}
+        if name == TEST_TIME.name:
+            from crwedge.adapt.settings import parse_changes
+
+            if spec.kind == "colour":
+                raise SettingError("the study ttt trains an encoder; --encoder colour has none")
+            rows, made = test_time_study(clips, follower, parse_changes(settings or ()), work, say)
+        else:
+            rows, made = propagation_study(chosen, clips, follower, work, say), {}
     protocol = {**_protocol(follower, preset_name, clips), **made}
     result = write_study(chosen, rows, protocol, out, _note(clips, protocol))
     say(f"protocol: {json.dumps(plain(protocol))}")

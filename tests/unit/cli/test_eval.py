@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from crwedge.cli import run
+from crwedge.cli.floors import random_bundle
 from crwedge.core.masks import write_mask
 from crwedge.core.scene import render_scene
 
@@ -112,3 +113,19 @@ def test_errors_are_one_line(tree: Path, arguments: list[str], words: str, capsy
 def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["eval", command, "--help"]) == 0
     assert f"Example: crwedge eval {command}" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.slow
+def test_the_random_floor_is_made_once(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setenv("CRWEDGE_HOME", str(tmp_path / "home"))
+    quick = ["random" if word == "colour" else word for word in QUICK]
+    assert run(["eval", "davis", str(tree), "--sequences", "one", "--out", str(tmp_path / "out"), *quick]) == 0
+    result = last_line(capsys.readouterr().out)
+    assert result["protocol"]["encoder"]["name"] == "random-r18-0"
+    assert result["protocol"]["encoder"]["trained"] is False
+    made = (tmp_path / "home" / "floors" / "random-r18-0" / "manifest.json").stat().st_mtime_ns
+    assert random_bundle(0) == tmp_path / "home" / "floors" / "random-r18-0"
+    assert (tmp_path / "home" / "floors" / "random-r18-0" / "manifest.json").stat().st_mtime_ns == made
