@@ -134,7 +134,7 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
         staging.mkdir()
         _keep_engines(path, staging, manifest)
         # The manifest comes last: a folder without one is no bundle.
-        for name, data in (*files.items(), (MANIFEST, _render(manifest))):
+        for name, data in (*files.items(), (MANIFEST, render_manifest(manifest))):
             with open(staging / name, "wb") as file:
                 file.write(data)
                 file.flush()
@@ -158,7 +158,7 @@ def _keep_engines(old: Path, new: Path, manifest: Manifest) -> None:
             shutil.copytree(old / ENGINES, new / ENGINES)
 
 
-def _render(manifest: Manifest) -> bytes:
+def render_manifest(manifest: Manifest) -> bytes:
     """The manifest's file, byte for byte; `seal` is the SHA-256 of all the rest."""
     values = asdict(manifest)
     values["seal"] = sha256(json.dumps(values, sort_keys=True).encode())
@@ -192,7 +192,7 @@ def _read_manifest(path: Path) -> Manifest:
         _check_types(manifest)
     except (TypeError, ValueError) as error:
         raise BundleError(f"{path} is damaged ({error}); export the bundle again") from error
-    if _render(manifest) != data:
+    if render_manifest(manifest) != data:
         raise BundleError(f"{path} was changed or damaged (its seal does not hold); copy it again or export the bundle")
     return manifest
 
