@@ -43,7 +43,7 @@ class FineTuner:
         self.model: NodeEncoder = build_model(self.config)
         self.model.encoder.load_weights(encoder.state_dict())
         self.device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.model.to(self.device)
+        self.model.to(self.device, torch.float64 if settings.precision == "float64" else torch.float32)
         for name, parameter in self.model.encoder.named_parameters():
             parameter.requires_grad_(settings.layers == "all" or name.startswith("layer3."))
         self._first = copy.deepcopy(self.model.state_dict())
@@ -107,4 +107,4 @@ class FineTuner:
 
     def encoder(self) -> Encoder:
         """A copy of the encoder as it is now, on the CPU, in evaluation mode."""
-        return copy.deepcopy(self.model.encoder).cpu().eval()
+        return copy.deepcopy(self.model.encoder).cpu().float().eval()

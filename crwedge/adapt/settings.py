@@ -14,7 +14,7 @@ ContextRule = Literal["keep", "recompute"]
 BatchNorm = Literal["frozen", "adapt"]
 Layers = Literal["all", "last"]
 Nodes = Literal["map", "patches"]
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "float64"]
 
 _CHOICES = {
     "mode": get_args(Mode),
@@ -93,6 +93,8 @@ class TestTimeSettings:
     rotation: float = 15.0
     colour: float = 0.3
     precision: Precision = "float32"
+    """Of training. float64 is for comparing implementations: Adam's first steps are all of one length, so that where a
+    gradient is nearly zero the rounding of float32 decides which way a weight goes."""
     seed: int = 0
 
     # Safety.

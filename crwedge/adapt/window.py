@@ -42,7 +42,7 @@ def loss_config(settings: TestTimeSettings, encoder: EncoderConfig) -> TrainConf
         edge_dropout=settings.edge_dropout,
         clip_length=max(settings.clip_length, 2),
         batch=settings.clips,
-        precision=settings.precision,
+        precision="bfloat16" if settings.precision == "bfloat16" else "float32",
         seed=settings.seed,
     )
 

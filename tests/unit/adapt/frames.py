@@ -1,0 +1,37 @@
+"""A source of frames that lie in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crwedge.runtime.sources import Frame
+
+
+class FrameList:
+    """Frames (H, W, 3) one after the other; after the last an error, where there is one."""
+
+    name, live, fps = "frames", False, None
+
+    def __init__(self, frames: list[NDArray[np.uint8]], error: Exception | None = None) -> None:
+        self.frames, self.error, self.length, self.closed = frames, error, len(frames), False
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, frame in enumerate(self.frames):
+            yield Frame(frame, index)
+        if self.error is not None:
+            raise self.error
+
+    def __enter__(self) -> FrameList:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.closed = True
