@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -71,18 +72,21 @@ def compile_cubin(name: str, architecture: str, variant: Variant) -> bytes:
     compiled = (
         with_nvcc(nvcc, name, architecture, variant)[0] if nvcc else with_nvrtc(compiler, name, architecture, variant)
     )
-    try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(cached) as file:
-            file.write(compiled)
-    except OSError:
-        pass  # A read-only home only means that it is compiled again next time.
+    keep(cached, compiled)
     return compiled
 
 
 def kernel_cache() -> Path:
-    """Where compiled kernels are kept."""
-    return data_home() / "kernels"
+    """Where compiled kernels are kept: $CRWEDGE_KERNELS, else a folder of the user's data."""
+    return Path(os.environ.get("CRWEDGE_KERNELS") or data_home() / "kernels")
+
+
+def keep(path: Path, data: bytes) -> None:
+    """Write to the cache. A folder that cannot be written only means that it is compiled again next time."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            file.write(data)
 
 
 def with_nvcc(nvcc: Path, name: str, architecture: str, variant: Variant) -> tuple[bytes, str]:

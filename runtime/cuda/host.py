@@ -6,6 +6,7 @@ It is slow and proves results, never speed. Streams run at once, so events measu
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import shutil
 import subprocess
 import tempfile
@@ -18,34 +19,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crwedge.runtime.cuda.compiler import keep, kernel_cache
 from crwedge.runtime.cuda.driver import DeviceFacts
-from crwedge.runtime.cuda.errors import DeviceError
-from crwedge.runtime.cuda.source import FOLDER, Variant
+from crwedge.runtime.cuda.errors import DeviceError, device_error
+from crwedge.runtime.cuda.source import FOLDER, Variant, source_hash
 
 
 @lru_cache(maxsize=32)
 def build(name: str, variant: Variant, options: tuple[str, ...] = ()) -> ctypes.CDLL:
-    """Compile a .cu file with g++ and load it; DeviceError when there is no g++ or it refuses the source."""
+    """Compile a .cu file with g++ and load it; DeviceError when there is no g++ or it refuses the source.
+
+    The library is kept beside the kernels of real devices and used again.
+    """
     compiler = shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         raise DeviceError("there is no C++ compiler (g++), which the plain kernels need on a CPU")
+    command = [compiler, "-std=c++17", "-O3", "-shared", "-fPIC", "-DCRWEDGE_HOST", "-Wall", "-Wextra", "-Werror"]
+    command += ["-Wno-unknown-pragmas", *variant.defines, *options, "-x", "c++", str(FOLDER / name)]
+    stamp = hashlib.sha256(f"{source_hash()} {command}".encode()).hexdigest()[:24]
+    kept = kernel_cache() / f"{Path(name).stem}-host-{stamp}.so"
+    if kept.is_file():
+        return ctypes.CDLL(str(kept))
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "kernels.so"
-        command = [compiler, "-std=c++17", "-O3", "-shared", "-fPIC", "-DCRWEDGE_HOST", "-Wall", "-Wextra", "-Werror"]
-        command += [
-            "-Wno-unknown-pragmas",
-            *variant.defines,
-            *options,
-            "-x",
-            "c++",
-            str(FOLDER / name),
-            "-o",
-            str(library),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run([*command, "-o", str(library)], capture_output=True, text=True, check=False)
         if done.returncode:
             raise DeviceError(f"g++ cannot compile {name}: {done.stderr.strip()[:2000]}")
-        return ctypes.CDLL(str(library))
+        keep(kept, library.read_bytes())
+        return ctypes.CDLL(str(kept if kept.is_file() else library))
 
 
 class HostDriver:
@@ -65,8 +66,6 @@ class HostDriver:
     def allocate(self, size: int) -> int:
         """See `Driver.allocate`. What is not written yet is NaN in every format."""
         if size + sum(block.nbytes for block in self._memory.values()) > self.facts.memory_bytes:
-            from crwedge.runtime.cuda.errors import device_error
-
             raise device_error(2, f"take {size} bytes")
         block = np.full(size + 256, 0xFF, np.uint8)
         address = -(-block.ctypes.data // 256) * 256

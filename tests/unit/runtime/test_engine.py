@@ -1,0 +1,114 @@
+"""The choice of the engine: order, announcements, and going on when a device fails."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from crwedge.core.bundle import Bundle
+from crwedge.core.errors import BundleError, MissingExtraError, SettingError
+from crwedge.runtime import engine as choice
+from crwedge.runtime.cuda.errors import DeviceError, device_error
+from crwedge.runtime.models import shipped_bundle
+
+FRAME = np.zeros((32, 40, 3), np.uint8)
+
+
+class FakeEngine:
+    """Stands for a back end; fails from the frame `fails_at` on."""
+
+    def __init__(self, name: str, fails_at: int | None = None) -> None:
+        self.name, self.fails_at, self.frames, self.closed = name, fails_at, 0, False
+
+    def run(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.frames += 1
+        if self.fails_at is not None and self.frames > self.fails_at:
+            raise device_error(2, "take 1.0 MB of device memory")
+        return np.ones((1, 4, 5), np.float32)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def bundle() -> Bundle:
+    return Bundle.open(shipped_bundle())
+
+
+def with_engines(monkeypatch: pytest.MonkeyPatch, engines: dict[str, FakeEngine | Exception]) -> None:
+    def opened(name: str, *_: object) -> FakeEngine:
+        found = engines[name]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(choice, "_open", opened)
+    monkeypatch.setattr(choice, "no_driver", lambda: None)
+
+
+def test_auto_takes_the_best_and_says_nothing(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
+    best = FakeEngine("tensorrt 10")
+    with_engines(monkeypatch, {"tensorrt": best})
+    said: list[str] = []
+    assert choice.open_engine(bundle, "auto", say=said.append).name == "tensorrt 10"
+    assert said == []
+
+
+def test_auto_steps_down_and_says_each_reason_once(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
+    with_engines(
+        monkeypatch,
+        {
+            "tensorrt": BundleError("no TensorRT engine of this bundle fits this device"),
+            "cuda": MissingExtraError("onnxruntime-gpu is not installed"),
+            "cpu": FakeEngine("cpu 1"),
+        },
+    )
+    said: list[str] = []
+    engine = choice.open_engine(bundle, "auto", say=said.append)
+    engine.run(FRAME)
+    assert said == [
+        "engine tensorrt not used, cuda is next: no TensorRT engine of this bundle fits this device",
+        "engine cuda not used, cpu is next: onnxruntime-gpu is not installed",
+    ]
+
+
+def test_auto_goes_on_when_the_device_runs_out_of_memory(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
+    first, last = FakeEngine("tensorrt 10", fails_at=1), FakeEngine("cpu 1")
+    with_engines(monkeypatch, {"tensorrt": first, "cuda": DeviceError("there is no NVIDIA GPU"), "cpu": last})
+    said: list[str] = []
+    engine = choice.open_engine(bundle, "auto", say=said.append)
+    assert engine.run(FRAME).shape == engine.run(FRAME).shape
+    assert first.closed
+    assert last.frames == 1
+    assert engine.name == "cpu 1"
+    assert "out of device memory" in said[0]
+    assert len(said) == 2
+
+
+def test_the_last_engine_s_failure_is_the_caller_s(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
+    with_engines(
+        monkeypatch,
+        {"tensorrt": DeviceError("a"), "cuda": DeviceError("b"), "cpu": MissingExtraError("onnxruntime is missing")},
+    )
+    with pytest.raises(MissingExtraError, match="onnxruntime is missing"):
+        choice.open_engine(bundle, "auto")
+
+
+def test_a_named_engine_never_steps_down(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
+    with_engines(monkeypatch, {"cuda": DeviceError("there is no NVIDIA GPU")})
+    with pytest.raises(DeviceError, match="there is no NVIDIA GPU"):
+        choice.open_engine(bundle, "cuda")
+
+
+def test_unknown_engine(bundle: Bundle) -> None:
+    with pytest.raises(SettingError, match="choose one of auto, cpu, cuda, tensorrt"):
+        choice.open_engine(bundle, "coreml")
+
+
+def test_without_a_driver_one_line_is_said(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
+    with_engines(monkeypatch, {"cpu": FakeEngine("cpu 1")})
+    monkeypatch.setattr(choice, "no_driver", lambda: "libcuda.so.1 is missing")
+    said: list[str] = []
+    assert choice.open_engine(bundle, "auto", say=said.append).name == "cpu 1"
+    assert said == ["engine cpu is used: libcuda.so.1 is missing"]
