@@ -253,3 +253,17 @@ def test_colour_features_are_unit_and_local() -> None:
     changed = np.abs(ColourEngine().run(frame) - features).max(axis=0) > 0
     assert changed[:2, :2].all()
     assert not changed[4:].any()
+
+
+@pytest.mark.data
+def test_real_pose_and_parts_are_sensible_and_repeat(data: Path) -> None:
+    (clip,) = jhmdb.pose_clips(data / "pose")
+    pose = Follower(EncoderSpec("colour"), PropagationSettings(context_length=7), jhmdb.SIZE)
+    first, again = (jhmdb.score_clip(clip.first(8), pose) for _ in range(2))
+    assert first.pck() == again.pck()
+    assert 0.3 < first.pck()["0.1"] < first.pck()["0.5"] <= 1
+    (street,) = vip.vip_clips(data / "parts")
+    parts = Follower(EncoderSpec("colour"), PropagationSettings(context_length=4), (280, 280))
+    one, two = (vip.score_clip(street.first(4), parts, 11, (11,)) for _ in range(2))
+    assert one.to_dict() == two.to_dict()
+    assert 0.3 < one.miou < 1
