@@ -22,7 +22,7 @@ def plot_study(study: Study, rows: Sequence[dict[str, Any]], path: Path) -> None
 
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.add_subplot()
-    labels = [row["point"] for row in rows]
+    labels = [row["point"].replace(", ", ",\n") for row in rows]
     lines = {
         "J&F": [100 * row["JF"] for row in rows],
         "J": [100 * row["J"]["mean"] for row in rows],
@@ -42,7 +42,7 @@ def plot_study(study: Study, rows: Sequence[dict[str, Any]], path: Path) -> None
     axes.set_ylabel("percent")
     axes.set_title(study.title)
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside right upper")
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
     with atomic_write(path) as file:
