@@ -58,7 +58,8 @@ def study(
     """
     from crwedge.cli.eval import _names, _rule, _say, _settings, _size, _spec
     from crwedge.cli.training_studies import SMALL_STEPS, TRAINING, small_settings, training_study
-    from crwedge.cli.ttt_study import TEST_TIME, test_time_study
+    from crwedge.cli.ttt_study import TEST_TIME
+    from crwedge.cli.ttt_study import run as run_ttt
     from crwedge.core.errors import SettingError
     from crwedge.core.need import need
     from crwedge.eval.feature_cache import FeatureCache
@@ -75,7 +76,7 @@ def study(
     )
     from crwedge.eval.tree import davis_clips
 
-    known = {**PROPAGATION, **TRAINING, TEST_TIME.name: TEST_TIME}
+    known = {**PROPAGATION, **TRAINING}
     if name not in known:
         raise SettingError(f"unknown study {name!r}; choose one of {', '.join(known)}")
     need("matplotlib", extra="eval")
@@ -108,11 +109,13 @@ def study(
         if name == TEST_TIME.name:
             from crwedge.adapt.settings import parse_changes
 
-            if spec.kind == "colour":
-                raise SettingError("the study ttt trains an encoder; --encoder colour has none")
-            rows, made = test_time_study(clips, follower, parse_changes(settings or ()), work, say)
-        else:
-            rows, made = propagation_study(chosen, clips, follower, work, say), {}
+            changes = {**({"updates": steps} if steps else {}), **parse_changes(settings or ())}
+            result = run_ttt(clips, follower, preset_name, changes, seed, small, work, out, say)
+            say(str(result["conclusion"]))
+            if as_json:
+                typer.echo(json.dumps(plain({**result, "out": str(out)})))
+            return
+        rows, made = propagation_study(chosen, clips, follower, work, say), {}
     protocol = {**_protocol(follower, preset_name, clips), **made}
     result = write_study(chosen, rows, protocol, out, _note(clips, protocol))
     say(f"protocol: {json.dumps(plain(protocol))}")
