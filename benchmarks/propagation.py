@@ -81,7 +81,7 @@ def main() -> None:
     ours_flat = results["ours"].reshape(first.shape[0], -1)
     agree = float((np.abs(ours_flat - results["dense"].numpy()).max(axis=0) < 1e-4).mean())
 
-    by_objects = {}
+    by_objects: dict[int, tuple[cw.ContextBuffer, list[float]]] = {}
     for count in options.objects:
         soft = np.random.default_rng(0).dirichlet(np.ones(count + 1) * 0.05, size=(h, w)).astype(np.float32)
         several = cw.ContextBuffer.from_settings(settings)
@@ -179,7 +179,7 @@ def real_features(folder: Path, mask: Path) -> tuple[list[NDArray[np.float32]], 
             if len(features) == M + 2:
                 break
     ids = cw.read_mask(mask)
-    return features, soft_labels(ids, object_ids(ids), features[0].shape[1:])[0]  # type: ignore[arg-type]
+    return features, soft_labels(ids, object_ids(ids), features[0].shape[1:])[0]
 
 
 def matmul_gflops() -> float:

@@ -7,6 +7,7 @@ cells x context is ever held: the largest array is one tile's similarities.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -143,7 +144,7 @@ class LocalAttention:
                 if frame.features.dtype == np.float16:
                     kernels.pack_rows_half(frame.features.view(np.uint16), ky0, ky1, keys)
                 else:
-                    kernels.pack_rows(frame.features, ky0, ky1, keys)
+                    kernels.pack_rows(np.asarray(frame.features, np.float32), ky0, ky1, keys)
             for x0 in range(0, w, _TILE):
                 x1 = min(x0 + _TILE, w)
                 rows = slice(x0 * tall, x1 * tall)
@@ -176,7 +177,7 @@ def strip_height(h: int, workers: int) -> int:
     candidates = range(min(h, 8), min(h, 16) + 1)
 
     def cost(tall: int) -> float:
-        rounds = -(-(-(-h // tall)) // workers)
+        rounds = math.ceil(math.ceil(h / tall) / workers)
         # The window of a strip is about 22 rows taller than the strip itself, whatever its height.
         return rounds * tall * (tall + 22) + 0.001 * abs(tall - _TILE)
 

@@ -135,10 +135,10 @@ class Tracker:
         if self._context.empty:
             assert mask is not None
             check_features(features)
-            soft, ids = self._start(features, mask)
+            soft, shown = self._start(features, mask)
         else:
             soft = self._propagator(features, self._context)
-            ids = None if mask is None else self._correct(mask)
+            shown = () if mask is None else self._correct(mask)
             if mask is None:
                 self._context.append(features, soft)
             else:
@@ -146,9 +146,9 @@ class Tracker:
                 self._context.pin(features, soft)
         propagated = time.perf_counter()
         predicted = labels_to_ids(soft, self._ids, size, self.settings.output_norm)
-        if mask is not None and ids is not None:
+        if mask is not None:
             # What a person painted is the truth of this frame, to the pixel.
-            known = (mask != VOID) & ((mask != 0) | np.isin(predicted, ids))
+            known = (mask != VOID) & ((mask != 0) | np.isin(predicted, shown))
             predicted = np.where(known, mask, predicted)
         done = time.perf_counter()
         self.stages_ms = {

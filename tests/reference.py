@@ -175,7 +175,7 @@ def resize_matrix(n_out: int, n_in: int) -> NDArray[np.float64]:
 def resize_linear_fast(maps: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
     """`resize_linear` as two matrix products, for whole frames."""
     rows, columns = resize_matrix(size[0], maps.shape[1]), resize_matrix(size[1], maps.shape[2])
-    return np.einsum("Yy,kyx,Xx->kYX", rows, maps, columns, optimize=True)
+    return np.asarray(np.einsum("Yy,kyx,Xx->kYX", rows, maps, columns, optimize=True))
 
 
 def soft_start(mask: NDArray[np.uint8], ids: tuple[int, ...], grid: tuple[int, int]) -> NDArray[np.float64]:

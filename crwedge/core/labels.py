@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,12 @@ class LabelMap:
     """Time stamp of the frame in seconds, where its source has one."""
     frame: NDArray[np.uint8] | None = None
     """(H, W, 3) RGB, the frame itself, for sinks that draw."""
+    source_index: int | None = None
+    """Number of the frame in its source, from 0: larger than `index` where frames were dropped."""
+    confidence: Mapping[int, float] = field(default_factory=dict)
+    """Expected overlap with the truth, 0 to 1, of each object; empty when it is not estimated."""
+    states: Mapping[int, str] = field(default_factory=dict)
+    """`ok`, `recovering` or `lost` for each object; empty when nothing watches."""
 
 
 def linear_taps(n_out: int, n_in: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
@@ -79,4 +86,4 @@ def soft_labels(
 def argmax_ids(maps: NDArray[np.float32], object_ids: tuple[int, ...]) -> NDArray[np.uint8]:
     """(K, H, W) scores -> (H, W) ids; ties go to the lower channel, so to the background first."""
     table = np.array((0, *object_ids), np.uint8)
-    return table[np.argmax(maps, axis=0)]
+    return np.asarray(table[np.argmax(maps, axis=0)], np.uint8)

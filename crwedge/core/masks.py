@@ -49,7 +49,7 @@ def read_mask(path: str | Path) -> NDArray[np.uint8]:
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise MaskError(f"{path} cannot be read as a picture ({error})") from error
     if mode == "1":
-        return values.astype(np.uint8)
+        return np.asarray(values, np.uint8)
     if mode not in ("P", "L") and not mode.startswith("I"):
         raise MaskError(
             f"{path} is a colour picture ({mode}); a mask is a palette or grey PNG whose values are object ids "
@@ -57,9 +57,9 @@ def read_mask(path: str | Path) -> NDArray[np.uint8]:
         )
     if mode not in ("P", "L") and (values.min() < 0 or values.max() > 255):
         raise MaskError(f"{path} holds the id {values.max()}; at most 254 objects fit one mask")
-    ids = values.astype(np.uint8)
+    ids = np.asarray(values, np.uint8)
     if mode != "P" and bool((ids == 255).any()) and bool(np.isin(ids, (0, 255)).all()):
-        return (ids == 255).astype(np.uint8)
+        return np.asarray(ids == 255, np.uint8)
     return ids
 
 

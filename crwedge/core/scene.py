@@ -7,6 +7,7 @@ follows from the seed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,8 +53,9 @@ def render_scene(frames: int = 48, height: int = 240, width: int = 426, objects:
     )
     aspect = width / height
     for t in range(frames):
-        time = np.float32(t / 48)
-        image = _sample(background, (ys + 0.06 * np.sin(2 * time)) * 200, (xs + 0.25 * time) * 200)
+        time = t / 48
+        pan_y, pan_x = np.float32(0.06 * np.sin(2 * time)), np.float32(0.25 * time)
+        image = _sample(background, np.float32(200) * (ys + pan_y), np.float32(200) * (xs + pan_x))
         for number in range(objects, 0, -1):
             body = bodies[number - 1]
             angle = 2 * np.pi * (body.phase + 0.8 * time)
@@ -99,7 +101,7 @@ def _texture(rng: np.random.Generator, side: int, saturation: float) -> NDArray[
     return np.ascontiguousarray(np.clip(colour + 45 * total, 0, 255).transpose(1, 2, 0), np.float32)
 
 
-def _sample(texture: NDArray[np.float32], y: NDArray[np.float32], x: NDArray[np.float32]) -> NDArray[np.float32]:
+def _sample(texture: NDArray[np.float32], y: NDArray[Any], x: NDArray[Any]) -> NDArray[np.float32]:
     """Linear samples (H, W, 3) of a texture that repeats."""
     side = texture.shape[0]
     y0, x0 = np.floor(y).astype(np.int64), np.floor(x).astype(np.int64)

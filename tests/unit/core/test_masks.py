@@ -13,7 +13,14 @@ from PIL import Image
 
 from crwedge.core.errors import MaskError
 from crwedge.core.masks import (
-    check_mask, decode_rle, encode_rle, object_ids, palette, read_mask, resize_mask, write_mask,
+    check_mask,
+    decode_rle,
+    encode_rle,
+    object_ids,
+    palette,
+    read_mask,
+    resize_mask,
+    write_mask,
 )  # fmt: skip
 
 
