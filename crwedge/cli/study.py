@@ -76,7 +76,7 @@ def study(
     )
     from crwedge.eval.tree import davis_clips
 
-    known = {**PROPAGATION, **TRAINING}
+    known = {**PROPAGATION, **TRAINING, TEST_TIME.name: TEST_TIME}
     if name not in known:
         raise SettingError(f"unknown study {name!r}; choose one of {', '.join(known)}")
     need("matplotlib", extra="eval")
