@@ -137,9 +137,9 @@ def test_a_profile_out_of_order_is_refused(sizes: tuple) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_error() -> None:
-    with pytest.raises(BundleError, match="change its owner"):
+    with pytest.raises(BundleError, match="cannot write"):
         write_engine(Path("/proc/engines"), facts(), DATA)
-    with pytest.raises(BundleError, match="change its owner"), build_lock(Path("/proc/engines"), "x"):
+    with pytest.raises(BundleError, match="cannot write"), build_lock(Path("/proc/engines"), "x"):
         pass
 
 
