@@ -42,14 +42,18 @@ def camera_aliases() -> dict[str, str]:
 
 
 def resolve_camera(source: str) -> str:
-    """The address behind an alias; `cameraN` without one is /dev/videoN; anything else stays as it is."""
+    """The address behind an alias; `cameraN` without one is /dev/videoN; anything else stays as it is.
+
+    What is asked of the camera (`camera0#size=640x480`) goes with it.
+    """
     if "/" in source or Path(source).exists():
         return source
+    name, mark, wishes = source.partition("#")
     aliases = camera_aliases()
-    if source in aliases:
-        return aliases[source]
-    if match := re.fullmatch(r"camera(\d+)", source):
-        return f"v4l2:///dev/video{match[1]}"
+    if name in aliases:
+        return aliases[name] + mark + wishes
+    if match := re.fullmatch(r"camera(\d+)", name):
+        return f"v4l2:///dev/video{match[1]}{mark}{wishes}"
     return source
 
 

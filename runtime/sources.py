@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import SourceError
+from crwedge.runtime.address import NETWORK, knock_of, split_wishes, without_credentials
 from crwedge.runtime.cameras import resolve_camera
 
+if TYPE_CHECKING:
+    from crwedge.runtime.video import VideoSource
+
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-NETWORK = ("http", "https", "rtsp", "rtsps", "srt", "tcp", "udp")
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Frame:
     """From 0."""
     pts: float | None = None
     """Seconds, where the source has time stamps."""
+    after_gap: bool = False
+    """Whether frames are missing before it, because the source had to be opened again or changed its size."""
 
 
 class FrameSource(Protocol):
@@ -103,82 +108,29 @@ class ImageSource(_Closing):
             yield Frame(image, index)
 
 
-class VideoSource(_Closing):
-    """A video file, camera or network stream, decoded by FFmpeg's libraries (PyAV)."""
-
-    def __init__(
-        self, url: str, name: str, *, live: bool, options: dict[str, str] | None = None, form: str | None = None
-    ):
-        """Open it; SourceError when it is missing, unreadable or without pictures."""
-        import av
-
-        self.name, self.live = name, live
-        try:
-            self._container = av.open(url, format=form, options=options or {}, timeout=(10.0, 10.0) if live else None)
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise SourceError(f"cannot open {name}: {_reason(error)}") from error
-        if not self._container.streams.video:
-            self._container.close()
-            raise SourceError(f"{name} has no pictures (no video stream)")
-        self._stream = self._container.streams.video[0]
-        self._stream.thread_type = "NONE" if live else "AUTO"
-        rate = self._stream.average_rate
-        self.fps = float(rate) if rate else None
-        self.length = self._stream.frames or None
-
-    def __iter__(self) -> Iterator[Frame]:
-        """Yield every frame, upright.
-
-        Raises:
-            SourceError: after the last good frame, when the file is damaged or shorter than it says.
-        """
-        import av
-
-        index = 0
-        try:
-            for picture in self._container.decode(self._stream):
-                image = picture.to_ndarray(format="rgb24")
-                turns = round(getattr(picture, "rotation", 0) / 90) % 4
-                if turns:
-                    image = np.ascontiguousarray(np.rot90(image, turns))
-                yield Frame(image, index, None if picture.time is None else float(picture.time))
-                index += 1
-        except (av.error.FFmpegError, OSError) as error:
-            raise SourceError(f"{self.name} is damaged after {index} frames: {_reason(error)}") from error
-        if index == 0:
-            raise SourceError(f"{self.name} holds no readable frame")
-        if self.length is not None and index < self.length and not self.live:
-            raise SourceError(f"{self.name} is cut short: it says {self.length} frames and holds {index}")
-
-    def close(self) -> None:
-        """Close the file or device."""
-        self._container.close()
-
-
-def open_source(source: str | Path) -> FrameSource:
+def open_source(source: str | Path, tell: Callable[..., None] | None = None, patience: float = 5.0) -> FrameSource:
     """Open a source by its name.
 
     Args:
-        source: a video file, a folder of pictures, a glob ("shots/*.jpg"), `camera0` (the alias table of the user's
-            configuration, else /dev/video0), `v4l2:///dev/video0`, or a network address (rtsp, http, udp, ...).
+        source: a video file, a folder of pictures, a glob ("shots/*.jpg"), `-` for a video on standard input, `camera0`
+            (the alias table of the user's configuration, else /dev/video0), `v4l2:///dev/video0`, `csi://0`, or a network
+            address (rtsp, http, udp, srt, ...). What is asked of a camera follows a `#`: see `split_wishes`.
+        tell: told of what happens to a live source: a word and its facts. By default one JSON line each on stderr.
+        patience: seconds without a frame after which a live source is opened again.
 
     Raises:
         SourceError: one line that says what is wrong.
     """
     text = resolve_camera(str(source))
+    if text == "-":
+        return video("pipe:0", "standard input", live=False)
     scheme = text.split("://", 1)[0] if "://" in text else ""
-    if scheme == "v4l2" or text.startswith("/dev/video"):
-        device = text.removeprefix("v4l2://")
-        if not Path(device).exists():
-            raise SourceError(f"there is no camera {device}; `crwedge doctor` lists those this machine has")
-        return VideoSource(device, device, live=True, form="v4l2")
-    if scheme in NETWORK:
-        options = {"rtsp_transport": "tcp"} if scheme.startswith("rtsp") else {}
-        return VideoSource(text, without_credentials(text), live=True, options=options)
+    if text.startswith("/dev/video") or scheme in ("v4l2", "csi", *NETWORK):
+        return _open_live(text, scheme, tell, patience)
     if scheme == "file":
         text = text.removeprefix("file://")
     elif scheme:
-        raise SourceError(f"unknown kind of source {scheme}://; known are v4l2, file, {', '.join(NETWORK)}")
+        raise SourceError(f"unknown kind of source {scheme}://; known are v4l2, csi, file, {', '.join(NETWORK)}")
     path = Path(text)
     if path.is_dir():
         found = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
@@ -194,7 +146,60 @@ def open_source(source: str | Path) -> FrameSource:
         raise SourceError(f"there is no file, folder or camera {text}")
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return ImageSource([path], str(path))
-    return VideoSource(str(path), str(path), live=False)
+    return video(str(path), str(path), live=False)
+
+
+def video(url: str, name: str, **more: Any) -> VideoSource:
+    """A `VideoSource`; PyAV is imported when the first one is opened."""
+    from crwedge.runtime.video import VideoSource
+
+    return VideoSource(url, name, **more)
+
+
+def _open_live(text: str, scheme: str, tell: Callable[..., None] | None, patience: float) -> FrameSource:
+    """A camera or network stream that recovers; a file behind http that says its length is read as a file."""
+    from crwedge.runtime.events import EventLog
+    from crwedge.runtime.recovering import RecoveringSource
+
+    address, wishes = split_wishes(text)
+    device = address.removeprefix("v4l2://")
+    more: dict[str, Any] = {"patience": patience, "hwaccel": wishes.get("hwaccel")}
+    if scheme == "csi":
+        from crwedge.runtime.csi import CsiSource
+
+        number = address.removeprefix("csi://")
+        return RecoveringSource(lambda: CsiSource(number, wishes), address, patience, tell or EventLog())
+    if scheme not in NETWORK:
+        if not Path(device).exists():
+            raise SourceError(f"there is no camera {device}; `crwedge doctor` lists those this machine has")
+        names = {"size": "video_size", "fps": "framerate", "format": "input_format"}
+        options = {names[wish]: value for wish, value in wishes.items() if wish in names}
+
+        def connect() -> FrameSource:
+            return video(device, device, live=True, form="v4l2", options=options, **more)
+
+        return RecoveringSource(connect, device, patience, tell or EventLog(), knock_of(device))
+    name = without_credentials(address)
+    # Half a second of a stream tells all that is needed; five, the default, would be missing after each restart.
+    options = {"analyzeduration": "500000", "probesize": "500000", "fflags": "nobuffer"}
+    if scheme.startswith("rtsp"):
+        options["rtsp_transport"] = wishes.get("transport", "tcp")
+    if scheme.startswith("http"):
+        options = {}
+
+    def dial() -> VideoSource:
+        return video(address, name, live=True, options=options, **more)
+
+    if scheme.startswith("http"):
+        first = dial()
+        if first.finite:
+            first.close()
+            return video(address, name, live=False, hwaccel=wishes.get("hwaccel"))
+        waiting = [first]
+        return RecoveringSource(
+            lambda: waiting.pop() if waiting else dial(), name, patience, tell or EventLog(), knock_of(address)
+        )
+    return RecoveringSource(dial, name, patience, tell or EventLog(), knock_of(address))
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
@@ -211,13 +216,3 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sorts frame2 before frame10."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
-
-
-def without_credentials(url: str) -> str:
-    """The address with user and password left out, for messages and logs."""
-    return re.sub(r"://[^/@]*@", "://", url)
-
-
-def _reason(error: Exception) -> str:
-    # FFmpeg's own words end with the address, which may hold a password.
-    return getattr(error, "strerror", None) or str(error).splitlines()[0].split(": '")[0]

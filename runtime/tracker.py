@@ -156,7 +156,8 @@ class Tracker:
             "propagate": 1e3 * (propagated - encoded),
             "output": 1e3 * (done - propagated),
         }
-        labels = LabelMap(predicted, self._index, self._ids, soft, pts, pixels)
+        source_index = frame.index if isinstance(frame, Frame) else None
+        labels = LabelMap(predicted, self._index, self._ids, soft, pts, pixels, source_index)
         self._index += 1
         if self._images is not None:
             self._images.note(self._context, pixels, pinned=mask is not None)
