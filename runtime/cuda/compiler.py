@@ -56,24 +56,28 @@ def compile_cubin(name: str, architecture: str, variant: Variant) -> bytes:
     Raises:
         DeviceError: there is no compiler, or it refuses the source.
     """
-    nvcc, nvrtc = find_nvcc(), find_nvrtc()
-    compiler = nvcc or nvrtc
-    if compiler is None:
-        raise DeviceError(
-            "there is no CUDA compiler: install the CUDA toolkit (nvcc) or the package nvidia-cuda-nvrtc, "
-            "or use --engine cpu"
-        )
-    stamp = f"{source_hash()} {name} {architecture} {variant.defines} {compiler} {compiler.stat().st_mtime_ns}"
-    cached = (
-        kernel_cache() / f"{Path(name).stem}-{architecture}-{hashlib.sha256(stamp.encode()).hexdigest()[:24]}.cubin"
-    )
+    stamp = hashlib.sha256(f"{source_hash()} {variant.defines}".encode()).hexdigest()[:24]
+    cached = kernel_cache() / f"{Path(name).stem}-{architecture}-{stamp}.cubin"
+    # Whichever compiler made it: kernels may be compiled on one machine and carried to another that has none.
     if cached.is_file():
         return cached.read_bytes()
-    compiled = (
-        with_nvcc(nvcc, name, architecture, variant)[0] if nvcc else with_nvrtc(compiler, name, architecture, variant)
-    )
+    compiled = compile_now(FOLDER / name, architecture, variant)
     keep(cached, compiled)
     return compiled
+
+
+def compile_now(source: Path, architecture: str, variant: Variant) -> bytes:
+    """Compile a file with what is there, and keep nothing."""
+    nvcc = find_nvcc()
+    if nvcc is not None:
+        return with_nvcc(nvcc, source, architecture, variant)[0]
+    nvrtc = find_nvrtc()
+    if nvrtc is not None:
+        return with_nvrtc(nvrtc, source, architecture, variant)
+    raise DeviceError(
+        "there is no CUDA compiler: install the CUDA toolkit (nvcc) or the package nvidia-cuda-nvrtc, "
+        "or use --engine cpu"
+    )
 
 
 def kernel_cache() -> Path:
@@ -89,14 +93,14 @@ def keep(path: Path, data: bytes) -> None:
             file.write(data)
 
 
-def with_nvcc(nvcc: Path, name: str, architecture: str, variant: Variant) -> tuple[bytes, str]:
+def with_nvcc(nvcc: Path, source: Path, architecture: str, variant: Variant) -> tuple[bytes, str]:
     """Cubin, and what the assembler says of registers, shared memory and spills."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "kernel.cubin"
         command = [str(nvcc), "-cubin", f"-arch={architecture}", "-O3", "-std=c++17", "-Xptxas", "-v", *variant.defines]
         try:
             done = subprocess.run(
-                [*command, "-o", str(out), str(FOLDER / name)],
+                [*command, "-o", str(out), str(source)],
                 capture_output=True,
                 text=True,
                 timeout=_TIMEOUT_S,
@@ -105,11 +109,11 @@ def with_nvcc(nvcc: Path, name: str, architecture: str, variant: Variant) -> tup
         except (OSError, subprocess.TimeoutExpired) as error:
             raise DeviceError(f"{nvcc} cannot be run ({error})") from error
         if done.returncode:
-            raise DeviceError(f"nvcc cannot compile {name} for {architecture}: {_first_error(done.stderr)}")
+            raise DeviceError(f"nvcc cannot compile {source.name} for {architecture}: {_first_error(done.stderr)}")
         return out.read_bytes(), done.stdout + done.stderr
 
 
-def with_nvrtc(library: Path, name: str, architecture: str, variant: Variant) -> bytes:
+def with_nvrtc(library: Path, source: Path, architecture: str, variant: Variant) -> bytes:
     """Cubin from the run-time compiler, which needs no toolkit."""
     nvrtc = ctypes.CDLL(str(library))
     program = ctypes.c_void_p()
@@ -118,8 +122,8 @@ def with_nvrtc(library: Path, name: str, architecture: str, variant: Variant) ->
         nvrtc,
         nvrtc.nvrtcCreateProgram(
             ctypes.byref(program),
-            (FOLDER / name).read_bytes(),
-            name.encode(),
+            source.read_bytes(),
+            source.name.encode(),
             len(HEADERS),
             (ctypes.c_char_p * len(HEADERS))(*texts),
             (ctypes.c_char_p * len(HEADERS))(*(header.encode() for header in HEADERS)),
@@ -133,7 +137,7 @@ def with_nvrtc(library: Path, name: str, architecture: str, variant: Variant) ->
         )
         if result:
             log = _text(nvrtc, program, "nvrtcGetProgramLogSize", "nvrtcGetProgramLog").decode(errors="replace")
-            raise DeviceError(f"NVRTC cannot compile {name} for {architecture}: {_first_error(log)}")
+            raise DeviceError(f"NVRTC cannot compile {source.name} for {architecture}: {_first_error(log)}")
         return _text(nvrtc, program, "nvrtcGetCUBINSize", "nvrtcGetCUBIN")
     finally:
         nvrtc.nvrtcDestroyProgram(ctypes.byref(program))

@@ -15,7 +15,7 @@ from crwedge.runtime.cuda import compiler
 from crwedge.runtime.cuda.errors import DeviceError
 from crwedge.runtime.cuda.host import build
 from crwedge.runtime.cuda.plan import attend_bytes, make_plan
-from crwedge.runtime.cuda.source import Variant, choose_variant
+from crwedge.runtime.cuda.source import FOLDER, Variant, choose_variant
 
 SHARED_OPT_IN = {"sm_87": 163, "sm_89": 99, "sm_90": 227, "sm_110": 227, "sm_120": 99}
 """KiB of shared memory that a block may ask for, from the CUDA programming guide's table of compute capabilities."""
@@ -32,7 +32,7 @@ def nvcc() -> Path:
 def test_the_tensor_variant_compiles_without_spilling(architecture: str) -> None:
     variant = choose_variant((int(architecture[3:-1]), int(architecture[-1])), 256)
     assert variant.tensor
-    cubin, log = compiler.with_nvcc(nvcc(), "attention.cu", architecture, variant)
+    cubin, log = compiler.with_nvcc(nvcc(), FOLDER / "attention.cu", architecture, variant)
     assert cubin[:4] == b"\x7fELF"
     assert set(re.findall(r"(\d+) bytes spill stores", log)) == {"0"}, log
     assert max(int(count) for count in re.findall(r"Used (\d+) registers", log)) <= 65536 // variant.threads, log
@@ -42,7 +42,7 @@ def test_the_tensor_variant_compiles_without_spilling(architecture: str) -> None
 
 @pytest.mark.parametrize(("name", "architecture"), [("attention.cu", "sm_75"), ("frames.cu", "sm_87")])
 def test_the_plain_kernels_compile(name: str, architecture: str) -> None:
-    cubin, log = compiler.with_nvcc(nvcc(), name, architecture, Variant(False))
+    cubin, log = compiler.with_nvcc(nvcc(), FOLDER / name, architecture, Variant(False))
     assert cubin[:4] == b"\x7fELF"
     assert "warning" not in log
 
@@ -52,7 +52,7 @@ def test_a_cubin_is_kept_and_used_again(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("CRWEDGE_KERNELS", str(tmp_path))
     first = compiler.compile_cubin("frames.cu", "sm_89", Variant(False))
     assert [path.suffix for path in tmp_path.iterdir()] == [".cubin"]
-    monkeypatch.setattr(compiler, "with_nvcc", None)
+    monkeypatch.setattr(compiler, "compile_now", None)
     assert compiler.compile_cubin("frames.cu", "sm_89", Variant(False)) == first
 
 
@@ -60,17 +60,18 @@ def test_nvrtc_does_where_there_is_no_toolkit(monkeypatch: pytest.MonkeyPatch) -
     library = compiler.find_nvrtc()
     if library is None:
         pytest.skip("there is no NVRTC on this machine (nvidia-cuda-nvrtc)")
-    cubin = compiler.with_nvrtc(library, "attention.cu", "sm_90", choose_variant((9, 0), 256))
+    cubin = compiler.with_nvrtc(library, FOLDER / "attention.cu", "sm_90", choose_variant((9, 0), 256))
     assert cubin[:4] == b"\x7fELF"
 
 
 def test_a_refused_source_is_one_line() -> None:
     with pytest.raises(DeviceError, match=r"nvcc cannot compile attention\.cu for sm_10: ") as refused:
-        compiler.with_nvcc(nvcc(), "attention.cu", "sm_10", Variant(True))
+        compiler.with_nvcc(nvcc(), FOLDER / "attention.cu", "sm_10", Variant(True))
     assert "\n" not in str(refused.value)
 
 
-def test_no_compiler_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_compiler_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRWEDGE_KERNELS", str(tmp_path))
     monkeypatch.setattr(compiler, "find_nvcc", lambda: None)
     monkeypatch.setattr(compiler, "find_nvrtc", lambda: None)
     with pytest.raises(DeviceError, match="there is no CUDA compiler: install"):

@@ -1,0 +1,68 @@
+"""The whole step, encoder and output included, on whichever engine the machine has."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from crwedge.core.errors import CrwedgeError
+
+
+def add_whole_steps(result: dict[str, Any], sizes: dict[str, tuple[int, int]], repeats: int) -> None:
+    """Frames a second of encoder, propagation and label map on each engine that works here; reasons for the others."""
+    rows = result["whole_step"] = []
+    for name in ("tensorrt", "cuda"):
+        for size_name, size in sizes.items():
+            row: dict[str, Any] = {"engine": name, "size": size_name}
+            try:
+                row |= _whole_step(name, size, max(100, repeats))
+                print(f"  {name} {size_name}: {row['fps']:.0f} frames a second, p95 {row['p95_ms']:.2f} ms")
+            except (CrwedgeError, ImportError) as error:
+                row["reason"] = str(error)
+                print(f"  {name} {size_name}: not timed, {error}")
+            rows.append(row)
+
+
+def _whole_step(name: str, size: tuple[int, int], frames: int) -> dict[str, Any]:
+    from crwedge.core.bundle import Bundle
+    from crwedge.core.settings import PropagationSettings
+    from crwedge.runtime.cuda.propagator import DevicePropagator
+    from crwedge.runtime.engine import open_engine, resident
+    from crwedge.runtime.models import shipped_bundle
+
+    bundle = Bundle.open(shipped_bundle())
+    if name == "tensorrt":
+        _build(bundle, size)
+    engine = open_engine(bundle, name, size=size)
+    on_device = resident(engine)
+    assert on_device is not None
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (*size, 3), np.uint8) for _ in range(8)]
+    propagator = DevicePropagator(on_device.driver, PropagationSettings(), stream=on_device.stream)
+    first = on_device.run_resident(pictures[0])
+    soft = rng.dirichlet([1, 1], size=first.shape[1:]).transpose(2, 0, 1).astype(np.float32)
+    propagator.pin(first, soft)
+    times = []
+    on_device.prefetch(pictures[1])
+    for number in range(1, frames + 30):
+        start = time.perf_counter()
+        features = on_device.run_resident(pictures[number % 8])
+        on_device.prefetch(pictures[(number + 1) % 8])
+        propagator.append(features, propagator.propagate(features))
+        propagator.ids((1,), size)
+        times.append(1e3 * (time.perf_counter() - start))
+    propagator.clear()
+    engine.close()
+    kept = np.array(times[30:])
+    return {"name": engine.name, "fps": 1e3 / float(kept.mean()), "p50_ms": float(np.median(kept)),
+            "p95_ms": float(np.percentile(kept, 95))}  # fmt: skip
+
+
+def _build(bundle: Any, size: tuple[int, int]) -> None:
+    from crwedge.core.engine_key import Profile
+    from crwedge.export.engines import ensure_engine
+    from crwedge.export.tensorrt import BuildOptions
+
+    ensure_engine(bundle, options=BuildOptions(Profile.of(size)))
