@@ -40,7 +40,7 @@ def find_nvrtc() -> Path | None:
     for root in spec.submodule_search_locations or [] if spec else []:
         folders += [Path(root) / "cuda_nvrtc" / "lib", Path(root) / "cu13" / "lib", Path(root) / "cu12" / "lib"]
     for folder in folders:
-        if found := sorted(path for path in folder.glob("libnvrtc.so.*") if "builtins" not in path.name):
+        if found := sorted(folder.glob("libnvrtc.so.*")):
             return found[-1]
     return None
 
@@ -115,6 +115,9 @@ def with_nvcc(nvcc: Path, source: Path, architecture: str, variant: Variant) -> 
 
 def with_nvrtc(library: Path, source: Path, architecture: str, variant: Variant) -> bytes:
     """Cubin from the run-time compiler, which needs no toolkit."""
+    for builtins in library.parent.glob("libnvrtc-builtins.so*"):
+        # It is asked for by its bare name later, and found because it is loaded already.
+        ctypes.CDLL(str(builtins), ctypes.RTLD_GLOBAL)
     nvrtc = ctypes.CDLL(str(library))
     program = ctypes.c_void_p()
     texts = [(FOLDER / header).read_bytes() for header in HEADERS]
