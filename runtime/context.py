@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +50,8 @@ class ContextBuffer:
         self._ring: list[int] = []
         self._copies = 0
         self._copied = 0
+        self.newest: int | None = None
+        """Look back at no more than so many places of the ring; None for all. What is beyond stays stored."""
 
     @classmethod
     def from_settings(cls, settings: PropagationSettings) -> ContextBuffer:
@@ -78,9 +82,11 @@ class ContextBuffer:
     def frames(self) -> list[ContextFrame]:
         """The frames newest first, so that a threshold is high early; the pinned ones, oldest first, come last."""
         assert self._features is not None
-        found = [ContextFrame(self._features[slot], slot, 1, False) for slot in reversed(self._ring)]
-        if self._copies:
-            found.append(ContextFrame(self._features[self._copied], self._copied, self._copies, False))
+        most = self.length if self.newest is None else self.newest
+        found = [ContextFrame(self._features[slot], slot, 1, False) for slot in self.ring[:most]]
+        copies = min(self._copies, most - len(found))
+        if copies:
+            found.append(ContextFrame(self._features[self._copied], self._copied, copies, False))
         found += [ContextFrame(self._features[slot], slot, 1, True) for slot in self._pinned]
         return found
 
@@ -113,11 +119,21 @@ class ContextBuffer:
         if self._copies:
             self._copies -= 1
         if len(self._ring) < self.length:
-            slot = self.max_pinned + len(self._ring)
+            slot = min(set(range(self.max_pinned, self.max_pinned + self.length)) - set(self._ring))
         else:
             slot = self._ring.pop(0)
         self._ring.append(slot)
         self._write(slot, features, soft)
+
+    @property
+    def ring(self) -> list[int]:
+        """Slots of the ring, newest first."""
+        return self._ring[::-1]
+
+    def keep(self, slots: Collection[int]) -> None:
+        """Forget the frames of the ring but those in `slots`, and the copies that filled it at the start."""
+        self._ring = [slot for slot in self._ring if slot in slots]
+        self._copies = 0
 
     def grow_labels(self, count: int) -> None:
         """Make room for `count` channels; the new ones are zero everywhere."""
@@ -126,6 +142,39 @@ class ContextBuffer:
             wider = np.zeros((slots, cells, count), np.float32)
             wider[:, :, :have] = self._labels
             self._labels = wider
+
+    def drop_label(self, channel: int) -> None:
+        """Give the cells of one channel to the background, in every frame; later channels move up."""
+        self._labels[..., 0] += self._labels[..., channel]
+        self._labels = np.delete(self._labels, channel, axis=2)
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Copies of all frames in use, and where they stand: what `restore` takes."""
+        assert self._features is not None
+        slots = sorted({*self._pinned, *self._ring})
+        tensors = {"features": self._features[slots], "labels": self._labels[slots]}
+        places = {"slots": slots, "pinned": self._pinned, "ring": self._ring}
+        return tensors, {**places, "copies": self._copies, "copied": self._copied, "length": self.length}
+
+    def restore(self, tensors: Mapping[str, NDArray[Any]], places: Mapping[str, Any]) -> None:
+        """Go on from a `state` of a buffer of the same settings.
+
+        Raises:
+            ValueError: it is of other settings, or does not fit together.
+        """
+        features, labels, slots = tensors["features"], tensors["labels"], [int(s) for s in places["slots"]]
+        total, (count, h, w, c) = self.max_pinned + self.length, features.shape
+        pinned, ring = [int(s) for s in places["pinned"]], [int(s) for s in places["ring"]]
+        fits = count == len(slots) == labels.shape[0] and labels.shape[1] == h * w and places["length"] == self.length
+        if not fits or sorted({*pinned, *ring}) != slots or not pinned or features.dtype != self.storage:
+            raise ValueError("the context does not fit together")
+        if max(pinned) >= self.max_pinned or not all(self.max_pinned <= slot < total for slot in ring):
+            raise ValueError("a frame of the context stands where none can")
+        self._features = np.empty((total, h, w, c), self.storage)
+        self._labels = np.zeros((total, h * w, labels.shape[2]), np.float32)
+        self._features[slots], self._labels[slots] = features, labels
+        self._pinned, self._ring = pinned, ring
+        self._copies, self._copied = int(places["copies"]), int(places["copied"])
 
     def clear(self) -> None:
         """Forget everything and give the memory back."""

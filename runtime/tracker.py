@@ -21,6 +21,7 @@ from crwedge.runtime.engine import Engine, open_engine
 from crwedge.runtime.models import find_bundle
 from crwedge.runtime.propagate import LabelPropagator, check_features, labels_to_ids
 from crwedge.runtime.refresh import ContextImages
+from crwedge.runtime.snapshot import SnapshotError, State, plain
 from crwedge.runtime.sources import Frame
 
 
@@ -55,6 +56,7 @@ class Tracker:
         self._context = ContextBuffer.from_settings(self.settings)
         self._ids: tuple[int, ...] = ()
         self._index = 0
+        self._source_index: int | None = None
         self._frame_size: tuple[int, int] | None = None
         self._images = ContextImages() if adapter is not None and adapter.recompute else None
 
@@ -156,12 +158,65 @@ class Tracker:
             "propagate": 1e3 * (propagated - encoded),
             "output": 1e3 * (done - propagated),
         }
-        source_index = frame.index if isinstance(frame, Frame) else None
-        labels = LabelMap(predicted, self._index, self._ids, soft, pts, pixels, source_index)
+        self._source_index = frame.index if isinstance(frame, Frame) else None
+        labels = LabelMap(predicted, self._index, self._ids, soft, pts, pixels, self._source_index)
         self._index += 1
         if self._images is not None:
             self._images.note(self._context, pixels, pinned=mask is not None)
         return labels
+
+    def remove(self, *ids: int) -> None:
+        """Follow some objects no longer: their cells become background, in the whole context.
+
+        Raises:
+            MaskError: an object is not followed, or none would be left.
+        """
+        unknown = sorted(set(ids) - set(self._ids))
+        if unknown:
+            raise MaskError(f"there is no object {unknown[0]} to remove; followed are {', '.join(map(str, self._ids))}")
+        if not set(self._ids) - set(ids):
+            raise MaskError("the last object cannot be removed; end the run, or paint another first")
+        for object_id in ids:
+            self._context.drop_label(1 + self._ids.index(object_id))
+            self._ids = tuple(i for i in self._ids if i != object_id)
+
+    def state(self) -> State:
+        """Everything that the next label map depends on, copied: see `crwedge.runtime.snapshot`."""
+        if self._context.empty:
+            raise CrwedgeError("there is nothing to keep before the first frame")
+        tensors, places = self._context.state()
+        facts = {
+            "places": places,
+            "object_ids": self._ids,
+            "index": self._index,
+            "source_index": self._source_index,
+            "frame_size": self._frame_size,
+            "size": self.size,
+            "settings": self.settings.to_dict(),
+            "model": self.bundle.sha256 if self.bundle is not None else None,
+        }
+        return State(tensors, plain(facts))
+
+    def restore(self, state: State) -> None:
+        """Go on from a state: the next label maps are those that would have followed it.
+
+        Raises:
+            SnapshotError: it was taken with other settings, another model or another size.
+        """
+        model = self.bundle.sha256 if self.bundle is not None else None
+        mine = plain({"settings": self.settings.to_dict(), "size": self.size, "model": model})
+        for name, value in mine.items():
+            if state.facts[name] != value:
+                raise SnapshotError(f"the snapshot was taken with {name} {state.facts[name]}, not {value}")
+        self._context.clear()
+        try:
+            self._context.restore(state.tensors, state.facts["places"])
+        except (KeyError, ValueError) as error:
+            raise SnapshotError(f"the snapshot is damaged ({error}); remove it to start anew") from error
+        self._ids = tuple(int(i) for i in state.facts["object_ids"])
+        self._index, self._source_index = state.index, state.source_index
+        size = state.facts["frame_size"]
+        self._frame_size = (int(size[0]), int(size[1]))
 
     def reset(self) -> None:
         """Forget all objects and frames; the next frame needs a mask and may have another size."""
