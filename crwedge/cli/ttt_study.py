@@ -58,8 +58,8 @@ SMALL_POINTS = (
     "three times the updates",
     "ten times the rate",
 )
-SMALL_CHANGES: dict[str, Any] = {"updates": 10, "size": 96, "clips": 2}
-"""The small form: a tenth of the updates, on smaller pictures."""
+SMALL_CHANGES: dict[str, Any] = {"updates": 10, "size": 96, "clips": 2, "precision": "bfloat16"}
+"""The small form: a tenth of the updates, on smaller pictures, in half width."""
 SMALL_CONTEXT = 7
 
 
@@ -215,6 +215,10 @@ def score_clip(clip: Clip, bundle: Bundle, follower: Follower, training: TestTim
 
     scorer, seconds = SequenceScorer("2017"), 0.0
     trainer = None if training is None else TestTimeTrainer(training)
+    if trainer is not None and follower.threads:
+        import torch
+
+        torch.set_num_threads(follower.threads)
     source = ImageSource(list(clip.frames), clip.name)
     mask = true_mask(clip.masks[0], "2017")
     engine, how = follower.encoder.engine, follower.settings
