@@ -6,6 +6,8 @@ version 11 no longer has, are not used.
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -110,7 +112,7 @@ def build_engine(
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise BundleError(f"TensorRT {trt.__version__} could not build the engine: {_last(lines)}")
-    kept = bytes(memoryview(config.get_timing_cache().serialize())) if cache is not None else b""
+    kept = _timings(config) if cache is not None else b""
     del parser
     return Built(bytes(memoryview(plan)), kept)
 
@@ -128,8 +130,11 @@ def _parse(trt: Any, builder: Any, onnx: bytes, lines: list[str]) -> tuple[Any, 
 
 def _set_profile(builder: Any, config: Any, network: Any, profile: Profile) -> None:
     """Tell the builder which sizes will come; a graph of one size must be the profile's."""
-    wanted = network.get_input(0)
-    sides = tuple(wanted.shape)[1:3]
+    first = network.get_input(0)
+    shape = tuple(first.shape) if first is not None else ()
+    if len(shape) != 4 or first.name != INPUT:
+        raise BundleError(f"this is no encoder's graph: it takes no {INPUT} (N, H, W, 3); export it again")
+    sides = shape[1:3]
     if -1 not in sides:
         if not profile.fixed or sides != profile.opt:
             raise SettingError(f"the graph takes {sides[0]}x{sides[1]} only, not {profile}; export it without --size")
@@ -142,13 +147,19 @@ def _set_profile(builder: Any, config: Any, network: Any, profile: Profile) -> N
 def _use_timing_cache(config: Any, data: bytes) -> Any:
     """Start from an earlier build's timings; what is damaged or of another version counts as nothing."""
     for start in (data, b""):
-        try:
+        # TensorRT for RTX calls its timing cache deprecated, from inside the bindings.
+        with contextlib.suppress(RuntimeError, TypeError, ValueError), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
             cache = config.create_timing_cache(start)
             if cache is not None and config.set_timing_cache(cache, False):
                 return cache
-        except (RuntimeError, TypeError, ValueError):
-            continue
     return None
+
+
+def _timings(config: Any) -> bytes:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return bytes(memoryview(config.get_timing_cache().serialize()))
 
 
 def _logger(trt: Any, lines: list[str]) -> Any:
