@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -43,14 +43,14 @@ def _whole_step(name: str, size: tuple[int, int], frames: int) -> dict[str, Any]
     propagator = DevicePropagator(on_device.driver, PropagationSettings(), stream=on_device.stream)
     first = on_device.run_resident(pictures[0])
     soft = rng.dirichlet([1, 1], size=first.shape[1:]).transpose(2, 0, 1).astype(np.float32)
-    propagator.pin(first, soft)
+    propagator.pin(cast(Any, first), soft)
     times = []
     on_device.prefetch(pictures[1])
     for number in range(1, frames + 30):
         start = time.perf_counter()
         features = on_device.run_resident(pictures[number % 8])
         on_device.prefetch(pictures[(number + 1) % 8])
-        propagator.append(features, propagator.propagate(features))
+        propagator.append(cast(Any, features), propagator.propagate(features))
         propagator.ids((1,), size)
         times.append(1e3 * (time.perf_counter() - start))
     propagator.clear()

@@ -13,7 +13,6 @@ from benchmarks.gpu_checks import Video, random_video
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.cuda.compiler import compile_now
 from crwedge.runtime.cuda.driver import Driver
-from crwedge.runtime.cuda.plan import context_table
 from crwedge.runtime.cuda.propagator import DevicePropagator
 from crwedge.runtime.cuda.source import Variant
 from crwedge.runtime.window import half_heights
@@ -123,6 +122,5 @@ def _fill(propagator: DevicePropagator, video: Video, length: int) -> None:
     propagator.pin(video.features[0], video.soft)
     for number in range(length):
         propagator.append(video.features[1 + number % 3], video.soft)
-    slots = propagator.slots
-    assert len(slots.ring) == length
-    propagator._table[:] = context_table(slots.context(), slots.query, propagator._most_frames)
+    assert len(propagator.ring) == length
+    propagator.tell(propagator.slots - 1)

@@ -14,7 +14,7 @@ from crwedge.core.errors import CrwedgeError, SettingError
 
 if TYPE_CHECKING:
     from crwedge.runtime.cuda.driver import Driver
-    from crwedge.runtime.cuda.propagator import DeviceFeatures
+    from crwedge.runtime.cuda.features import DeviceFeatures
 
 ENGINES = ("auto", "cpu", "cuda", "tensorrt")
 AUTO = ("tensorrt", "cuda", "cpu")

@@ -11,8 +11,8 @@ from crwedge.core.bundle import Manifest
 from crwedge.core.errors import SourceError
 from crwedge.core.images import grid_size
 from crwedge.runtime.cuda.driver import Arena, Driver
+from crwedge.runtime.cuda.features import DeviceFeatures
 from crwedge.runtime.cuda.frames import FrameStage, Pictures
-from crwedge.runtime.cuda.propagator import DeviceFeatures
 
 Enqueue = Callable[[int, tuple[int, int], int], None]
 """Queue the encoder: address of RGB uint8 (1, H, W, 3), its (H, W), address for float32 (1, C, h, w)."""

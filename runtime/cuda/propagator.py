@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,55 +10,46 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import CrwedgeError
 from crwedge.core.settings import PropagationSettings
+from crwedge.runtime.context import ContextBuffer
 from crwedge.runtime.cuda.driver import Arena, Driver
+from crwedge.runtime.cuda.features import DeviceFeatures
 from crwedge.runtime.cuda.kernels import Kernels, Memory, words_of
 from crwedge.runtime.cuda.plan import context_table
-from crwedge.runtime.cuda.slots import Slots
 from crwedge.runtime.cuda.source import Variant
 
 
-@dataclass(frozen=True, eq=False)
-class DeviceFeatures:
-    """Features of one frame in device memory, until the engine runs again."""
-
-    driver: Driver
-    address: int
-    """(C, h, w) float32, unit length over C."""
-    shape: tuple[int, int, int]
-    stream: int
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.float32]:
-        """A copy on the host."""
-        host = np.empty(self.shape, np.float32)
-        self.driver.download(host, self.address, self.stream)
-        self.driver.synchronise(self.stream)
-        return host if dtype is None else host.astype(dtype)
-
-
-class DevicePropagator:
+class DevicePropagator(ContextBuffer):
     """Context and propagation of one video on one device.
 
-    It does the work of `ContextBuffer`, `LabelPropagator` and `labels_to_ids`; everything is queued on one stream and
-    waited for when a result is read.
+    It is a `ContextBuffer` whose frames lie in device memory, in float16 whatever `storage` says: which slot holds what is
+    decided there, and the arrays it keeps on the host are never touched, so they take no memory. One slot more than the
+    context has is for the frame being labelled. It does the work of `LabelPropagator` and `labels_to_ids` too; everything
+    is queued on one stream and waited for when a result is read.
     """
 
     def __init__(
-        self, driver: Driver, settings: PropagationSettings, stream: int | None = None, variant: Variant | None = None,
-        shares: int | None = None, graph: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        driver: Driver,
+        settings: PropagationSettings,
+        stream: int | None = None,
+        variant: Variant | None = None,
+        shares: int | None = None,
+        graph: bool = True,
+    ) -> None:
         """Memory is taken when the first frame tells the sizes.
 
         Args:
             driver: the device.
-            settings: the protocol; features are stored in float16 whatever `storage` says.
+            settings: the protocol.
             stream: the queue to use, that of the engine; by default one of its own.
             variant: how the kernels are compiled; by default what suits the device.
             shares: blocks that share a tile's keys; by default what fills the device.
             graph: record the kernels of a step once and launch them together.
         """
+        super().__init__(settings.context_length, settings.max_pinned, "float16", settings.prefill)
         self.driver, self.settings = driver, settings
         self.stream = driver.stream() if stream is None else stream
-        self.slots = Slots(settings)
+        self.slots = settings.max_pinned + settings.context_length + 1
         self._variant, self._shares, self._use_graph = variant, shares, graph
         self._arena = Arena(driver)
         self._kernels: Kernels | None = None
@@ -67,21 +58,6 @@ class DevicePropagator:
         self._shape = (0, 0, 0)
         self._picture: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)
         self._last: tuple[object, NDArray[np.float32]] | None = None
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing to look back at yet."""
-        return self.slots.empty
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """(h, w) of the stored features."""
-        return self._shape[1], self._shape[2]
-
-    @property
-    def channels(self) -> int:
-        """C of the stored features."""
-        return self._shape[0]
 
     @property
     def nbytes(self) -> int:
@@ -99,7 +75,7 @@ class DevicePropagator:
             raise CrwedgeError(f"features of shape {features.shape} do not fit a context of {self._shape}")
         kernels, memory = self._ready(), self._memory()
         source = self._source(features)
-        self._tell(self.slots.context(), self.slots.query)
+        self.tell(self._query)
         key = (source, self._count, memory.labels)
         if key not in self._graphs and self._use_graph:
             self.driver.begin_capture(self.stream)
@@ -110,43 +86,10 @@ class DevicePropagator:
         else:
             self._queue(kernels, memory, source)
         self.driver.synchronise(self.stream)
-        if self._broken[0]:
-            self.driver.fill(kernels.broken, 0, 4, self.stream)
-            raise CrwedgeError(
-                "the encoder gave features that are not finite; its weights are damaged or too large for its precision "
-                "(export the bundle again, or use --engine cpu with a float32 bundle)"
-            )
+        self._refuse_broken(kernels)
         soft = np.ascontiguousarray(self._soft.T).reshape(-1, *self.grid)
         self._last = features, soft
         return soft
-
-    def pin(self, features: NDArray[np.float32] | DeviceFeatures, soft: NDArray[np.float32]) -> None:
-        """Keep a frame for good: features (C, h, w), soft labels (K, h, w). The first one fixes all sizes."""
-        if self.slots.empty:
-            self._start((features.shape[0], features.shape[1], features.shape[2]), soft.shape[0])
-        self._store(self.slots.pin(), features, soft)
-        self._last = None
-
-    def append(self, features: NDArray[np.float32] | DeviceFeatures, soft: NDArray[np.float32]) -> None:
-        """Push a frame into the ring; what `propagate` has just computed is there already."""
-        if self._last is None or self._last[0] is not features or self._last[1] is not soft:
-            self._store(self.slots.query, features, soft)
-        self.slots.push()
-        self._last = None
-
-    def grow_labels(self, count: int) -> None:
-        """Make room for `count` labels; the new ones are zero everywhere."""
-        if count <= self._count:
-            return
-        cells, slots = self.grid[0] * self.grid[1], self.slots.count
-        have = np.empty((slots, cells, self._count), np.float32)
-        self.driver.download(have, self._arena("labels", 0), self.stream)
-        self.driver.synchronise(self.stream)
-        wider = np.zeros((slots, cells, count), np.float32)
-        wider[:, :, : self._count] = have
-        self._set_count(count)
-        self.driver.upload(self._arena("labels", wider.nbytes), wider, self.stream)
-        self.driver.synchronise(self.stream)
 
     def ids(self, object_ids: tuple[int, ...], size: tuple[int, int]) -> NDArray[np.uint8]:
         """Ids (H, W) of the frame last labelled or pinned: linear resize of its soft labels, then the argmax."""
@@ -162,37 +105,131 @@ class DevicePropagator:
         self.driver.synchronise(self.stream)
         return self._picture.copy()
 
+    def grow_labels(self, count: int) -> None:
+        """Make room for `count` labels; the new ones are zero everywhere."""
+        if count > self._count:
+            self._change_labels(lambda rows: np.pad(rows, ((0, 0), (0, 0), (0, count - rows.shape[2]))))
+
+    def drop_label(self, channel: int) -> None:
+        """Give the cells of one label to the background, in every frame; later labels move up."""
+
+        def without(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+            rows[..., 0] += rows[..., channel]
+            return np.delete(rows, channel, axis=2)
+
+        self._change_labels(without)
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """See `ContextBuffer.state`."""
+        tensors, places = super().state()
+        memory = self._memory()
+        for number, slot in enumerate(places["slots"]):
+            for name, base in (("features", memory.features), ("labels", memory.labels)):
+                one = tensors[name][number]
+                self.driver.download(one, base + slot * one.nbytes, self.stream)
+        self.driver.synchronise(self.stream)
+        return tensors, places
+
+    def restore(self, tensors: Mapping[str, NDArray[Any]], places: Mapping[str, Any]) -> None:
+        """See `ContextBuffer.restore`. A state of the CPU is taken too, its features rounded to float16."""
+        tensors = {**tensors, "features": np.asarray(tensors["features"], np.float16)}
+        super().restore(tensors, places)
+        _, h, w, channels = tensors["features"].shape
+        self._start((channels, h, w), tensors["labels"].shape[2])
+        memory = self._memory()
+        for number, slot in enumerate(int(place) for place in places["slots"]):
+            for name, base in (("features", memory.features), ("labels", memory.labels)):
+                one = np.ascontiguousarray(tensors[name][number])
+                self.driver.upload(base + slot * one.nbytes, one, self.stream)
+                self.driver.synchronise(self.stream)
+
     def clear(self) -> None:
         """Forget everything and give the memory back."""
-        self.slots.clear()
+        super().clear()
         self._arena.clear()
         if self._kernels is not None:
             self._kernels.close()
         self._kernels, self._graphs, self._last = None, {}, None
 
-    close = clear
+    def tell(self, query: int) -> None:
+        """Write the table of the next step: the context as it stands, and the slot of the frame to be labelled."""
+        everywhere = not self.settings.local
+        first = self.settings.first_frame == "global"
+        frames = [] if self.empty else self.frames()
+        entries = [(frame.slot, everywhere or (frame.pinned and first), frame.copies) for frame in frames]
+        self._table[:] = context_table(entries, query, self.slots + 1)
+
+    @property
+    def _query(self) -> int:
+        return self.slots - 1
+
+    def _write(self, slot: int, features: NDArray[np.float32], soft: NDArray[np.float32]) -> None:
+        """Put a frame into a slot. What `propagate` has just computed is on the device already and is copied there."""
+        if self._kernels is None:
+            self._start((features.shape[0], features.shape[1], features.shape[2]), soft.shape[0])
+        memory, cells = self._memory(), self._shape[1] * self._shape[2]
+        known, self._last = self._last, None
+        if known is not None and known[0] is features and known[1] is soft:
+            for base, size in ((memory.features, cells * self._shape[0] * 2), (memory.labels, cells * self._count * 4)):
+                self.driver.copy(base + slot * size, base + self._query * size, size, self.stream)
+            return
+        kernels = self._ready()
+        rows = np.zeros((cells, self._count), np.float32)
+        rows[:, : soft.shape[0]] = soft.reshape(soft.shape[0], -1).T
+        live = live_words(rows)
+        self.tell(slot)
+        self.driver.upload(memory.table, self._table, self.stream)
+        kernels.pack(self._source(features), memory, self.stream)
+        for address, values in (
+            (memory.labels + slot * rows.nbytes, rows),
+            (memory.latest, rows),
+            (memory.live, live),
+        ):
+            self.driver.upload(address, values, self.stream)
+        self.driver.download(self._broken, kernels.broken, self.stream)
+        self.driver.synchronise(self.stream)
+        self._refuse_broken(kernels)
 
     def _start(self, shape: tuple[int, int, int], count: int) -> None:
         channels, h, w = self._shape = shape
         self._kernels = Kernels(self.driver, self.settings, (h, w), channels, self._variant, self._shares)
-        frames, cells = self.slots.count, h * w
-        self._arena("features", frames * cells * channels * 2)
+        cells = h * w
+        self._arena("features", self.slots * cells * channels * 2)
         self._arena("source", channels * cells * 4)
-        self._most_frames = frames + 1
-        self._table = self.driver.pinned((4 + 4 * self._most_frames,), np.int32)
+        self._table = self.driver.pinned((4 + 4 * (self.slots + 1),), np.int32)
         self._arena("table", self._table.nbytes)
         self._broken = self.driver.pinned((1,), np.int32)
         self._set_count(count)
-        labels = self._arena("labels", 0)
-        self.driver.fill(labels, 0, frames * cells * count * 4, self.stream)
+        self.driver.fill(self._arena("labels", 0), 0, self.slots * cells * count * 4, self.stream)
 
     def _set_count(self, count: int) -> None:
-        cells, self._count = self.grid[0] * self.grid[1], count
-        self._arena("labels", self.slots.count * cells * count * 4)
+        cells, self._count = self._shape[1] * self._shape[2], count
+        self._arena("labels", self.slots * cells * count * 4)
         self._arena("latest", cells * count * 4)
         self._arena("live", cells * words_of(count) * 4)
         self._soft = self.driver.pinned((cells, count), np.float32)
+        # Of this only the shape is ever looked at.
+        self._labels = np.zeros((self.slots - 1, cells, count), np.float32)
         self._graphs = {}
+
+    def _change_labels(self, change: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> None:
+        """Labels of all slots to the host, changed, and back: rare, when objects come or go."""
+        have = np.empty((self.slots, self._shape[1] * self._shape[2], self._count), np.float32)
+        self.driver.download(have, self._arena("labels", 0), self.stream)
+        self.driver.synchronise(self.stream)
+        changed = np.ascontiguousarray(change(have), np.float32)
+        self._set_count(changed.shape[2])
+        self.driver.upload(self._arena("labels", 0), changed, self.stream)
+        self.driver.synchronise(self.stream)
+        self._last = None
+
+    def _refuse_broken(self, kernels: Kernels) -> None:
+        if self._broken[0]:
+            self.driver.fill(kernels.broken, 0, 4, self.stream)
+            raise CrwedgeError(
+                "the encoder gave features that are not finite; its weights are damaged or too large for its precision "
+                "(export the bundle again, or use --engine cpu with a float32 bundle)"
+            )
 
     def _memory(self) -> Memory:
         return Memory(*(self._arena(name, 0) for name in ("features", "labels", "latest", "table", "live")))
@@ -212,9 +249,6 @@ class DevicePropagator:
         driver.download(self._soft, memory.latest, self.stream)
         driver.download(self._broken, kernels.broken, self.stream)
 
-    def _tell(self, frames: list[tuple[int, bool, int]], query: int) -> None:
-        self._table[:] = context_table(frames, query, self._most_frames)
-
     def _source(self, features: NDArray[np.float32] | DeviceFeatures) -> int:
         """The device address of a frame's features; those of the host are queued to be copied."""
         if isinstance(features, DeviceFeatures):
@@ -223,22 +257,6 @@ class DevicePropagator:
         source = self._arena("source", self._staged.nbytes)
         self.driver.upload(source, self._staged, self.stream)
         return source
-
-    def _store(self, slot: int, features: NDArray[np.float32] | DeviceFeatures, soft: NDArray[np.float32]) -> None:
-        """Put a frame into a slot, and its labels where they are read from for the output."""
-        kernels, memory = self._ready(), self._memory()
-        cells = self.grid[0] * self.grid[1]
-        rows = np.zeros((cells, self._count), np.float32)
-        rows[:, : soft.shape[0]] = soft.reshape(soft.shape[0], -1).T
-        self._tell([], slot)
-        self.driver.upload(memory.table, self._table, self.stream)
-        kernels.pack(self._source(features), memory, self.stream)
-        live = live_words(rows)
-        for address, values in (
-            (memory.labels + slot * rows.nbytes, rows), (memory.latest, rows), (memory.live, live),
-        ):  # fmt: skip
-            self.driver.upload(address, values, self.stream)
-        self.driver.synchronise(self.stream)
 
 
 def live_words(rows: NDArray[np.float32]) -> NDArray[np.uint32]:

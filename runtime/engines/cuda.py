@@ -14,8 +14,8 @@ from crwedge.core.need import need
 from crwedge.runtime.cuda.driver import Driver
 from crwedge.runtime.cuda.encode import DeviceEncoder
 from crwedge.runtime.cuda.errors import DeviceError, device_error
+from crwedge.runtime.cuda.features import DeviceFeatures
 from crwedge.runtime.cuda.machine import open_driver
-from crwedge.runtime.cuda.propagator import DeviceFeatures
 from crwedge.runtime.engines.session import Session
 
 PROVIDERS = ("CUDAExecutionProvider", "NvTensorRTRTXExecutionProvider", "TensorrtExecutionProvider")

@@ -17,8 +17,8 @@ from crwedge.core.need import need
 from crwedge.runtime.cuda.driver import Driver
 from crwedge.runtime.cuda.encode import DeviceEncoder
 from crwedge.runtime.cuda.errors import DeviceError
+from crwedge.runtime.cuda.features import DeviceFeatures
 from crwedge.runtime.cuda.machine import open_driver
-from crwedge.runtime.cuda.propagator import DeviceFeatures
 from crwedge.runtime.models import data_home
 
 _ANY_SIZE: Size = (480, 854)
