@@ -61,6 +61,10 @@ class LocalAttention:
         self.workers = workers or cpu_count()
         self._half = half_heights(settings) if settings.local else np.zeros(0, np.int64)
         self._pool: ThreadPoolExecutor | None = None
+        self.measure = False
+        """Whether `spread` is to be filled at each call."""
+        self.spread: NDArray[np.float32] | None = None
+        """(h * w,) entropy of each cell's top-k weights at the last call, 0 to 1."""
 
     def __call__(
         self, query: NDArray[np.float32], frames: Sequence[ContextFrame], labels: NDArray[np.float32]
@@ -77,6 +81,7 @@ class LocalAttention:
         """
         h, w, _ = query.shape
         out = np.empty((h * w, labels.shape[1]), np.float32)
+        self.spread = np.empty(h * w, np.float32) if self.measure else None
         everywhere = {
             id(f): np.ascontiguousarray(f.features.reshape(h * w, -1), np.float32) for f in frames if self._is_global(f)
         }
@@ -170,6 +175,8 @@ class LocalAttention:
                         tile_entries,
                     )
         kernels.gather(best, entries, weights, labels, self.settings.temperature, (w, tall), (y0, w), out)
+        if self.spread is not None:
+            kernels.spread(best, weights, self.settings.temperature, (w, tall), (y0, w), self.spread)
 
 
 def strip_height(h: int, workers: int) -> int:

@@ -130,6 +130,11 @@ class ContextBuffer:
         """Slots of the ring, newest first."""
         return self._ring[::-1]
 
+    @property
+    def newest_slot(self) -> int:
+        """Slot of the frame that was stored last: the newest of the ring, or else the one pinned last."""
+        return self._ring[-1] if self._ring else self._pinned[-1]
+
     def keep(self, slots: Collection[int]) -> None:
         """Forget the frames of the ring but those in `slots`, and the copies that filled it at the start."""
         self._ring = [slot for slot in self._ring if slot in slots]

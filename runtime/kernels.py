@@ -233,3 +233,40 @@ def argmax_upsampled(
                     if value > top:
                         top, winner = value, c
                 out[y, x] = ids[winner]
+
+
+@kernel
+def spread(
+    best: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    temperature: float,
+    tile: tuple[int, int],
+    rows: tuple[int, int],
+    out: NDArray[np.float32],
+) -> None:
+    """How undecided the kept similarities are: the entropy of their softmax, over its greatest possible value.
+
+    Args:
+        best: (queries, kept) similarities, -inf where nothing was found; queries run down the columns of a strip.
+        weights: (kept,) how often each place counts.
+        temperature: tau.
+        tile: (w, number of rows) of the strip.
+        rows: first row of the strip and w.
+        out: (h * w,) 0 for one neighbour alone, 1 for all alike. Changed in place.
+    """
+    w, tall = tile
+    kept = best.shape[1]
+    inverse = np.float32(1.0) / np.float32(temperature)
+    most = np.log(np.float32(max(kept, 2)))
+    for x in range(w):
+        for dy in range(tall):
+            row = x * tall + dy
+            top = best[row].max()
+            total, mean = np.float32(0.0), np.float32(0.0)
+            for i in range(kept):
+                power = (best[row, i] - top) * inverse
+                share = weights[i] * np.exp(power)
+                if share > 0:
+                    total += share
+                    mean += share * power
+            out[(rows[0] + dy) * w + x] = (np.log(total) - mean / total) / most

@@ -48,6 +48,15 @@ class LabelPropagator:
         flat = self._attention(query, context.frames(), context.labels)
         return np.ascontiguousarray(flat.T).reshape(-1, *context.grid)
 
+    def measure(self, on: bool = True) -> None:
+        """Keep the entropy of the top-k weights of each call in `spread`."""
+        self._attention.measure = on
+
+    @property
+    def spread(self) -> NDArray[np.float32] | None:
+        """(h * w,) entropy of each cell's top-k weights at the last call, 0 (one neighbour) to 1 (all alike)."""
+        return self._attention.spread
+
     def close(self) -> None:
         """End the threads."""
         self._attention.close()

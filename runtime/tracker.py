@@ -16,13 +16,19 @@ from crwedge.core.labels import LabelMap, soft_labels
 from crwedge.core.masks import VOID, check_mask, object_ids
 from crwedge.core.settings import PropagationSettings, preset
 from crwedge.runtime.adapter import Adapter
+from crwedge.runtime.confidence import CALIBRATION, object_signs
 from crwedge.runtime.context import ContextBuffer, memory_formula
 from crwedge.runtime.engine import Engine, open_engine
 from crwedge.runtime.models import find_bundle
 from crwedge.runtime.propagate import LabelPropagator, check_features, labels_to_ids
+from crwedge.runtime.recovery import TRUSTED, Recovery
 from crwedge.runtime.refresh import ContextImages
 from crwedge.runtime.snapshot import SnapshotError, State, plain
 from crwedge.runtime.sources import Frame
+
+_WIDER = 2.0
+"""How much wider the search is after a gap."""
+_KEPT_OVER_A_GAP = 3
 
 
 class Tracker:
@@ -45,6 +51,10 @@ class Tracker:
         workers: int | None = None,
     ) -> None:
         """Nothing is computed before the first step."""
+        self.watch = False
+        """Whether to estimate how far each object can be trusted, without knowing the truth."""
+        self.any_size = False
+        """Whether frames may change their size: later ones are then computed at the first one's."""
         self.engine = engine
         self.settings = settings or PropagationSettings()
         self.size = size
@@ -52,7 +62,11 @@ class Tracker:
         self.bundle: Bundle | None = None
         self.stages_ms: dict[str, float] = {}
         """Milliseconds of each stage of the last step: encode, propagate, output."""
+        self._workers = workers
         self._propagator = LabelPropagator(self.settings, workers)
+        self._wide: LabelPropagator | None = None
+        self._recovery = Recovery()
+        self._trust: dict[int, float] = {}
         self._context = ContextBuffer.from_settings(self.settings)
         self._ids: tuple[int, ...] = ()
         self._index = 0
@@ -119,7 +133,8 @@ class Tracker:
         pts = frame.pts if isinstance(frame, Frame) else None
         pixels = check_frame(frame.image if isinstance(frame, Frame) else frame)
         size = pixels.shape[0], pixels.shape[1]
-        if self._frame_size is not None and size != self._frame_size:
+        gap = isinstance(frame, Frame) and frame.after_gap and not self._context.empty
+        if self._frame_size is not None and size != self._frame_size and not self.any_size:
             raise SourceError(
                 f"the frame is {size[1]}x{size[0]}, those before it {self._frame_size[1]}x{self._frame_size[0]}; "
                 "reset the tracker and give a mask, or keep one size"
@@ -128,8 +143,10 @@ class Tracker:
             mask = check_mask(mask, size)
         elif self._context.empty:
             raise MaskError("the first frame needs a mask of the objects to follow (--mask init.png)")
-        self._frame_size = size
+        self._frame_size = self._frame_size or size
         start = time.perf_counter()
+        if gap:
+            self._begin_again()
         if self.adapter is not None:
             self._adapt(self.adapter, pixels, frame.index if isinstance(frame, Frame) else self._index)
         features = self._encode(pixels)
@@ -139,7 +156,8 @@ class Tracker:
             check_features(features)
             soft, shown = self._start(features, mask)
         else:
-            soft = self._propagator(features, self._context)
+            propagator = self._choose_propagator()
+            soft = propagator(features, self._context)
             shown = () if mask is None else self._correct(mask)
             if mask is None:
                 self._context.append(features, soft)
@@ -152,6 +170,12 @@ class Tracker:
             # What a person painted is the truth of this frame, to the pixel.
             known = (mask != VOID) & ((mask != 0) | np.isin(predicted, shown))
             predicted = np.where(known, mask, predicted)
+        confidence = self._confidence(features, soft) if self.watch and mask is None else {}
+        if mask is not None:
+            self._recovery.painted(shown)
+        present = np.bincount(predicted.reshape(-1), minlength=256) > 0
+        states = self._recovery.judge(self._ids, confidence, {i: bool(present[i]) for i in self._ids})
+        self._trust[self._context.newest_slot] = min(confidence.values(), default=1.0 if mask is not None else 0.5)
         done = time.perf_counter()
         self.stages_ms = {
             "encode": 1e3 * (encoded - start),
@@ -159,7 +183,7 @@ class Tracker:
             "output": 1e3 * (done - propagated),
         }
         self._source_index = frame.index if isinstance(frame, Frame) else None
-        labels = LabelMap(predicted, self._index, self._ids, soft, pts, pixels, self._source_index)
+        labels = LabelMap(predicted, self._index, self._ids, soft, pts, pixels, self._source_index, confidence, states)
         self._index += 1
         if self._images is not None:
             self._images.note(self._context, pixels, pinned=mask is not None)
@@ -191,6 +215,8 @@ class Tracker:
             "index": self._index,
             "source_index": self._source_index,
             "frame_size": self._frame_size,
+            "recovery": self._recovery.state(),
+            "trust": list(self._trust.items()),
             "size": self.size,
             "settings": self.settings.to_dict(),
             "model": self.bundle.sha256 if self.bundle is not None else None,
@@ -213,6 +239,8 @@ class Tracker:
             self._context.restore(state.tensors, state.facts["places"])
         except (KeyError, ValueError) as error:
             raise SnapshotError(f"the snapshot is damaged ({error}); remove it to start anew") from error
+        self._recovery.restore(state.facts["recovery"])
+        self._trust = {int(slot): float(value) for slot, value in state.facts["trust"]}
         self._ids = tuple(int(i) for i in state.facts["object_ids"])
         self._index, self._source_index = state.index, state.source_index
         size = state.facts["frame_size"]
@@ -222,6 +250,7 @@ class Tracker:
         """Forget all objects and frames; the next frame needs a mask and may have another size."""
         self._context.clear()
         self._ids, self._index, self._frame_size = (), 0, None
+        self._recovery, self._trust = Recovery(), {}
         if self._images is not None:
             self._images.clear()
         if self.adapter is not None:
@@ -230,6 +259,8 @@ class Tracker:
     def close(self) -> None:
         """Give back threads and memory."""
         self._propagator.close()
+        if self._wide is not None:
+            self._wide.close()
         self._context.clear()
         self.engine.close()
         if self.adapter is not None:
@@ -246,7 +277,40 @@ class Tracker:
         self.close()
 
     def _encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return self.engine.run(resize_frame(pixels, self.size) if self.size else pixels)
+        size = self.size or (self._frame_size if self.any_size else None)
+        return self.engine.run(resize_frame(pixels, size) if size else pixels)
+
+    def _begin_again(self) -> None:
+        """Frames are missing. What was predicted long ago misleads: keep what was sure, and search wider."""
+        self._recovery.begin(self._ids)
+        sure = [slot for slot in self._context.ring if self._trust.get(slot, 0.0) >= TRUSTED]
+        self._context.keep(sure[:_KEPT_OVER_A_GAP])
+
+    def _choose_propagator(self) -> LabelPropagator:
+        if self._recovery.wide and self.settings.local:
+            if self._wide is None:
+                wider = self.settings.with_changes(radius=self.settings.radius * _WIDER)
+                self._wide = LabelPropagator(wider, self._workers)
+            chosen = self._wide
+        else:
+            chosen = self._propagator
+        chosen.measure(self.watch)
+        self._used = chosen
+        return chosen
+
+    def _confidence(self, features: NDArray[np.float32], soft: NDArray[np.float32]) -> dict[int, float]:
+        """Expected overlap of each object, from the last pinned frame that shows it."""
+        found: dict[int, float] = {}
+        cells = soft.shape[1] * soft.shape[2]
+        for pinned in reversed([frame for frame in self._context.frames() if frame.pinned]):
+            labels = self._context.labels[pinned.slot * cells : (pinned.slot + 1) * cells]
+            signs = object_signs(features, soft, self._used.spread, pinned, labels, self.settings)
+            for object_id, of_one in zip(self._ids, signs, strict=True):
+                if of_one is not None and object_id not in found:
+                    found[object_id] = CALIBRATION(of_one)
+            if len(found) == len(self._ids):
+                break
+        return found
 
     def _adapt(self, adapter: Adapter, pixels: NDArray[np.uint8], index: int) -> None:
         """Take new weights where the adapter has some, between two frames."""

@@ -34,7 +34,7 @@ def opened(**more: object) -> cw.Tracker:
 
 def test_the_file_is_safetensors(tmp_path: Path) -> None:
     load = pytest.importorskip("safetensors.numpy")
-    tensors = {
+    tensors: dict[str, np.ndarray] = {
         "a": np.arange(6, dtype=np.float32).reshape(2, 3),
         "half": np.ones((3, 1), np.float16),
         "none": np.zeros((0, 4), np.int64),
