@@ -52,7 +52,7 @@ class DevicePropagator(ContextBuffer):
         self.slots = settings.max_pinned + settings.context_length + 1
         self._variant, self._shares, self._use_graph = variant, shares, graph
         self._arena = Arena(driver)
-        self._kernels: Kernels | None = None
+        self._kernels: dict[PropagationSettings, Kernels] = {}
         self._graphs: dict[tuple[int, ...], int] = {}
         self._count = 0
         self._shape = (0, 0, 0)
@@ -62,10 +62,16 @@ class DevicePropagator(ContextBuffer):
     @property
     def nbytes(self) -> int:
         """Bytes of device memory: the rings and the scratch of the kernels."""
-        return self._arena.nbytes + (self._kernels.nbytes if self._kernels else 0)
+        return self._arena.nbytes + sum(kernels.nbytes for kernels in self._kernels.values())
 
-    def propagate(self, features: NDArray[np.float32] | DeviceFeatures) -> NDArray[np.float32]:
+    def propagate(
+        self, features: NDArray[np.float32] | DeviceFeatures, settings: PropagationSettings | None = None
+    ) -> NDArray[np.float32]:
         """Soft labels (K, h, w) float32 of a frame from its features (C, h, w); the context is not changed.
+
+        Args:
+            features: of the host, or of an engine on this device.
+            settings: another neighbourhood, k or temperature than the propagator's own, for this frame alone.
 
         Raises:
             CrwedgeError: the features are not finite, or their shape is not the context's.
@@ -73,14 +79,15 @@ class DevicePropagator(ContextBuffer):
         """
         if features.shape != self._shape:
             raise CrwedgeError(f"features of shape {features.shape} do not fit a context of {self._shape}")
-        kernels, memory = self._ready(), self._memory()
+        settings = settings or self.settings
+        kernels, memory = self._ready(settings), self._memory()
         source = self._source(features)
-        self.tell(self._query)
-        key = (source, self._count, memory.labels)
+        self.tell(self._query, settings)
+        key = (source, self._count, memory.labels, id(kernels))
         if key not in self._graphs and self._use_graph:
             self.driver.begin_capture(self.stream)
             self._queue(kernels, memory, source)
-            self._graphs = {key: self.driver.end_capture(self.stream)}
+            self._graphs[key] = self.driver.end_capture(self.stream)
         if self._use_graph:
             self.driver.launch_graph(self._graphs[key], self.stream)
         else:
@@ -90,6 +97,11 @@ class DevicePropagator(ContextBuffer):
         soft = np.ascontiguousarray(self._soft.T).reshape(-1, *self.grid)
         self._last = features, soft
         return soft
+
+    def reserve(self, shape: tuple[int, int, int], labels: int = 2) -> None:
+        """Take the device memory for features of this shape (C, h, w), so that a lack of it shows before any work."""
+        if not self._kernels:
+            self._start(shape, labels)
 
     def ids(self, object_ids: tuple[int, ...], size: tuple[int, int]) -> NDArray[np.uint8]:
         """Ids (H, W) of the frame last labelled or pinned: linear resize of its soft labels, then the argmax."""
@@ -147,14 +159,19 @@ class DevicePropagator(ContextBuffer):
         """Forget everything and give the memory back."""
         super().clear()
         self._arena.clear()
-        if self._kernels is not None:
-            self._kernels.close()
-        self._kernels, self._graphs, self._last = None, {}, None
+        for kernels in self._kernels.values():
+            kernels.close()
+        self._kernels, self._graphs, self._last = {}, {}, None
 
-    def tell(self, query: int) -> None:
+    @property
+    def labels(self) -> NDArray[np.float32]:
+        """Not to be had on the host: attention of the CPU cannot run on this context."""
+        raise CrwedgeError("the context is on the device; use its own propagation")
+
+    def tell(self, query: int, settings: PropagationSettings | None = None) -> None:
         """Write the table of the next step: the context as it stands, and the slot of the frame to be labelled."""
-        everywhere = not self.settings.local
-        first = self.settings.first_frame == "global"
+        settings = settings or self.settings
+        everywhere, first = not settings.local, settings.first_frame == "global"
         frames = [] if self.empty else self.frames()
         entries = [(frame.slot, everywhere or (frame.pinned and first), frame.copies) for frame in frames]
         self._table[:] = context_table(entries, query, self.slots + 1)
@@ -165,8 +182,10 @@ class DevicePropagator(ContextBuffer):
 
     def _write(self, slot: int, features: NDArray[np.float32], soft: NDArray[np.float32]) -> None:
         """Put a frame into a slot. What `propagate` has just computed is on the device already and is copied there."""
-        if self._kernels is None:
+        if not self._kernels:
             self._start((features.shape[0], features.shape[1], features.shape[2]), soft.shape[0])
+        if soft.shape[0] > self._count:
+            self.grow_labels(soft.shape[0])
         memory, cells = self._memory(), self._shape[1] * self._shape[2]
         known, self._last = self._last, None
         if known is not None and known[0] is features and known[1] is soft:
@@ -192,7 +211,7 @@ class DevicePropagator(ContextBuffer):
 
     def _start(self, shape: tuple[int, int, int], count: int) -> None:
         channels, h, w = self._shape = shape
-        self._kernels = Kernels(self.driver, self.settings, (h, w), channels, self._variant, self._shares)
+        self._ready(self.settings, starting=True)
         cells = h * w
         self._arena("features", self.slots * cells * channels * 2)
         self._arena("source", channels * cells * 4)
@@ -234,10 +253,15 @@ class DevicePropagator(ContextBuffer):
     def _memory(self) -> Memory:
         return Memory(*(self._arena(name, 0) for name in ("features", "labels", "latest", "table", "live")))
 
-    def _ready(self) -> Kernels:
-        if self._kernels is None:
+    def _ready(self, settings: PropagationSettings | None = None, starting: bool = False) -> Kernels:
+        """The kernels for these settings, sized for the context's grid."""
+        if not self._kernels and not starting:
             raise CrwedgeError("there is no context yet: pin the first frame")
-        return self._kernels
+        wanted = settings or self.settings
+        if wanted not in self._kernels:
+            channels, h, w = self._shape
+            self._kernels[wanted] = Kernels(self.driver, wanted, (h, w), channels, self._variant, self._shares)
+        return self._kernels[wanted]
 
     def _queue(self, kernels: Kernels, memory: Memory, source: int) -> None:
         """Everything of a step that is the same for every frame: what differs is in the table."""
