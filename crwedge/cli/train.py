@@ -18,7 +18,9 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/<date and time>.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings; with --resume the run's own.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file, or: default, paper, demo. With --resume the run's own.")
+    ] = None,
     images: Annotated[list[str] | None, typer.Option(help="Photographs or folders of them, for still clips.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Updates of the weights.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="End after this time; the schedule fits it.")] = None,
@@ -42,7 +44,7 @@ def train(
     The run's folder holds checkpoints, metrics.jsonl, TensorBoard files and encoder.safetensors, which `crwedge export`
     reads. Under `torchrun --nproc-per-node 8 -m crwedge train ...` the batch is divided over the processes.
 
-    Example: crwedge train clips/ --config crwedge/train/configs/default.toml --out runs/first
+    Example: crwedge train clips/ --config default --out runs/first
     """
     from crwedge.core.errors import SettingError
     from crwedge.core.need import need
@@ -62,7 +64,7 @@ def train(
             raise SettingError(f"{out} holds no run (no config.toml); leave --resume out to start one")
         config = out / "config.toml"
     if demo and config is None:
-        config = Path(__file__).parents[1] / "train" / "configs" / "demo.toml"
+        config = Path("demo")
     found = read_config(
         config,
         settings or (),

@@ -20,6 +20,8 @@ _NAMES = tuple(item.name for item in fields(TrainConfig))
 def read_config(path: str | Path | None, settings: Iterable[str] = (), **flags: Any) -> TrainConfig:
     """The settings of a TOML file, changed by `key=value` texts, changed by flags that are not None.
 
+    `path` may be the bare name of a shipped file: `default`, `paper`, `demo`.
+
     Tables in the file only group settings: `[walk]` followed by `temperature = 0.07` is `temperature = 0.07`.
 
     Raises:
@@ -27,8 +29,10 @@ def read_config(path: str | Path | None, settings: Iterable[str] = (), **flags: 
     """
     values: dict[str, Any] = {}
     if path is not None:
+        shipped = Path(__file__).parent / "configs" / f"{path}.toml"
+        path = shipped if Path(path).name == str(path) and shipped.is_file() else Path(path)
         try:
-            values = _flatten(_toml().loads(Path(path).read_text(encoding="utf-8")))
+            values = _flatten(_toml().loads(path.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise SettingError(f"the configuration {path} cannot be read: {reason}") from error

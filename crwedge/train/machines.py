@@ -43,14 +43,6 @@ class Group:
         for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
 
-    def mean(self, values: Tensor) -> Tensor:
-        """Mean of a small tensor over processes."""
-        if self.world == 1:
-            return values
-        values = values.clone()
-        dist.all_reduce(values)
-        return values / self.world
-
     def from_writer(self, value: float) -> float:
         """The writer's value, for what all must agree on, such as its clock."""
         if self.world == 1:

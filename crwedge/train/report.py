@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -41,9 +42,12 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close them."""
-        for thing in (self._bar, self._board, self._file):
+        if self._bar is not None:
+            self._bar.stop()
+        for thing in (self._board, self._file):
             if thing is not None:
-                thing.stop() if thing is self._bar else thing.close()
+                with contextlib.suppress(OSError):  # a full disk was told of already
+                    thing.close()
 
     def say(self, text: str) -> None:
         """One line for the reader."""
@@ -71,11 +75,15 @@ class Journal:
         if not self._active:
             return
         entry = {"step": step, **{name: round(value, 6) for name, value in values.items()}}
-        self._file.write(json.dumps(entry) + "\n")
-        self._file.flush()
-        if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(name, value, step)
+        try:
+            self._file.write(json.dumps(entry) + "\n")
+            self._file.flush()
+            if self._board is not None:
+                for name, value in values.items():
+                    self._board.add_scalar(name, value, step)
+        except OSError as error:
+            # The run matters more than its figures; a checkpoint that cannot be written does end it.
+            self.say(f"the figures of step {step} cannot be written to {self._folder}: {error.strerror or error}")
         text = summary(step, values, seconds_left)
         if self._bar is not None:
             self._bar.update(self._task, completed=share, text=text)
@@ -90,10 +98,13 @@ class Journal:
 
         from crwedge.core.files import atomic_write
 
-        with atomic_write(path) as file:
-            Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, format="PNG")
-        if self._board is not None:
-            self._board.add_image("transitions", image, step)
+        try:
+            with atomic_write(path) as file:
+                Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, format="PNG")
+            if self._board is not None:
+                self._board.add_image("transitions", image, step)
+        except OSError as error:
+            self.say(f"the picture {path} cannot be written: {error.strerror or error}")
 
 
 def summary(step: int, values: dict[str, float], seconds_left: float) -> str:

@@ -27,9 +27,9 @@ def test_recomputed_activations_change_nothing() -> None:
         (model.patches(x) * weight).sum().backward()
     for (name, a), b in zip(plain.named_parameters(), frugal.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad, msg=name)
-    for (name, a), b in zip(plain.named_buffers(), frugal.buffers(), strict=True):
+    for (name, c), d in zip(plain.named_buffers(), frugal.buffers(), strict=True):
         if not name.endswith("num_batches_tracked"):
-            torch.testing.assert_close(a, b, msg=name)
+            torch.testing.assert_close(c, d, msg=name)
 
 
 @pytest.mark.parametrize("architecture", ["resnet18", "resnet50"])

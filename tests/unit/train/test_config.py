@@ -20,6 +20,11 @@ def test_shipped_configurations_are_read_and_survive_a_round_trip(path: Path, tm
     assert read_config(tmp_path / "again.toml") == config
 
 
+def test_shipped_configurations_have_names() -> None:
+    assert read_config("paper").padding == "reflect"
+    assert read_config("default", videos=("x",)).views == "own"
+
+
 def test_file_then_set_then_flags(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text('steps = 5\n[walk]\ntemperature = 0.05\n[weights]\n"a*" = 2\n[[mixture]]\nclip_length = 3\n')

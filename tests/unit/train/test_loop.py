@@ -16,10 +16,10 @@ import torch
 
 from crwedge.core.errors import CheckpointError, SettingError
 from crwedge.model.checkpoint import load_encoder, load_tensors
-from crwedge.train import loop
 from crwedge.train.config import TrainConfig
 from crwedge.train.config_file import dump_config, read_config
 from crwedge.train.loop import DivergedError, fit
+from crwedge.train.objective import batch_loss
 from crwedge.train.state import saved_steps
 from tests.unit.train.conftest import small
 
@@ -55,9 +55,8 @@ def test_a_resumed_run_equals_one_that_never_stopped(kind: str, clips: Path, tmp
     assert same(weights(tmp_path / "whole", 4), weights(part, 4))
     a, b = (load_encoder(run)[0].state_dict() for run in (tmp_path / "whole", part))
     assert same(a, b)
-    lines = [
-        [json.loads(line)["step"] for line in (run / "metrics.jsonl").open()] for run in (tmp_path / "whole", part)
-    ]
+    runs = [tmp_path / "whole", part]
+    lines = [[json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()] for run in runs]
     assert lines[0] == lines[1] == [1, 2, 3, 4]
 
 
@@ -68,8 +67,7 @@ def test_seeds_make_runs_equal(clips: Path, tmp_path: Path) -> None:
     assert not same(weights(tmp_path / "a", 2), weights(tmp_path / "c", 2))
 
 
-def test_micro_steps_average_gradients(clips: Path, tmp_path: Path) -> None:
-    """With frozen statistics two micro-steps equal one step; with BatchNorm each micro-step has its own."""
+def test_micro_steps_are_one_step(clips: Path, tmp_path: Path) -> None:
     fit(small(videos=str(clips), steps=1, accumulate=2), tmp_path / "run", quiet=True)
     assert saved_steps(tmp_path / "run") == [1]
 
@@ -79,7 +77,7 @@ def test_the_last_checkpoints_are_kept_and_explain_themselves(clips: Path, tmp_p
     fitted = fit(config, tmp_path / "run", quiet=True)
     assert saved_steps(tmp_path / "run") == [4, 5]
     assert Path(fitted) == tmp_path / "run" / "encoder.safetensors"
-    encoder, info = load_encoder(fitted)
+    encoder, info = load_encoder(fitted.checkpoint)
     assert info.trained
     assert "5 steps" in info.weights_from
     assert encoder.config == config.encoder
@@ -123,14 +121,14 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_weights(
 ) -> None:
     config = small(videos=str(clips), save_every=100)
     good = fit(replace(config, steps=2, schedule="constant"), tmp_path / "good", quiet=True)
-    real, calls = loop.batch_loss, [0]
+    real, calls = batch_loss, [0]
 
     def broken(*arguments: Any) -> Any:
         calls[0] += 1
         result, nodes = real(*arguments)
         return (replace(result, loss=result.loss * float("nan")) if calls[0] == 3 else result), nodes
 
-    monkeypatch.setattr(loop, "batch_loss", broken)
+    monkeypatch.setattr("crwedge.train.loop.batch_loss", broken)
     with pytest.raises(DivergedError, match="step 3") as caught:
         fit(replace(config, schedule="constant"), tmp_path / "run", quiet=True)
     assert "\n" not in str(caught.value)
@@ -172,7 +170,7 @@ def test_a_signal_finishes_the_step_and_saves(clips: Path, tmp_path: Path) -> No
     thread.join()
     assert not fitted.finished
     assert saved_steps(tmp_path / "run")[-1] == fitted.steps
-    assert load_encoder(fitted)[1].trained == (fitted.steps > 0)
+    assert load_encoder(fitted.checkpoint)[1].trained == (fitted.steps > 0)
 
 
 def test_a_time_limit_ends_the_run(clips: Path, tmp_path: Path) -> None:
