@@ -40,7 +40,8 @@ class FineTuner:
         """Start from `encoder`, which is left alone."""
         self.settings = settings
         self.config = loss_config(settings, encoder.config)
-        self.model: NodeEncoder = build_model(self.config)
+        with torch.random.fork_rng(devices=[]):  # the random weights that are replaced at once
+            self.model: NodeEncoder = build_model(self.config)
         self.model.encoder.load_weights(encoder.state_dict())
         self.device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model.to(self.device, torch.float64 if settings.precision == "float64" else torch.float32)

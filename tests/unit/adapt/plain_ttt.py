@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from crwedge.model.encoder import Encoder
 from tests.reference import context_of, step
@@ -72,7 +72,7 @@ def algorithm_1(encoder: Encoder, squares: Tensor, seed: int, tau: float = 0.07,
         [crop(square.float() / 255, next(boxes) + torch.tensor(c)) for square in squares for c in corners]
     )
     x = (patches - encoder.mean) / encoder.std
-    q = F.normalize(encoder(x).mean(dim=(2, 3)), dim=1).reshape(T, N, -1)
+    q = functional.normalize(encoder(x).mean(dim=(2, 3)), dim=1).reshape(T, N, -1)
     drop = torch.Generator().manual_seed(seed + 1)
 
     def walk(here: Tensor, there: Tensor) -> Tensor:
@@ -100,4 +100,4 @@ def crop(square: Tensor, box: Tensor) -> Tensor:
     places = low[:, None] + (high - low)[:, None] * torch.linspace(0, 1, 64)
     xs, ys = places * (2 / (square.shape[-1] - 1)) - 1
     grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)[None]
-    return F.grid_sample(square[None], grid, padding_mode="border", align_corners=True)[0]
+    return functional.grid_sample(square[None], grid, padding_mode="border", align_corners=True)[0]
