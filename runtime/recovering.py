@@ -20,7 +20,7 @@ STORM = (5, 60.0)
 """So many restarts in so many seconds are a storm: from then on the longest pause is kept."""
 SETTLED = 10.0
 """Seconds of frames after which the pauses start from the shortest again."""
-_KNOCK_EVERY = 0.2
+_KNOCK_EVERY = 0.1
 
 Connect = Callable[[], FrameSource]
 Tell = Callable[..., None]
@@ -66,7 +66,8 @@ class RecoveringSource:
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield frames until `interrupt` or `close`."""
-        index, last, size, attempt = 0, None, None, 0
+        index, size, attempt = 0, None, 0
+        clock = _Clock()
         last_came = time.monotonic()
         connection: FrameSource | None = self._first
         self._first = None
@@ -77,7 +78,8 @@ class RecoveringSource:
                 if connection is None:
                     continue
             session = _Session(connection, self._halt)
-            connection, came, offset = None, 0, 0.0
+            connection, came = None, 0
+            clock.connection_began(first=index == 0)
             began = time.monotonic()
             why = "it ended"
             try:
@@ -88,8 +90,6 @@ class RecoveringSource:
                         self.restarts += 1
                         self._recent.append(now)
                         self._tell("source_back", source=self.name, gap_s=round(now - last_came, 3), attempts=attempt)
-                        if last is not None and frame.pts is not None:
-                            offset = last + (now - last_came) - frame.pts
                     if size is not None and frame.image.shape != size:
                         self._tell(
                             "size_changed", source=self.name, before=list(size[:2]), now=list(frame.image.shape[:2])
@@ -98,9 +98,8 @@ class RecoveringSource:
                     if now - began > SETTLED:
                         attempt = 0
                     size, last_came, came = frame.image.shape, now, came + 1
-                    # Without a gap the source's own stamps stay as they are, to the bit.
-                    last = frame.pts if frame.pts is None or not offset else frame.pts + offset
-                    yield replace(frame, index=index, pts=last, after_gap=gap or frame.after_gap)
+                    pts = clock(frame.pts, now)
+                    yield replace(frame, index=index, pts=pts, after_gap=gap or frame.after_gap)
                     index += 1
             except TimeoutError:
                 why = f"no frame for {self.patience:g} s"
@@ -158,6 +157,28 @@ class RecoveringSource:
                     return
                 was_away = was_away or not there
             time.sleep(min(_KNOCK_EVERY, left))
+
+
+class _Clock:
+    """Lets time stamps go on over a gap: where they were, plus the time that has passed."""
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+        self._when = 0.0
+        self._offset: float | None = 0.0
+
+    def connection_began(self, first: bool) -> None:
+        """The stamps that come now start anywhere."""
+        self._offset = 0.0 if first else None
+
+    def __call__(self, pts: float | None, now: float) -> float | None:
+        """The stamp of a frame that came at `now`; those of the first connection stay as they are, to the bit."""
+        if pts is None:
+            return None
+        if self._offset is None:
+            self._offset = 0.0 if self._last is None else self._last + (now - self._when) - pts
+        self._last, self._when = pts + self._offset if self._offset else pts, now
+        return self._last
 
 
 class _Session:

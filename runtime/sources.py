@@ -180,8 +180,9 @@ def _open_live(text: str, scheme: str, tell: Callable[..., None] | None, patienc
 
         return RecoveringSource(connect, device, patience, tell or EventLog(), knock_of(device))
     name = without_credentials(address)
-    # Half a second of a stream tells all that is needed; five, the default, would be missing after each restart.
-    options = {"analyzeduration": "500000", "probesize": "500000", "fflags": "nobuffer"}
+    # A quarter of a second of a stream tells all that is needed; five, the default, would be missing after each restart.
+    # (`nobuffer` would throw the first key frame away with what was looked at, and wait for the next one.)
+    options = {"analyzeduration": "250000", "probesize": "500000", "fpsprobesize": "0"}
     if scheme.startswith("rtsp"):
         options["rtsp_transport"] = wishes.get("transport", "tcp")
     if scheme.startswith("http"):

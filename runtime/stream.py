@@ -99,7 +99,10 @@ def run_stream(
     run = _Run(sinks, stats, on_frame, halt)
     inbox: Mailbox[_Arrival] = Mailbox(_WAITING if policy == "wait" else 1, halt)
     reader = threading.Thread(
-        target=run.read, args=(source, inbox, policy, max_frames, mask is not None), name="crwedge-reader", daemon=True
+        target=run.read,
+        args=(source, inbox, policy, max_frames, mask is not None or before_step is not None),
+        name="crwedge-reader",
+        daemon=True,
     )
     reader.start()
     run.start_writers()
