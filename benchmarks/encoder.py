@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.images import parse_size
 from crwedge.core.scene import render_scene
-from crwedge.export.build import find_checkpoint, write_graphs
+from crwedge.export.build import find_checkpoint, write_graph
 from crwedge.export.precision import PRECISIONS
 from crwedge.export.report import count_work
 from crwedge.model.checkpoint import load_encoder
@@ -55,7 +55,7 @@ def candidates(
     """What is timed, and the ONNX files."""
     encoder, info = load_encoder(find_checkpoint(checkpoint))
     graphs = {
-        precision: write_graphs(encoder, info, precision, None, False, None, lambda _: None).onnx  # type: ignore[arg-type]
+        precision: write_graph(encoder, info, precision, None, False, None, lambda _: None).onnx  # type: ignore[arg-type]
         for precision in PRECISIONS
     }
     torch.set_num_threads(threads)

@@ -20,8 +20,8 @@ from crwedge.core.settings import preset
 from crwedge.export.calibrate import calibrate
 from crwedge.export.footage import Footage, for_calibration, odd_size, rendered
 from crwedge.export.onnx import Recipe, build_onnx, channels
-from crwedge.export.parity import BARS, Parity, ParityError, Scorer, compare, compare_features
-from crwedge.export.precision import PRECISIONS, Precision
+from crwedge.export.parity import BARS, ParityError, Scorer, compare, compare_features
+from crwedge.export.precision import PRECISIONS, Precision, as_tensorrt
 from crwedge.export.weights import weights_file
 from crwedge.runtime.engine import open_engine
 from crwedge.runtime.models import bundles_home, shipped_bundle
@@ -40,13 +40,10 @@ _TENSORRT_FRAMES = 3
 
 
 @dataclass(frozen=True)
-class Graphs:
-    """The ONNX files of one export."""
+class Graph:
+    """The ONNX file of an export."""
 
     onnx: bytes
-    """What the bundle holds."""
-    as_tensorrt: bytes | None = None
-    """Int8 only: the same graph with the zero points TensorRT assumes, to see its numbers without it."""
     calibration: str = ""
     """What int8 was calibrated on."""
 
@@ -101,8 +98,8 @@ def export_bundle(
         say("note: these weights are random, not trained; masks will drift")
     name = info.name + _SUFFIX[precision]
     target = Path(out) if out is not None else bundles_home() / name
-    graphs = write_graphs(encoder, info, precision, size, narrow_weights, calibrate_on, say)
-    say(f"onnx: {len(graphs.onnx) / 1e6:.1f} MB, {precision}, {'any size' if size is None else f'{size[0]}x{size[1]}'}")
+    graph = write_graph(encoder, info, precision, size, narrow_weights, calibrate_on, say)
+    say(f"onnx: {len(graph.onnx) / 1e6:.1f} MB, {precision}, {'any size' if size is None else f'{size[0]}x{size[1]}'}")
     config = encoder.config
     manifest = Manifest(
         name=name,
@@ -116,11 +113,11 @@ def export_bundle(
         weights_from=info.weights_from,
         trained=info.trained,
         size=size,
-        calibration=graphs.calibration,
+        calibration=graph.calibration,
         crwedge_version=crwedge.__version__,
     )
-    files = {ONNX: graphs.onnx, WEIGHTS: weights_file(encoder, info, narrow_weights)}
-    parity = judge(encoder, manifest, files, graphs, verify or rendered(size), scorer, say)
+    files = {ONNX: graph.onnx, WEIGHTS: weights_file(encoder, info, narrow_weights)}
+    parity = judge(encoder, manifest, files, verify or rendered(size), scorer, say)
     bundle = write_bundle(target, replace(manifest, parity=parity), files)
     if engine != "onnx":
         from crwedge.export.verdict import build_and_judge
@@ -142,7 +139,7 @@ def find_checkpoint(checkpoint: str | Path | None) -> Path:
     return path
 
 
-def write_graphs(
+def write_graph(
     encoder: Encoder,
     info: EncoderInfo,
     precision: Precision,
@@ -150,7 +147,7 @@ def write_graphs(
     narrow: bool,
     calibrate_on: str | None,
     say: Say,
-) -> Graphs:
+) -> Graph:
     """The ONNX file of an encoder; for int8 the activations' ranges are gathered first."""
     config = encoder.config
     weights = {key: value.detach().cpu().numpy() for key, value in encoder.state_dict().items()}
@@ -169,24 +166,19 @@ def write_graphs(
     }
     if precision != "int8":
         stored = np.float16 if narrow else np.float32
-        return Graphs(build_onnx(weights, replace(recipe, stored_as=stored), facts=facts))
+        return Graph(build_onnx(weights, replace(recipe, stored_as=stored), facts=facts))
     frames = for_calibration(calibrate_on, size)
     where = "rendered scenes" if calibrate_on is None else Path(calibrate_on).name
     facts["calibration"] = f"{len(frames)} frames of {where}"
     say(f"calibration: {facts['calibration']}")
     ranges = calibrate(build_onnx(weights, replace(recipe, precision="float32")), frames)
-    return Graphs(
-        build_onnx(weights, recipe, ranges=ranges, facts=facts),
-        build_onnx(weights, replace(recipe, as_tensorrt=True), ranges=ranges, facts=facts),
-        facts["calibration"],
-    )
+    return Graph(build_onnx(weights, recipe, ranges=ranges, facts=facts), facts["calibration"])
 
 
 def judge(
     encoder: Encoder,
     manifest: Manifest,
     files: dict[str, bytes],
-    graphs: Graphs,
     footage: Footage,
     scorer: Scorer | None,
     say: Say,
@@ -212,9 +204,9 @@ def judge(
     verdicts = {"": first}
     got = onnx_features(manifest, files, odd)
     verdicts["odd_size"] = replace(compare_features(torch_features(encoder, odd), got, bars, names), frames=odd.name)
-    if graphs.as_tensorrt is not None:
+    if manifest.precision == "int8":
         few = replace(footage, frames=footage.frames[:_TENSORRT_FRAMES])
-        got = onnx_features(manifest, {**files, ONNX: graphs.as_tensorrt}, few)
+        got = onnx_features(manifest, {**files, ONNX: as_tensorrt(files[ONNX])}, few)
         names = (names[0], "int8 as TensorRT reads it")
         verdict = compare_features(reference[:_TENSORRT_FRAMES], got, bars, names)
         verdicts["as_tensorrt"] = replace(verdict, frames=f"{len(few.frames)} frames of {footage.name}")
@@ -255,6 +247,3 @@ def _load(path: Path, narrow: bool) -> tuple[Encoder, EncoderInfo]:
     if narrow:
         encoder.half().float()
     return encoder.eval(), info
-
-
-__all__ = ["Graphs", "Parity", "ParityError", "export_bundle", "find_checkpoint", "judge", "write_graphs"]

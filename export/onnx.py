@@ -44,8 +44,6 @@ class Recipe:
     precision: Precision = "float32"
     stored_as: type[np.floating[Any]] = np.float32
     """float16 halves the file of a float32 graph; the arithmetic stays float32."""
-    as_tensorrt: bool = False
-    """Int8 only: with the zero points that TensorRT assumes, see `QuantTrunk`."""
 
 
 def build_onnx(
@@ -110,7 +108,7 @@ def channels(architecture: str) -> int:
 
 def _trunk(writer: GraphWriter, recipe: Recipe, ranges: Ranges | None) -> Trunk:
     if recipe.precision == "int8":
-        return QuantTrunk(writer, recipe.padding, ranges or {}, as_tensorrt=recipe.as_tensorrt)
+        return QuantTrunk(writer, recipe.padding, ranges or {})
     if recipe.precision == "float16":
         return FloatTrunk(writer, recipe.padding, np.float16, np.float16)
     return FloatTrunk(writer, recipe.padding, np.float32, recipe.stored_as)

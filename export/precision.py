@@ -4,9 +4,9 @@ A trunk writes convolutions, the pooling and the residual sums; `crwedge.export.
 comes before (pixels to normalised floats) and after (unit length) is float32 in every precision.
 
 Int8 is symmetric with zero point 0 throughout, which is all that TensorRT takes. Activations that a ReLU made
-non-negative carry no zero point at all: by the ONNX standard that means uint8, which ONNX Runtime's fast convolution on
-x86 needs, while TensorRT reads it as int8. The scale leaves room for both. Signed sums carry an int8 zero point of 0,
-which ONNX Runtime turns into uint8 by itself, since each has one consumer.
+non-negative are uint8, which ONNX Runtime's fast convolution on x86 needs; signed sums are int8, which ONNX Runtime turns
+into uint8 by itself, since each has one consumer. The scales use 127 levels, so that the same numbers hold when
+`as_tensorrt` makes every activation int8. Biases stay float32: TensorRT knows no int32 ones.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 LEVELS = 127
 """The largest value of a symmetric int8."""
+_UNSIGNED = "zero.uint8"
+
 WIDE = ("conv1",)
 """Layers that stay in float32 in an int8 graph."""
 
@@ -113,15 +115,11 @@ class QuantTrunk:
         padding: zeros or reflect.
         ranges: of every activation.
         wide: what stays in float32: layers whose names start with one of these.
-        as_tensorrt: write the int8 zero point that TensorRT assumes, everywhere: its engine's numbers, for checks.
     """
 
-    def __init__(
-        self, writer: GraphWriter, padding: str, ranges: Ranges, wide: tuple[str, ...] = WIDE, as_tensorrt: bool = False
-    ) -> None:
+    def __init__(self, writer: GraphWriter, padding: str, ranges: Ranges, wide: tuple[str, ...] = WIDE) -> None:
         """Nothing is written yet."""
-        self.writer, self.padding, self.ranges = writer, padding, ranges
-        self.wide, self.as_tensorrt = wide, as_tensorrt
+        self.writer, self.padding, self.ranges, self.wide = writer, padding, ranges, wide
         self._float = FloatTrunk(writer, padding, np.float32, np.float32)
         self._quantised: dict[str, str] = {}
         self._signed: set[str] = set()
@@ -176,12 +174,26 @@ class QuantTrunk:
         if x in self._quantised:
             return self._quantised[x]
         writer = self.writer
-        inputs = [writer.tensor(f"{key}.scale", np.float32(max(self.ranges[key], 1e-6) / LEVELS))]
-        if self.as_tensorrt or key in self._signed:
-            inputs.append(writer.tensor("zero", np.int8(0)))
+        scale = writer.tensor(f"{key}.scale", np.float32(max(self.ranges[key], 1e-6) / LEVELS))
+        zero = ("zero.int8", np.int8(0)) if key in self._signed else (_UNSIGNED, np.uint8(0))
+        inputs = [scale, writer.tensor(*zero)]
         whole = writer.node("QuantizeLinear", [x, *inputs], f"{x}.q")
         self._quantised[x] = writer.node("DequantizeLinear", [whole, *inputs], f"{x}.dq")
         return self._quantised[x]
+
+
+def as_tensorrt(onnx: bytes) -> bytes:
+    """The same int8 graph with every activation int8, which is how TensorRT wants it; others are returned as they are.
+
+    All unsigned activations share one zero point, a tensor of a few bytes, of which the one that tells its type changes.
+    """
+
+    def zero(kind: int) -> bytes:
+        # TensorProto: data_type (2), name (8), raw_data (9).
+        return bytes([0x10, kind, 0x42, len(_UNSIGNED)]) + _UNSIGNED.encode() + b"\x4a\x01\x00"
+
+    uint8, int8 = 2, 3
+    return onnx.replace(zero(uint8), zero(int8))
 
 
 def reflect_pad(writer: GraphWriter, x: str, name: str, pad: int, padding: str) -> tuple[str, int]:

@@ -16,6 +16,7 @@ from crwedge.core.engine_key import ANY_DEVICE, Profile
 from crwedge.core.errors import BundleError, MissingExtraError, SettingError
 from crwedge.core.need import need
 from crwedge.export.onnx import INPUT
+from crwedge.export.precision import as_tensorrt
 
 Say = Callable[[str], None]
 Watch = Callable[[str, int, int], None]
@@ -120,7 +121,7 @@ def build_engine(
 def _parse(trt: Any, builder: Any, onnx: bytes, lines: list[str]) -> tuple[Any, Any]:
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, builder.logger)
-    if not parser.parse(onnx):
+    if not parser.parse(as_tensorrt(onnx)):
         reasons = "; ".join(str(parser.get_error(i).desc()) for i in range(parser.num_errors)) or _last(lines)
         raise BundleError(
             f"TensorRT {trt.__version__} refuses the graph: {' '.join(reasons.split())[:400]}; export again"

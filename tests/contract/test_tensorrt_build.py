@@ -55,6 +55,14 @@ def test_every_graph_is_built(trt: Any, encoder: Encoder, precision: str, size: 
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_file_itself_is_parsed_by_other_tools_too(trt: Any, encoder: Encoder, precision: str) -> None:
+    """Without `as_tensorrt`: newer parsers read the unsigned zero points as int8 and say so."""
+    builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    assert trt.OnnxParser(network, builder.logger).parse(graph(encoder, precision))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("config", [EncoderConfig(padding="reflect"), EncoderConfig(architecture="resnet50")])
 def test_other_encoders_are_parsed(trt: Any, config: EncoderConfig, precision: str) -> None:
     assert check_graph(trt, graph(small_encoder(config), precision)) > 40
