@@ -60,7 +60,7 @@ def build_and_judge(
         footage = rendered(options.profile.opt)
         frames = [np.asarray(frame) for frame in footage.frames]
     try:
-        runner = open_engine(bundle, engine if engine != "auto" else "tensorrt")
+        runner = open_engine(bundle, "tensorrt", size=(frames[0].shape[0], frames[0].shape[1]))
     except CrwedgeError as error:
         say(f"engine: built, but it cannot be run here to be judged ({error})")
         return None
