@@ -21,7 +21,9 @@ class Adapter(Protocol):
     recompute: bool
     """Whether the context's frames are encoded again when the engine changes."""
 
-    def start(self, bundle: Bundle, engine: Engine, threads: int | None, size: tuple[int, int] | None) -> None:
+    def start(
+        self, bundle: Bundle, engine: Engine, threads: int | None, size: tuple[int, int] | None, context_length: int
+    ) -> None:
         """Called once, before the first frame, with what the tracker was opened with.
 
         Args:
@@ -29,6 +31,7 @@ class Adapter(Protocol):
             engine: the one that runs; the tracker closes it.
             threads: of the engine.
             size: (H, W) that frames are encoded at; None for their own.
+            context_length: how many frames back the tracker looks, beside the first.
         """
         ...
 
@@ -42,6 +45,13 @@ class Adapter(Protocol):
         Returns:
             An engine to use from this frame on, or None to go on with the present weights. The tracker closes the one
             it had, unless it is the same with new weights.
+        """
+        ...
+
+    def features(self, frame: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        """Features (C, h, w) of an earlier frame by the engine that `prepare` has just given, where they are known.
+
+        Asked only where `recompute` is set, for the very arrays that `prepare` was given.
         """
         ...
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from crwedge.runtime.context import ContextBuffer
 
 Encode = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Known = Callable[[NDArray[np.uint8]], NDArray[np.float32] | None]
 
 
 class ContextImages:
@@ -28,11 +29,13 @@ class ContextImages:
             # Newest first in the ring, newest last among the pinned.
             self._images[slots[-1] if pinned else slots[0]] = image
 
-    def encode_again(self, context: ContextBuffer, encode: Encode) -> None:
-        """Write new features into the context; labels stay."""
+    def encode_again(self, context: ContextBuffer, known: Known, encode: Encode) -> None:
+        """Write new features into the context, those that are `known` and the rest encoded here; labels stay."""
         for slot, features in {frame.slot: frame.features for frame in context.frames()}.items():
             if slot in self._images:
-                features[...] = encode(self._images[slot]).transpose(1, 2, 0)
+                image = self._images[slot]
+                fresh = known(image)
+                features[...] = (encode(image) if fresh is None else fresh).transpose(1, 2, 0)
 
     def clear(self) -> None:
         """Forget all."""

@@ -99,7 +99,7 @@ class Tracker:
         tracker = cls(open_engine(bundle, engine, workers), settings, size or bundle.manifest.size, adapter, workers)
         tracker.bundle = bundle
         if adapter is not None:
-            adapter.start(bundle, tracker.engine, workers, tracker.size)
+            adapter.start(bundle, tracker.engine, workers, tracker.size, settings.context_length)
         return tracker
 
     @property
@@ -321,7 +321,7 @@ class Tracker:
             self.engine.close()
             self.engine = engine
         if self._images is not None:
-            self._images.encode_again(self._context, self._encode)
+            self._images.encode_again(self._context, adapter.features, self._encode)
 
     def _start(
         self, features: NDArray[np.float32], mask: NDArray[np.uint8]

@@ -18,7 +18,7 @@ import numpy as np
 from crwedge.adapt.settings import TestTimeSettings
 from crwedge.adapt.shrink import shrink
 from crwedge.adapt.stats import TestTimeStats
-from crwedge.adapt.weights import check_weights
+from crwedge.adapt.weights import Renewed, check_weights
 from crwedge.adapt.wire import Channel, WireError
 from crwedge.core.bundle import WEIGHTS, Bundle
 from crwedge.core.errors import CrwedgeError
@@ -49,7 +49,7 @@ class BackgroundTrainer:
         settings: TestTimeSettings,
         stats: TestTimeStats,
         precision: str,
-        make_engine: Callable[[bytes, Any], Engine],
+        make_engine: Callable[[bytes, Any], Renewed],
         worker: Sequence[str] = WORKER,
     ) -> None:
         """Start the process and the thread."""
@@ -57,7 +57,7 @@ class BackgroundTrainer:
         self._bundle, self._precision, self._worker = bundle, precision, tuple(worker)
         self._lock, self._news = threading.Lock(), threading.Event()
         self._window: Window | None = None
-        self._engine: Engine | None = None
+        self._renewed: Renewed | None = None
         self._closing, self._busy = False, False
         self.weights = b""
         """`encoder.safetensors` of the last engine that was handed over."""
@@ -72,11 +72,11 @@ class BackgroundTrainer:
             self._window = window
         self._news.set()
 
-    def take(self) -> Engine | None:
+    def take(self) -> Renewed | None:
         """The engine with the newest weights, once. Returns at once."""
         with self._lock:
-            engine, self._engine = self._engine, None
-        return engine
+            renewed, self._renewed = self._renewed, None
+        return renewed
 
     @property
     def idle(self) -> bool:
@@ -89,8 +89,8 @@ class BackgroundTrainer:
         self._closing = True
         self._news.set()
         self._thread.join(timeout=10)
-        if (engine := self.take()) is not None and engine is not running:
-            engine.close()
+        if (renewed := self.take()) is not None and renewed.engine is not running:
+            renewed.engine.close()
 
     def _run(self) -> None:
         with tempfile.TemporaryFile() as complaints:
@@ -160,13 +160,13 @@ class BackgroundTrainer:
         weights, graph = body[: header["weights"]], body[header["weights"] :]
         check_weights(weights)
         begun = time.perf_counter()
-        engine = self._make_engine(graph, frame)
+        renewed = self._make_engine(graph, frame)
         self._stats.keep(header, time.perf_counter() - begun)
         with self._lock:
-            late, self._engine = self._engine, engine
+            late, self._renewed = self._renewed, renewed
             self.weights = weights
-        if late is not None and late is not engine:
-            late.close()
+        if late is not None and late.engine is not renewed.engine:
+            late.engine.close()
 
     def _check(self) -> None:
         """Give up when it is over, or when the process holds too much memory."""

@@ -65,8 +65,9 @@ class TestTimeSettings:
     """Whether each window starts from the bundle's weights; otherwise from those of the window before."""
     synchronous: bool = False
     """Train in the tracking process before the frame is labelled: the appendix to the letter, and deterministic."""
-    context: ContextRule = "keep"
-    """What becomes of the context's features when the weights change. `recompute` encodes all its frames again."""
+    context: ContextRule = "recompute"
+    """What becomes of the context's features when the weights change. `recompute` encodes its frames again, beside the
+    frame path where training is; features of old and new weights do not compare well (docs/test-time-training.md)."""
 
     # What is learnt.
     batchnorm: BatchNorm = "frozen"

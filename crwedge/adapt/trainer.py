@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +17,7 @@ from crwedge.adapt.background import WORKER, BackgroundTrainer
 from crwedge.adapt.lookahead import LookaheadSource
 from crwedge.adapt.settings import TestTimeSettings
 from crwedge.adapt.stats import TestTimeStats
-from crwedge.adapt.weights import encoder_file, encoder_graph, graph_precision, renewed
+from crwedge.adapt.weights import Renewed, encoder_file, encoder_graph, graph_precision, renewed
 from crwedge.core.bundle import WEIGHTS, Bundle
 from crwedge.core.errors import BundleError, CrwedgeError, MissingExtraError, SettingError
 from crwedge.core.images import resize_frame
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from crwedge.adapt.finetune import FineTuner
 
 Picture = NDArray[np.uint8]
+
+_ROUNDS = 3
+"""How often the context is looked at again for frames that came while the others were encoded."""
 
 
 class TestTimeTrainer:
@@ -61,6 +65,9 @@ class TestTimeTrainer:
         self._worker = tuple(worker)
         self._lock = threading.Lock()
         self._seen: dict[int, Picture] = {}
+        self._recent: deque[Picture] = deque(maxlen=1)
+        self._first: Picture | None = None
+        self._known: Renewed | None = None
         self._ahead = False
         self._last: int | None = None
         self._tuner: FineTuner | None = None
@@ -83,18 +90,21 @@ class TestTimeTrainer:
         with self._lock:
             self._seen[index] = frame
 
-    def start(self, bundle: Bundle, engine: Engine, threads: int | None, size: tuple[int, int] | None) -> None:
+    def start(
+        self, bundle: Bundle, engine: Engine, threads: int | None, size: tuple[int, int] | None, context_length: int
+    ) -> None:
         """See `Adapter.start`. BundleError when the bundle has no weights that PyTorch can go on from."""
         if WEIGHTS not in bundle.manifest.files:
             raise BundleError(f"the bundle {bundle.path} holds no {WEIGHTS} to go on learning from; export it again")
         self.close()
         self._bundle, self._engine, self._threads, self._size = bundle, engine, threads, size
+        self._recent = deque(maxlen=max(context_length, 1))
         self._precision = graph_precision(engine, bundle.manifest)
         if self.settings.synchronous:
             self._tuner = _open_tuner(bundle, self.settings)
         else:
             self._background = BackgroundTrainer(
-                bundle, self.settings, self.stats, self._precision, self._make_engine, self._worker
+                bundle, self.settings, self.stats, self._precision, self._renew, self._worker
             )
 
     def prepare(self, frame: Picture, index: int) -> Engine | None:
@@ -105,19 +115,37 @@ class TestTimeTrainer:
             raise SettingError("lookahead needs the frames to come: track trainer.ahead(source) in place of the source")
         self.see(frame, index)
         window = self._window(index)
+        renewed: Renewed | None = None if self._background is None else self._background.take()
         due = self._last is None or index - self._last >= self.settings.every
         if due and not self.stats.stopped:
             self._last = index
             if len(window) >= 2 and self._background is not None:
                 self._background.offer((index, window))
             elif len(window) >= 2:
-                return self._train_now(window, index)
-        return self._swapped(None if self._background is None else self._background.take())
+                renewed = self._train_now(window, index)
+        with self._lock:
+            # This frame joins the context once it is labelled.
+            if self._first is None:
+                self._first = frame
+            self._recent.append(frame)
+        self._known = renewed
+        if renewed is None:
+            return None
+        self.stats.swaps += 1
+        self._engine = renewed.engine
+        return renewed.engine
+
+    def features(self, frame: Picture) -> NDArray[np.float32] | None:
+        """See `Adapter.features`."""
+        found = None if self._known is None else self._known.features.get(id(frame))
+        return None if found is None else found[1]
 
     def reset(self) -> None:
         """Forget the frames seen; what was learnt stays."""
         with self._lock:
             self._seen.clear()
+            self._recent.clear()
+            self._first = None
         self._last = None
 
     def save(self, path: str | Path, say: Callable[[str], None] = lambda text: None) -> Bundle:
@@ -158,7 +186,7 @@ class TestTimeTrainer:
                 del self._seen[old]
             return [self._seen[number] for number in sorted(self._seen) if number <= high]
 
-    def _train_now(self, window: list[Picture], index: int) -> Engine | None:
+    def _train_now(self, window: list[Picture], index: int) -> Renewed | None:
         assert self._tuner is not None
         assert self._bundle is not None
         outcome = self._tuner.run(window, index)
@@ -168,24 +196,38 @@ class TestTimeTrainer:
         begun = time.perf_counter()
         try:
             graph = encoder_graph(self._tuner.encoder(), self._bundle.manifest, self._precision)
-            engine = self._make_engine(graph, window[-1])
+            made = Renewed(self._make_engine(graph, window[-1]), {})
         except CrwedgeError as error:
             self.stats.stop(str(error))
             return None
         self.stats.keep(outcome.__dict__, time.perf_counter() - begun)
-        return self._swapped(engine)
+        return made
 
-    def _swapped(self, engine: Engine | None) -> Engine | None:
-        if engine is not None:
-            self.stats.swaps += 1
-            self._engine = engine
-        return engine
+    def _renew(self, graph: bytes, frame: Picture) -> Renewed:
+        """In the trainer's thread: a new engine, and what it makes of the context, so that no frame waits for that."""
+        engine = self._make_engine(graph, frame)
+        made = Renewed(engine, {})
+        if not self.recompute or engine is self._engine:
+            return made
+        for _ in range(_ROUNDS):
+            with self._lock:
+                wanted = [*([] if self._first is None else [self._first]), *self._recent]
+            missing = [image for image in wanted if id(image) not in made.features]
+            for image in missing:
+                # Laid out as the context keeps them, so that the frame path only copies.
+                cells = np.ascontiguousarray(engine.run(self._sized(image)).transpose(1, 2, 0))
+                made.features[id(image)] = (image, cells.transpose(2, 0, 1))
+            if not missing:
+                break
+        return made
+
+    def _sized(self, frame: Picture) -> Picture:
+        return resize_frame(frame, self._size) if self._size else frame
 
     def _make_engine(self, graph: bytes, frame: Picture) -> Engine:
         assert self._bundle is not None
         assert self._engine is not None
-        frame = resize_frame(frame, self._size) if self._size else frame
-        return renewed(self._bundle, graph, self._engine, self._threads, frame)
+        return renewed(self._bundle, graph, self._engine, self._threads, self._sized(frame))
 
 
 def check_installed(settings: TestTimeSettings) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +77,14 @@ def check_weights(data: bytes) -> None:
     for name, values in weights.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise CrwedgeError(f"the trainer gave weights that are not finite ({name})")
+
+
+class Renewed(NamedTuple):
+    """An engine with new weights, and what it made of frames that the context may hold."""
+
+    engine: Engine
+    features: dict[int, tuple[NDArray[np.uint8], NDArray[np.float32]]]
+    """Frame and features by the frame's identity; the frame is held so that its identity stays its own."""
 
 
 @dataclass(frozen=True)

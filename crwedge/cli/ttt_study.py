@@ -27,7 +27,7 @@ POINTS: dict[str, dict[str, Any]] = {
     "causal": {"mode": "causal"},
     "BatchNorm adapts": {"batchnorm": "adapt"},
     "last layers": {"layers": "last"},
-    "context encoded again": {"context": "recompute"},
+    "context kept": {"context": "keep"},
     "restart each window": {"restart": True},
     "a quarter of the updates": {"updates": 1 / 4},
     "three times the updates": {"updates": 3},
@@ -54,7 +54,7 @@ SMALL_POINTS = (
     "causal",
     "BatchNorm adapts",
     "last layers",
-    "context encoded again",
+    "context kept",
     "three times the updates",
     "ten times the rate",
 )

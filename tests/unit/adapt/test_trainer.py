@@ -94,7 +94,7 @@ def test_lookahead_without_its_source_is_refused() -> None:
 def test_the_context_is_encoded_again_on_demand() -> None:
     torch.set_num_threads(1)
     features = {}
-    for rule in ("keep", "recompute"):
+    for rule in ("recompute", "keep"):
         trainer = TestTimeTrainer(every=3, context=rule, **{**TINY, "learning_rate": 1e-2})
         with Tracker.open(shipped_bundle(), "cpu", PROTOCOL, adapter=trainer, workers=1) as tracker:
             for index, frame in enumerate(SCENE.frames[:4]):
