@@ -24,6 +24,15 @@ class Propagate(Protocol):
         """Soft labels (K, h, w) of a frame; see `LabelPropagator`."""
         ...
 
+    def measure(self, on: bool = True) -> None:
+        """Keep the entropy of the top-k weights of each call in `spread`; on the CPU alone."""
+        ...
+
+    @property
+    def spread(self) -> NDArray[np.float32] | None:
+        """(h * w,) what `measure` asked for, at the last call."""
+        ...
+
     def close(self) -> None:
         """End the threads, where there are any."""
         ...
@@ -126,6 +135,10 @@ class _OnThisDevice:
 
     def measure(self, on: bool = True) -> None:
         """Nothing is measured here; `open_placement(on_cpu=True)` is for that."""
+
+    @property
+    def spread(self) -> NDArray[np.float32] | None:
+        return None
 
     def close(self) -> None:
         """Nothing to end."""

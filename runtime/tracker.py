@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -11,16 +12,18 @@ from numpy.typing import NDArray
 
 from crwedge.core.bundle import Bundle
 from crwedge.core.errors import CrwedgeError, MaskError, SourceError
-from crwedge.core.images import check_frame, grid_size, resize_frame
+from crwedge.core.images import check_frame, grid_size
 from crwedge.core.labels import LabelMap, soft_labels
 from crwedge.core.masks import VOID, check_mask, object_ids
 from crwedge.core.settings import PropagationSettings, preset
 from crwedge.runtime.adapter import Adapter
 from crwedge.runtime.confidence import CALIBRATION, object_signs
-from crwedge.runtime.context import ContextBuffer, memory_formula
-from crwedge.runtime.engine import Engine, open_engine
+from crwedge.runtime.context import memory_formula
+from crwedge.runtime.cuda.errors import DeviceError
+from crwedge.runtime.engine import AutoEngine, Engine, open_engine
 from crwedge.runtime.models import find_bundle
-from crwedge.runtime.propagate import LabelPropagator, check_features, labels_to_ids
+from crwedge.runtime.placement import OnHost, Placement, Propagate, open_placement
+from crwedge.runtime.propagate import check_features
 from crwedge.runtime.recovery import TRUSTED, Recovery
 from crwedge.runtime.refresh import ContextImages
 from crwedge.runtime.snapshot import SnapshotError, State, plain
@@ -63,16 +66,16 @@ class Tracker:
         self.stages_ms: dict[str, float] = {}
         """Milliseconds of each stage of the last step: encode, propagate, output."""
         self._workers = workers
-        self._propagator = LabelPropagator(self.settings, workers)
-        self._wide: LabelPropagator | None = None
+        self._images = ContextImages() if adapter is not None and adapter.recompute else None
+        self._propagators: dict[PropagationSettings, Propagate] = {}
+        """By their settings: the protocol's own, and wider ones after a gap."""
+        self._place()
         self._recovery = Recovery()
         self._trust: dict[int, float] = {}
-        self._context = ContextBuffer.from_settings(self.settings)
         self._ids: tuple[int, ...] = ()
         self._index = 0
         self._source_index: int | None = None
         self._frame_size: tuple[int, int] | None = None
-        self._images = ContextImages() if adapter is not None and adapter.recompute else None
 
     @classmethod
     def open(
@@ -83,20 +86,23 @@ class Tracker:
         size: tuple[int, int] | None = None,
         adapter: Adapter | None = None,
         workers: int | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> Tracker:
         """Open a bundle and make a tracker of it.
 
         Args:
             model: a bundle or its folder; by default the newest that `crwedge export` wrote, else the shipped encoder.
-            engine: `auto` or `cpu`.
+            engine: `auto`, `cpu`, `cuda` or `tensorrt`; see `open_engine`.
             settings: by default the bundle's own preset.
             size: (H, W) to compute at; by default the bundle's fixed size, else the frame's.
             adapter: test-time training.
             workers: threads.
+            say: told, in one line each, of engines that `auto` could not use.
         """
         bundle = model if isinstance(model, Bundle) else find_bundle(model)
         settings = settings or preset(bundle.manifest.preset)
-        tracker = cls(open_engine(bundle, engine, workers), settings, size or bundle.manifest.size, adapter, workers)
+        size = size or bundle.manifest.size
+        tracker = cls(open_engine(bundle, engine, workers, say, size), settings, size, adapter, workers)
         tracker.bundle = bundle
         if adapter is not None:
             adapter.start(bundle, tracker.engine, workers, tracker.size, settings.context_length)
@@ -145,18 +151,21 @@ class Tracker:
             raise MaskError("the first frame needs a mask of the objects to follow (--mask init.png)")
         self._frame_size = self._frame_size or size
         start = time.perf_counter()
+        if self._context.empty:
+            self._place()
         if gap:
             self._begin_again()
         if self.adapter is not None:
             self._adapt(self.adapter, pixels, frame.index if isinstance(frame, Frame) else self._index)
         features = self._encode(pixels)
+        measured = self.watch and isinstance(self._placement, OnHost)
         encoded = time.perf_counter()
         if self._context.empty:
             assert mask is not None
             check_features(features)
             soft, shown = self._start(features, mask)
         else:
-            propagator = self._choose_propagator()
+            propagator = self._choose_propagator(measured)
             soft = propagator(features, self._context)
             shown = () if mask is None else self._correct(mask)
             if mask is None:
@@ -165,12 +174,12 @@ class Tracker:
                 soft = self._corrected(soft, mask)
                 self._context.pin(features, soft)
         propagated = time.perf_counter()
-        predicted = labels_to_ids(soft, self._ids, size, self.settings.output_norm)
+        predicted = self._placement.ids(soft, self._ids, size)
         if mask is not None:
             # What a person painted is the truth of this frame, to the pixel.
             known = (mask != VOID) & ((mask != 0) | np.isin(predicted, shown))
             predicted = np.where(known, mask, predicted)
-        confidence = self._confidence(features, soft) if self.watch and mask is None else {}
+        confidence = self._confidence(features, soft) if measured and mask is None else {}
         if mask is not None:
             self._recovery.painted(shown)
         present = np.bincount(predicted.reshape(-1), minlength=256) > 0
@@ -235,6 +244,7 @@ class Tracker:
             if state.facts[name] != value:
                 raise SnapshotError(f"the snapshot was taken with {name} {state.facts[name]}, not {value}")
         self._context.clear()
+        self._place()
         try:
             self._context.restore(state.tensors, state.facts["places"])
         except (KeyError, ValueError) as error:
@@ -258,9 +268,7 @@ class Tracker:
 
     def close(self) -> None:
         """Give back threads and memory."""
-        self._propagator.close()
-        if self._wide is not None:
-            self._wide.close()
+        self._close_propagators()
         self._context.clear()
         self.engine.close()
         if self.adapter is not None:
@@ -278,7 +286,27 @@ class Tracker:
 
     def _encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         size = self.size or (self._frame_size if self.any_size else None)
-        return self.engine.run(resize_frame(pixels, size) if size else pixels)
+        try:
+            return self._placement.encode(self.engine, pixels, size)
+        except DeviceError as error:
+            # A context on the device is lost with it; before the first frame there is none, and `auto` can go on.
+            if not (self._context.empty and isinstance(self.engine, AutoEngine)):
+                raise
+            self.engine.step_down(error)
+            self._place()
+            return self._encode(pixels)
+
+    def _place(self) -> None:
+        """Before the first frame: choose where to propagate. Trust is estimated, and features renewed, on the CPU alone."""
+        self._close_propagators()
+        on_cpu = self.watch or self._images is not None
+        self._placement: Placement = open_placement(self.engine, self.settings, self._workers, on_cpu)
+        self._context = self._placement.context
+
+    def _close_propagators(self) -> None:
+        for propagator in self._propagators.values():
+            propagator.close()
+        self._propagators.clear()
 
     def _begin_again(self) -> None:
         """Frames are missing. What was predicted long ago misleads: keep what was sure, and search wider."""
@@ -286,15 +314,14 @@ class Tracker:
         sure = [slot for slot in self._context.ring if self._trust.get(slot, 0.0) >= TRUSTED]
         self._context.keep(sure[:_KEPT_OVER_A_GAP])
 
-    def _choose_propagator(self) -> LabelPropagator:
-        if self._recovery.wide and self.settings.local:
-            if self._wide is None:
-                wider = self.settings.with_changes(radius=self.settings.radius * _WIDER)
-                self._wide = LabelPropagator(wider, self._workers)
-            chosen = self._wide
-        else:
-            chosen = self._propagator
-        chosen.measure(self.watch)
+    def _choose_propagator(self, measured: bool) -> Propagate:
+        settings = self.settings
+        if self._recovery.wide and settings.local:
+            settings = settings.with_changes(radius=settings.radius * _WIDER)
+        if settings not in self._propagators:
+            self._propagators[settings] = self._placement.propagator(settings)
+        chosen = self._propagators[settings]
+        chosen.measure(measured)
         self._used = chosen
         return chosen
 

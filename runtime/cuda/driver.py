@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from crwedge.runtime.cuda.errors import DeviceError
 from crwedge.runtime.cuda.source import Variant
 
 
@@ -148,9 +149,14 @@ class Arena:
 
     def clear(self) -> None:
         """Give all blocks back."""
-        for address, _ in self._blocks.values():
-            self.driver.free(address)
-        self._blocks.clear()
+        blocks, self._blocks = self._blocks, {}
+        for address, _ in blocks.values():
+            try:
+                self.driver.free(address)
+            except DeviceError as error:
+                # The error that lost the device was raised already, and is the one to be read.
+                if not error.lost:
+                    raise
 
 
 def as_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
