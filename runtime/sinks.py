@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import stat
+import sys
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from crwedge.core.errors import SinkError
+from crwedge.core.images import resize_frame
 from crwedge.core.labels import LabelMap
 from crwedge.core.masks import encode_rle, write_mask
 from crwedge.core.need import need
 from crwedge.runtime.draw import overlay
+
+_TICKS = 90_000
+"""Ticks a second of a video whose frames keep their own time stamps."""
 
 
 class MaskSink(Protocol):
@@ -77,45 +85,97 @@ class PngSink(_Closing):
 
 
 class JsonLinesSink(_Closing):
-    """One line a frame: index, pts, COCO run lengths of each id. Every line is handed to the system at once."""
+    """One line a frame: index, pts, COCO run lengths of each id. Every line is handed to the system at once.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file; None for standard output.
+        resume_at: keep the lines of the frames before this one, which stand there already.
+    """
+
+    def __init__(self, path: Path | None, resume_at: int | None = None) -> None:
         """Nothing is created yet."""
-        self.path, self.name = path, str(path)
-        self._file: IO[str] | None = None
+        self.path, self.name = path, "standard output" if path is None else str(path)
+        self._resume_at = resume_at
+        self._file: int | None = None
+        self._end = 0
 
     def write(self, labels: LabelMap) -> None:
-        """One line."""
-        objects = {str(i): encode_rle(labels.ids == i) for i in labels.object_ids}
-        line = json.dumps({"index": labels.index, "pts": labels.pts, "objects": objects}, separators=(",", ":"))
+        """One line. A disk that fills up leaves whole lines only; BrokenPipeError when the reader of a pipe is gone."""
+        data = (json.dumps(frame_facts(labels), separators=(",", ":")) + "\n").encode()
+        if self.path is None:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+            return
         try:
             if self._file is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = self.path.open("w", encoding="utf-8")
-            self._file.write(line + "\n")
-            self._file.flush()
+                self._file = self._open(self.path)
+            done = 0
+            while done < len(data):
+                done += os.write(self._file, data[done:])
+            self._end += len(data)
         except OSError as error:
+            if self._file is not None and stat.S_ISREG(os.fstat(self._file).st_mode):
+                os.ftruncate(self._file, self._end)
             raise self._failed(error) from error
 
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
-            self._file.close()
+            os.close(self._file)
             self._file = None
+
+    def _open(self, path: Path) -> int:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if self._resume_at is None or not path.is_file():
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        with path.open("rb") as file:
+            for line in file:
+                # A kill may have cut the last line; lines from the snapshot on are written again.
+                if not line.endswith(b"\n") or json.loads(line)["index"] >= self._resume_at:
+                    break
+                self._end += len(line)
+        descriptor = os.open(path, os.O_WRONLY)
+        os.ftruncate(descriptor, self._end)
+        os.lseek(descriptor, self._end, os.SEEK_SET)
+        return descriptor
+
+
+def frame_facts(labels: LabelMap) -> dict[str, Any]:
+    """What a line of JSON says of a frame: index, pts and frame number of the source, and each object's RLE.
+
+    `states` and `confidence` are there when they are known.
+    """
+    facts: dict[str, Any] = {"index": labels.index, "pts": labels.pts}
+    if labels.source_index is not None:
+        facts["frame"] = labels.source_index
+    facts["objects"] = {str(i): encode_rle(labels.ids == i) for i in labels.object_ids}
+    if labels.states:
+        facts["states"] = {str(i): state for i, state in labels.states.items()}
+    if labels.confidence:
+        facts["confidence"] = {str(i): round(value, 4) for i, value in labels.confidence.items()}
+    return facts
 
 
 class VideoSink(_Closing):
-    """Frames with their objects tinted, as fragmented mp4: playable up to the last fragment if the process dies."""
+    """Frames with their objects tinted, as fragmented mp4: playable up to the last fragment if the process dies.
 
-    def __init__(self, path: Path, fps: float) -> None:
+    Args:
+        path: the file.
+        fps: frames a second, where the frames' own time stamps are not used.
+        timed: show each frame at its own time, so that a video with dropped frames is as long as what was filmed.
+    """
+
+    def __init__(self, path: Path, fps: float, timed: bool = False) -> None:
         """Nothing is created yet."""
-        self.path, self.name, self.fps = path, str(path), fps
+        self.path, self.name, self.fps, self.timed = path, str(path), fps, timed
+        self._origin: float | None = None
+        self._last = -1
         self._container: Any = None
         self._stream: Any = None
         self._size = (0, 0)
 
     def write(self, labels: LabelMap) -> None:
-        """One frame; SinkError when the label map carries no frame or another size."""
+        """One frame, scaled to the first one's size; SinkError when the label map carries no frame."""
         import av
 
         if labels.frame is None:
@@ -123,12 +183,10 @@ class VideoSink(_Closing):
         try:
             if self._container is None:
                 self._open(labels.frame.shape[0], labels.frame.shape[1])
-            if labels.frame.shape[:2] != self._size:
-                raise SinkError(f"cannot write {self.name}: the frame's size changed in mid-stream")
             # Codecs for players need even sides; the last row or column of an odd frame is left out.
-            picture = overlay(labels.frame, labels.ids)[: self._stream.height, : self._stream.width]
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts = labels.index
+            drawn = resize_frame(overlay(labels.frame, labels.ids), self._size)
+            frame = av.VideoFrame.from_ndarray(drawn[: self._stream.height, : self._stream.width], format="rgb24")
+            frame.pts, frame.time_base = self._time(labels), self._stream.codec_context.time_base
             self._container.mux(self._stream.encode(frame))
         except (av.error.FFmpegError, OSError) as error:
             raise SinkError(f"cannot write {self.name}: {getattr(error, 'strerror', None) or error}") from error
@@ -147,6 +205,18 @@ class VideoSink(_Closing):
         finally:
             self._container = None
 
+    def _time(self, labels: LabelMap) -> int:
+        """When to show it, in ticks of the stream; always later than the one before."""
+        if not self.timed or labels.pts is None:
+            return self._rise(self._last + 1)
+        if self._origin is None:
+            self._origin = labels.pts
+        return self._rise(round((labels.pts - self._origin) * _TICKS))
+
+    def _rise(self, ticks: int) -> int:
+        self._last = max(ticks, self._last + 1)
+        return self._last
+
     def _open(self, height: int, width: int) -> None:
         import av
 
@@ -158,6 +228,7 @@ class VideoSink(_Closing):
         rate = Fraction(self.fps).limit_denominator(1001)
         self._stream = self._container.add_stream(codec, rate=rate)
         self._size = (height, width)
+        self._stream.codec_context.time_base = Fraction(1, _TICKS) if self.timed else 1 / rate
         self._stream.height, self._stream.width = height // 2 * 2, width // 2 * 2
         self._stream.pix_fmt = "yuv420p"
         # A key frame each second: at most that much is lost when the power goes.
@@ -203,28 +274,46 @@ class StopStream(Exception):  # noqa: N818 - no error: a person asked for the en
     """Raised by a sink to end the stream in good order."""
 
 
-def open_sink(target: str | Path, fps: float | None = None, overwrite: bool = True) -> MaskSink:
+def open_sink(
+    target: str | Path,
+    fps: float | None = None,
+    overwrite: bool = True,
+    resume_at: int | None = None,
+    timed: bool = False,
+) -> MaskSink:
     """Open a sink by its name.
 
     Args:
-        target: `*.mp4`, `*.jsonl`, `window`, or a folder.
+        target: `*.mp4`, `*.jsonl`, `-` (JSON Lines on standard output), `mqtt://host/topic`, `window`, or a folder.
         fps: frames a second of a video; 25 when unknown.
         overwrite: whether results that stand there may be replaced.
+        resume_at: go on with results that stand there, from this frame on. A video cannot be gone on with: a new one
+            with a number in its name is begun.
+        timed: show the frames of a video at their own time stamps.
 
     Raises:
         SinkError: it cannot be written, or results stand there.
     """
     if str(target) == "window":
         return WindowSink()
+    if str(target) == "-":
+        return JsonLinesSink(None)
+    if str(target).startswith(("mqtt://", "mqtts://")):
+        from crwedge.runtime.mqtt import MqttSink
+
+        return MqttSink(str(target))
     path = Path(target)
     suffix = path.suffix.lower()
+    overwrite = overwrite or resume_at is not None
+    if suffix == ".mp4" and resume_at is not None:
+        path = _next_free(path)
     if suffix in (".mp4", ".jsonl"):
         if path.is_dir():
             raise SinkError(f"{path} is a folder, not a file")
         if path.exists() and not overwrite:
             raise SinkError(f"{path} exists; choose another --out or give --overwrite")
         _check_writable(path)
-        return VideoSink(path, fps or 25.0) if suffix == ".mp4" else JsonLinesSink(path)
+        return VideoSink(path, fps or 25.0, timed) if suffix == ".mp4" else JsonLinesSink(path, resume_at)
     if suffix and not path.is_dir():
         raise SinkError(f"--out {target}: no output of kind {suffix}; give a folder, *.mp4, *.jsonl or window")
     if path.exists() and not path.is_dir():
@@ -237,10 +326,14 @@ def open_sink(target: str | Path, fps: float | None = None, overwrite: bool = Tr
 
 def _check_writable(path: Path) -> None:
     """Refuse early what cannot be written; the nearest folder that exists decides."""
-    import os
-
     folder = path if path.is_dir() else path.parent
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise SinkError(f"cannot write {path}: {folder} is not a folder that may be written to")
+
+
+def _next_free(path: Path) -> Path:
+    """`o.mp4`, or `o-1.mp4`, `o-2.mp4`, ...: the first that does not exist."""
+    names = itertools.chain((path,), (path.with_stem(f"{path.stem}-{i}") for i in itertools.count(1)))
+    return next(name for name in names if not name.exists())

@@ -73,6 +73,9 @@ def run_stream(
     halt: Halt | None = None,
     after_step: Callable[[Frame], Callable[[], None] | None] | None = None,
     before_step: Callable[[Frame], NDArray[np.uint8] | None] | None = None,
+    skip: int = 0,
+    gap_first: bool = False,
+    interrupt: Callable[[], None] | None = None,
 ) -> StreamStats:
     """Track the frames of `source` and write them to all `sinks`; closes the sinks, not the source or the tracker.
 
@@ -89,6 +92,9 @@ def run_stream(
         after_step: called in the tracker's thread after each step; what it returns is called once that frame was
             written everywhere.
         before_step: called in the tracker's thread before each step; what it returns is that frame's mask.
+        skip: frames of the source to pass over, as they were labelled in an earlier run; they are not counted.
+        gap_first: whether frames are missing before the first one.
+        interrupt: makes a source that hangs end; by default its own `interrupt`, where it has one.
 
     Raises:
         CrwedgeError: whatever went wrong first; what was written before stays, complete and readable.
@@ -100,7 +106,7 @@ def run_stream(
     inbox: Mailbox[_Arrival] = Mailbox(_WAITING if policy == "wait" else 1, halt)
     reader = threading.Thread(
         target=run.read,
-        args=(source, inbox, policy, max_frames, mask is not None or before_step is not None),
+        args=(source, inbox, policy, max_frames, mask is not None or before_step is not None, skip, gap_first),
         name="crwedge-reader",
         daemon=True,
     )
@@ -116,12 +122,11 @@ def run_stream(
         halt.set()
         raise
     finally:
-        _wind_up(run, inbox, reader, source)
+        _wind_up(run, inbox, reader, interrupt or getattr(source, "interrupt", None))
         stats.seconds = time.perf_counter() - run.begin
-    if run.error is not None:
-        stats.check()
-        raise run.error
     stats.check()
+    if (error := run.error or run.source_error) is not None:
+        raise error
     return stats
 
 
@@ -168,17 +173,17 @@ class _Run:
         self.sinks, self.stats, self.on_frame, self.halt = sinks, stats, on_frame, halt
         self.begin = time.perf_counter()
         self.error: BaseException | None = None
+        self.source_error: CrwedgeError | None = None
         self.boxes: list[Mailbox[_Ticket]] = [Mailbox(_WAITING, halt) for _ in sinks]
         self.writers: list[threading.Thread] = []
         self._lock = threading.Lock()
 
-    def fail(self, error: BaseException, halt: bool = True) -> None:
-        """Keep the first error, and end every part unless the frames before it may still be labelled."""
+    def fail(self, error: BaseException) -> None:
+        """Keep the first error, and end every part."""
         with self._lock:
             if self.error is None:
                 self.error = error
-        if halt:
-            self.halt.set()
+        self.halt.set()
 
     def start_writers(self) -> None:
         """A thread for each sink."""
@@ -188,12 +193,22 @@ class _Run:
             self.writers.append(thread)
 
     def read(
-        self, source: Iterable[Frame], inbox: Mailbox[_Arrival], late: Late, max_frames: int | None, keep_first: bool
+        self,
+        source: Iterable[Frame],
+        inbox: Mailbox[_Arrival],
+        late: Late,
+        max_frames: int | None,
+        keep_first: bool,
+        skip: int,
+        gap: bool,
     ) -> None:
         """The reader's part. An error comes after the frames before it were handed over."""
-        stats, before, gap = self.stats, None, False
+        stats, before = self.stats, None
         try:
             frames = iter(source)
+            for _ in range(skip):
+                if self.halt.is_set() or next(frames, None) is None:
+                    return
             while not self.halt.is_set() and (max_frames is None or stats.frames_in < max_frames):
                 start = time.perf_counter()
                 frame = next(frames, None)
@@ -215,8 +230,11 @@ class _Run:
                         # Either it makes way for this frame, or this frame was not taken.
                         gap = gone is arrival
                         arrival.frame = replace(arrival.frame, after_gap=True)
+        except CrwedgeError as error:
+            # It comes after the frames that wait: these are still labelled, and what goes wrong with them comes first.
+            self.source_error = error
         except BaseException as error:
-            self.fail(error, halt=not isinstance(error, CrwedgeError))
+            self.fail(error)
         finally:
             inbox.close()
 
@@ -232,17 +250,24 @@ class _Run:
         """A writer's part. It goes on after a halt until all that was labelled is written."""
         try:
             with sink:
-                while (ticket := box.get(drain=True)) is not None:
-                    sink.write(ticket.labels)
-                    if ticket.finish():
-                        self._complete(ticket)
-        except StopStream:
-            self.halt.set()
+                # An error is kept before the sink closes: closing may fail for the same reason, in other words.
+                self._write_all(sink, box)
         except BaseException as error:
             self.fail(error)
         finally:
             box.close()
             box.discard()
+
+    def _write_all(self, sink: MaskSink, box: Mailbox[_Ticket]) -> None:
+        try:
+            while (ticket := box.get(drain=True)) is not None:
+                sink.write(ticket.labels)
+                if ticket.finish():
+                    self._complete(ticket)
+        except StopStream:
+            self.halt.set()
+        except BaseException as error:
+            self.fail(error)
 
     def _complete(self, ticket: _Ticket) -> None:
         stats, done = self.stats, time.perf_counter()
@@ -259,13 +284,13 @@ class _Run:
             self.on_frame(ticket.labels, stats)
 
 
-def _wind_up(run: _Run, inbox: Mailbox[_Arrival], reader: threading.Thread, source: FrameSource) -> None:
+def _wind_up(
+    run: _Run, inbox: Mailbox[_Arrival], reader: threading.Thread, interrupt: Callable[[], None] | None
+) -> None:
     """End the reader, count what nobody labelled, let the sinks finish."""
     ended = not run.halt.is_set()
-    if not ended:
-        interrupt = getattr(source, "interrupt", None)
-        if interrupt is not None:
-            interrupt()
+    if not ended and interrupt is not None:
+        interrupt()
     reader.join(None if ended else _PATIENCE)
     inbox.close()
     run.stats.dropped += inbox.discard()

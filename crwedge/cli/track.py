@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
 
 def track(
-    source: Annotated[str, typer.Argument(help="Video file, folder of pictures, glob, camera0, v4l2:///dev/video0.")],
-    mask: Annotated[Path, typer.Option(help="PNG with the objects of the first frame: value = object id.")],
+    source: Annotated[
+        list[str],
+        typer.Argument(
+            help="Video file, folder of pictures, glob, camera0, v4l2:///dev/video0, csi://0, rtsp://..., -."
+        ),
+    ],
+    mask: Annotated[
+        list[Path] | None,
+        typer.Option(help="PNG with the objects of the first frame: value = object id; one a source."),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Bundle; default: the newest exported, else the shipped one.")
     ] = None,
     out: Annotated[
-        list[str] | None, typer.Option(help="Folder (a PNG each frame), *.mp4, *.jsonl or window; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Folder (a PNG each frame), *.mp4, *.jsonl, -, window or mqtt://host/topic; may be repeated."
+        ),
     ] = None,
-    engine: Annotated[str, typer.Option(help="auto or cpu.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
     preset: Annotated[str | None, typer.Option(help="Propagation protocol: crw, dino, dinov3.")] = None,
     context: Annotated[int | None, typer.Option(help="Frames of context beside the first (m).")] = None,
     topk: Annotated[int | None, typer.Option(help="Neighbours kept for each cell (k).")] = None,
@@ -34,6 +46,27 @@ def track(
     resize_mask: Annotated[bool, typer.Option("--resize-mask", help="Resize a mask of another size.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that stand at --out.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Processors to use; default: all.")] = None,
+    late: Annotated[str | None, typer.Option(help="Frames that come too fast: drop (cameras) or wait (files).")] = None,
+    watchdog: Annotated[
+        float, typer.Option(min=0.1, help="Open a camera again after so many seconds without a frame.")
+    ] = 5.0,
+    confidence: Annotated[
+        bool | None,
+        typer.Option("--confidence/--no-confidence", help="Estimate trust in each object; default: cameras."),
+    ] = None,
+    snapshot: Annotated[
+        Path | None, typer.Option(help="Keep the state in this file: at the end, at SIGUSR1 and now and then.")
+    ] = None,
+    snapshot_every: Annotated[float, typer.Option(min=0.0, help="Seconds between snapshots.")] = 30.0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from --snapshot, where it exists.")] = False,
+    fps: Annotated[
+        float | None, typer.Option(min=0.01, help="Hold a rate: less context, then radius, then size.")
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say where each millisecond goes.")] = False,
+    metrics: Annotated[str | None, typer.Option(help="[HOST:]PORT of /metrics (Prometheus) and /healthz.")] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="File for the events of cameras (JSON lines); default: stderr.")
+    ] = None,
     ttt: Annotated[str | None, typer.Option(help="Test-time training: causal, or lookahead (masks come late).")] = None,
     ttt_budget: Annotated[
         str | None, typer.Option(help="Training in each window (800ms), or duty cycle (25%).")
@@ -42,26 +75,32 @@ def track(
     save_adapted: Annotated[Path | None, typer.Option(help="Write the adapted encoder as a bundle.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
 ) -> None:
-    """Follow painted objects frame by frame.
+    """Follow painted objects frame by frame. SIGINT and SIGTERM end in good order (exit codes 130 and 143).
 
     Example: crwedge track camera0 --mask init.png --out masks/ --out overlay.mp4
     """
+    from crwedge.cli.explain import explanation
+    from crwedge.cli.follow import Follower, Options
+    from crwedge.cli.signals import ending_in_good_order, exit_code
     from crwedge.cli.ttt_options import finish, open_trainer
     from crwedge.core.errors import SettingError
     from crwedge.core.images import parse_size
-    from crwedge.core.masks import check_mask, read_mask
-    from crwedge.core.masks import resize_mask as resized
     from crwedge.core.settings import preset as preset_of
     from crwedge.runtime.engine import ENGINES
+    from crwedge.runtime.events import EventLog
+    from crwedge.runtime.mailbox import Halt
+    from crwedge.runtime.metrics import serve_metrics
     from crwedge.runtime.models import find_bundle
-    from crwedge.runtime.sinks import open_sink
-    from crwedge.runtime.sources import open_source
-    from crwedge.runtime.stream import StreamStats, peak_rss_mb, run_stream
-    from crwedge.runtime.tracker import Tracker
 
     # Everything that can be refused is refused before the first output is touched.
     if engine not in ENGINES:
         raise SettingError(f"unknown engine {engine!r}; choose one of {', '.join(ENGINES)}")
+    if late not in (None, "drop", "wait"):
+        raise SettingError(f"--late {late!r} must be drop or wait")
+    if resume and snapshot is None:
+        raise SettingError("--resume goes on from a snapshot: add --snapshot FILE")
+    if ttt and (snapshot or len(source) > 1 or fps):
+        raise SettingError("--ttt goes with one source, and neither with --snapshot nor with --fps")
     compute_size = parse_size(size) if size else None
     bundle = find_bundle(model)
     settings = preset_of(preset or bundle.manifest.preset).with_changes(
@@ -72,81 +111,142 @@ def track(
         first_frame=first_frame,
         storage=storage,
     )
-    ids = read_mask(mask)
-    say = _say(as_json)
-    trainer = open_trainer(ttt, ttt_budget, ttt_set, save_adapted, say)
+    say = _say(as_json or "-" in (out or ()))
+    streams = _streams(source, mask, out, snapshot, resume)
+    trainer = streams[0].trainer = open_trainer(ttt, ttt_budget, ttt_set, save_adapted, say)
     if not bundle.manifest.trained:
         say(f"note: the encoder {bundle.manifest.name} is random, not trained; masks will drift")
-    stats = StreamStats()
-    with open_source(source) as frames:
-        targets = out or ([] if as_json else ["window" if frames.live else "masks"])
-        sinks = [open_sink(target, frames.fps, overwrite) for target in targets]
-        first = _Peek(trainer.ahead(frames) if trainer else frames)
-        height, width = first.size
-        if resize_mask and ids.shape != (height, width):
-            ids = resized(ids, (height, width))
-        ids = check_mask(ids, (height, width))
-        with Tracker.open(bundle, engine, settings, compute_size, trainer, workers=threads) as tracker:
-            _run(tracker, first, sinks, ids, max_frames, stats, say, run_stream)
-            protocol = {"preset": preset or bundle.manifest.preset, **settings.to_dict()}
-            protocol["size"] = list(tracker.size) if tracker.size else None
-            engine_name = tracker.engine.name
-    where = ", ".join(targets) or "nowhere (no --out)"
-    say(f"{stats.tracked} frames at {stats.fps:.2f} a second on {engine_name}; written to {where}")
+    options = Options(
+        bundle=bundle,
+        engine=engine,
+        settings=settings,
+        preset=preset or bundle.manifest.preset,
+        size=compute_size,
+        threads=threads,
+        max_frames=max_frames,
+        resize_mask=resize_mask,
+        overwrite=overwrite,
+        late=cast(Any, late),
+        watchdog=watchdog,
+        snapshot_every=snapshot_every,
+        resume=resume,
+        confidence=confidence,
+        fps=fps,
+        as_json=as_json,
+    )
+    events, halt = EventLog(log), Halt()
+    followers = [Follower(stream, options, events, halt, say) for stream in streams]
+
+    def snapshot_now() -> None:
+        for follower in followers:
+            if follower.snapshots is not None:
+                follower.snapshots.wanted = True
+
+    with contextlib.ExitStack() as stack:
+        stack.callback(events.close)
+        if metrics is not None:
+            where = stack.enter_context(serve_metrics(metrics, followers, events))
+            say(f"metrics: http://{where}/metrics and /healthz")
+        stack.enter_context(ending_in_good_order(halt, snapshot_now if snapshot is not None else None))
+        results = _one(followers[0]) if len(followers) == 1 else _several(followers, options, halt, say)
     adapted = finish(trainer, save_adapted, say) if trainer else None
+    if explain:
+        for follower in followers:
+            say(explanation(follower.name, follower.stats, fps))
     if as_json:
-        result: dict[str, Any] = {
-            "frames_in": stats.frames_in,
-            "tracked": stats.tracked,
-            "dropped": stats.dropped,
-            "failed": stats.failed,
-            "fps": round(stats.fps, 3),
-            "latency_ms": stats.percentiles(),
-            "stage_shares": stats.shares(),
-            "peak_rss_mb": round(peak_rss_mb(), 1),
-            "engine": engine_name,
-            "protocol": protocol,
-            "model": {"name": bundle.manifest.name, "sha256": bundle.sha256, "trained": bundle.manifest.trained},
-            "outputs": targets,
-            **({"ttt": adapted} if adapted else {}),
-        }
-        typer.echo(json.dumps(result))
+        result = results[0] if len(results) == 1 else _together(results)
+        typer.echo(json.dumps({**result, **({"ttt": adapted} if adapted else {})}))
+    if code := exit_code(halt):
+        raise typer.Exit(code)
 
 
-class _Peek:
-    """A source whose first frame was looked at, so that a mask can be checked against its size."""
+def _streams(
+    sources: list[str], masks: list[Path] | None, outs: list[str] | None, snapshot: Path | None, resume: bool
+) -> Any:
+    """A stream for each source; outputs and snapshots of several carry the stream's number in their names."""
+    from crwedge.cli.follow import Stream
+    from crwedge.core.errors import SettingError
+    from crwedge.core.masks import read_mask
 
-    def __init__(self, source: Any) -> None:
-        self._frames = iter(source)
-        self._first = next(self._frames)
-        self.size: tuple[int, int] = self._first.image.shape[:2]
-        self.length: int | None = source.length
-        self.name, self.live, self.fps = source.name, source.live, source.fps
+    if masks is None and not resume:
+        raise SettingError("the first frame needs a mask of the objects to follow: add --mask init.png")
+    if masks is not None and len(masks) != len(sources):
+        raise SettingError(
+            f"{len(sources)} sources need as many masks: give --mask {len(sources)} times, in their order"
+        )
+    if len(sources) == 1:
+        return [Stream(sources[0], read_mask(masks[0]) if masks else None, outs, snapshot)]
+    return [
+        Stream(
+            source,
+            read_mask(masks[number]) if masks else None,
+            [_numbered(target, number) for target in outs] if outs else [f"masks/{number}"],
+            snapshot.with_stem(f"{snapshot.stem}-{number}") if snapshot else None,
+        )
+        for number, source in enumerate(sources)
+    ]
 
-    def __iter__(self) -> Any:
-        yield self._first
-        yield from self._frames
+
+def _numbered(target: str, number: int) -> str:
+    """`o.mp4` -> `o-1.mp4`; a folder or topic -> one below it; standard output is shared."""
+    if target in ("-", "window"):
+        return target
+    path = Path(target)
+    return (
+        f"{target.rstrip('/')}/{number}"
+        if "://" in target or not path.suffix
+        else str(path.with_stem(f"{path.stem}-{number}"))
+    )
 
 
-def _run(
-    tracker: Any, source: Any, sinks: Any, ids: Any, max_frames: int | None, stats: Any, say: Any, run_stream: Any
-) -> None:
+def _one(follower: Any) -> list[dict[str, Any]]:
     from crwedge.cli.progress import Progress
 
-    total = source.length
-    if max_frames is not None:
-        total = min(total, max_frames) if total else max_frames
-    said = False
-    with Progress("frames", total, quiet=False) as progress:
+    with Progress("frames", None, quiet=False) as progress:
 
-        def shown(labels: Any, so_far: Any) -> None:
-            nonlocal said
-            if not said:
-                said = True
-                say(tracker.memory_statement)
-            progress.update(so_far.tracked, f"{so_far.fps:.1f} a second")
+        def shown(stats: Any, frames: Any) -> None:
+            most = follower.options.max_frames
+            progress.total = min(n for n in (most, frames.length) if n) if most or frames.length else None
+            progress.update(stats.tracked, f"{stats.fps:.1f} a second")
 
-        run_stream(tracker, source, sinks, ids, max_frames, shown, stats)
+        return [follower.run(shown=shown)]
+
+
+def _several(followers: list[Any], options: Any, halt: Any, say: Any) -> list[dict[str, Any]]:
+    """Each stream in a thread of its own, all on one engine; the first error ends all."""
+    from concurrent.futures import ThreadPoolExecutor, wait
+
+    from crwedge.cli.follow import shared_engine
+
+    def run(follower: Any, engine: Any) -> Any:
+        try:
+            return follower.run(engine)
+        except BaseException:
+            halt.set()
+            raise
+
+    with shared_engine(options, say) as engine, ThreadPoolExecutor(len(followers), "crwedge-stream") as pool:
+        waiting = [pool.submit(run, follower, engine) for follower in followers]
+        # Short waits, so that the main thread can take signals.
+        while wait(waiting, timeout=0.2).not_done:
+            pass
+        return [future.result() for future in waiting]
+
+
+def _together(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """The sums of all streams, under the names of one, and each of them."""
+    summed = {
+        name: sum(result[name] for result in results)
+        for name in ("frames_in", "tracked", "dropped", "failed", "written", "recovering", "restarts")
+    }
+    slowest = max(results, key=lambda result: result["latency_ms"]["p95"])
+    return {
+        **slowest,
+        **summed,
+        "fps": round(sum(result["fps"] for result in results), 3),
+        "outputs": [target for result in results for target in result["outputs"]],
+        "streams": results,
+    }
 
 
 def _say(as_json: bool) -> Any:

@@ -1,0 +1,221 @@
+"""One stream of `crwedge track`: from its source through a tracker to its outputs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crwedge.core.bundle import Bundle
+from crwedge.core.errors import SettingError
+from crwedge.core.labels import LabelMap
+from crwedge.core.masks import check_mask, resize_mask
+from crwedge.core.settings import PropagationSettings
+from crwedge.runtime.budget import Budget
+from crwedge.runtime.engine import Engine
+from crwedge.runtime.events import EventLog
+from crwedge.runtime.mailbox import Halt
+from crwedge.runtime.snapshot import Snapshots, read_snapshot
+from crwedge.runtime.sources import Frame, FrameSource
+from crwedge.runtime.stats import StreamStats, peak_rss_mb
+from crwedge.runtime.stream import Late, run_stream
+
+if TYPE_CHECKING:
+    from crwedge.adapt.trainer import TestTimeTrainer
+    from crwedge.runtime.tracker import Tracker
+
+
+@dataclass(frozen=True)
+class Options:
+    """What all streams of a run share."""
+
+    bundle: Bundle
+    engine: str
+    settings: PropagationSettings
+    preset: str
+    size: tuple[int, int] | None
+    threads: int | None
+    max_frames: int | None
+    resize_mask: bool
+    overwrite: bool
+    late: Late | None
+    watchdog: float
+    snapshot_every: float
+    resume: bool
+    confidence: bool | None
+    fps: float | None
+    as_json: bool
+
+
+@dataclass
+class Stream:
+    """One source, its mask and its outputs."""
+
+    source: str
+    mask: NDArray[np.uint8] | None
+    """(H, W) ids; None only where a snapshot has them."""
+    outs: list[str] | None
+    snapshot: Path | None
+    trainer: TestTimeTrainer | None = None
+
+
+class Follower:
+    """Runs one stream and sums it up."""
+
+    def __init__(self, stream: Stream, options: Options, log: EventLog, halt: Halt, say: Callable[[str], None]) -> None:
+        """Nothing is opened yet."""
+        self.stream, self.options, self.log, self.halt, self.say = stream, options, log, halt, say
+        self.stats = StreamStats()
+        self.snapshots = (
+            Snapshots(stream.snapshot, options.snapshot_every, log) if stream.snapshot is not None else None
+        )
+        self.budget: Budget | None = None
+        self.name = stream.source
+        self.latest: LabelMap | None = None
+
+    def run(
+        self, engine: Engine | None = None, shown: Callable[[StreamStats, FrameSource], None] | None = None
+    ) -> dict[str, Any]:
+        """Track until the source ends or somebody halts it.
+
+        Args:
+            engine: one that several streams share; by default a new one.
+            shown: told after each frame that was written.
+
+        Returns:
+            What `--json` prints.
+        """
+        from crwedge.runtime.sinks import open_sink
+        from crwedge.runtime.sources import open_source
+        from crwedge.runtime.tracker import Tracker
+
+        options, stream, trainer = self.options, self.stream, self.stream.trainer
+        state = None
+        if options.resume and stream.snapshot is not None and stream.snapshot.exists():
+            state = read_snapshot(stream.snapshot)
+        elif stream.mask is None:
+            raise SettingError("give --mask init.png: there is no snapshot yet to go on from")
+        with open_source(stream.source, self.log, options.watchdog) as frames:
+            self.name = frames.name
+            targets = stream.outs or ([] if options.as_json else ["window" if frames.live else "masks"])
+            at = state.index if state is not None else None
+            sinks = [open_sink(t, frames.fps, options.overwrite, resume_at=at, timed=frames.live) for t in targets]
+            source = trainer.ahead(frames) if trainer else frames
+            with self._tracker(Tracker, engine) as tracker:
+                skip = 0
+                if state is not None:
+                    tracker.restore(state)
+                    skip = 0 if frames.live else (state.source_index or 0) + 1
+                    self.log("resumed", source=self.name, index=state.index, skipped=skip)
+                tracker.any_size = frames.live
+                tracker.watch = frames.live if options.confidence is None else options.confidence
+                if options.fps is not None:
+                    self.budget = Budget(tracker, options.fps, self.log)
+
+                def on_frame(labels: LabelMap, stats: StreamStats) -> None:
+                    self.latest = labels
+                    if shown is not None:
+                        shown(stats, frames)
+                    if stats.tracked == 1 and state is None:
+                        self.say(tracker.memory_statement)
+
+                run_stream(
+                    tracker,
+                    source,
+                    sinks,
+                    max_frames=options.max_frames,
+                    on_frame=on_frame,
+                    stats=self.stats,
+                    late=options.late,
+                    halt=self.halt,
+                    skip=skip,
+                    gap_first=state is not None and frames.live,
+                    before_step=None if state is not None else self._first_mask,
+                    after_step=self._after_step(tracker),
+                    interrupt=getattr(frames, "interrupt", None),
+                )
+                self.stats.restarts = getattr(frames, "restarts", 0)
+                if self.snapshots is not None:
+                    self.snapshots.finish(tracker.state() if self.stats.tracked else None)
+                return self._sum_up(tracker, targets)
+
+    def _tracker(self, tracker: type[Tracker], engine: Engine | None) -> Tracker:
+        o = self.options
+        if engine is None:
+            return tracker.open(o.bundle, o.engine, o.settings, o.size, self.stream.trainer, o.threads, self.say)
+        made = tracker(engine, o.settings, o.size or o.bundle.manifest.size, None, o.threads)
+        made.bundle = o.bundle
+        return made
+
+    def _first_mask(self, frame: Frame) -> NDArray[np.uint8] | None:
+        """The mask with the first frame, fitted to it where that was asked for."""
+        if self.stats.tracked or self.stream.mask is None:
+            return None
+        size = frame.image.shape[0], frame.image.shape[1]
+        mask = self.stream.mask
+        if self.options.resize_mask and mask.shape != size:
+            mask = resize_mask(mask, size)
+        return check_mask(mask, size)
+
+    def _after_step(self, tracker: Tracker) -> Callable[[Frame], Callable[[], None] | None]:
+        def after(_: Frame) -> Callable[[], None] | None:
+            if self.budget is not None:
+                self.budget.note(sum(tracker.stages_ms.values()))
+            if self.snapshots is not None and self.snapshots.due():
+                return self.snapshots.take(tracker.state())
+            return None
+
+        return after
+
+    def _sum_up(self, tracker: Tracker, targets: list[str]) -> dict[str, Any]:
+        from crwedge.runtime.address import without_credentials
+
+        stats, bundle = self.stats, self.options.bundle
+        shown = [without_credentials(target) for target in targets]
+        where = ", ".join(shown) or "nowhere (no --out)"
+        counts = f"{stats.frames_in} in = {stats.tracked} tracked + {stats.dropped} dropped + {stats.failed} failed"
+        self.say(
+            f"{stats.tracked} frames at {stats.fps:.2f} a second on {tracker.engine.name} ({counts}); written to {where}"
+        )
+        protocol = {"preset": self.options.preset, **self.options.settings.to_dict()}
+        protocol["size"] = list(tracker.size) if tracker.size else None
+        return {
+            "frames_in": stats.frames_in,
+            "tracked": stats.tracked,
+            "dropped": stats.dropped,
+            "failed": stats.failed,
+            "written": stats.written,
+            "recovering": stats.recovering,
+            "restarts": stats.restarts,
+            "pts_repeated": stats.pts_repeated,
+            "pts_backward": stats.pts_backward,
+            "fps": round(stats.fps, 3),
+            "latency_ms": stats.percentiles(),
+            "stages_ms": stats.stage_percentiles(),
+            "stage_shares": stats.shares(),
+            "peak_rss_mb": round(peak_rss_mb(), 1),
+            "engine": tracker.engine.name,
+            "protocol": protocol,
+            "model": {"name": bundle.manifest.name, "sha256": bundle.sha256, "trained": bundle.manifest.trained},
+            "outputs": shown,
+            "stopped_by": self.halt.signal,
+        }
+
+
+@contextlib.contextmanager
+def shared_engine(options: Options, say: Callable[[str], None]) -> Iterator[Engine]:
+    """One engine for several streams: frames of different streams take turns on it."""
+    from crwedge.runtime.engine import open_engine
+    from crwedge.runtime.shared import SharedEngine
+
+    size = options.size or options.bundle.manifest.size
+    engine = open_engine(options.bundle, options.engine, options.threads, say, size)
+    try:
+        yield SharedEngine(engine)
+    finally:
+        engine.close()
