@@ -31,6 +31,8 @@ class ContextImages:
 
     def encode_again(self, context: ContextBuffer, known: Known, encode: Encode) -> None:
         """Write new features into the context, those that are `known` and the rest encoded here; labels stay."""
+        if context.empty:
+            return
         for slot, features in {frame.slot: frame.features for frame in context.frames()}.items():
             if slot in self._images:
                 image = self._images[slot]
