@@ -144,7 +144,7 @@ def fit(config: TrainConfig, out: str | Path | None = None, *, resume: bool = Fa
 
             ending = share >= 1
             if at.step % config.log_every == 0 or ending:
-                metrics = {**meter.take(), "learning_rate": rate, "gradient_norm": norm}
+                metrics = {**group.mean(meter.take()), "learning_rate": rate, "gradient_norm": norm}
                 if probe is not None and (at.step % config.probe_every < config.log_every or ending):
                     metrics["probe/J"] = probe_score(_plain(ema or model), probe, config.precision)
                 left = (at.seconds - before) * (1 - share) / max(share - progress(0, before, config), 1e-9)

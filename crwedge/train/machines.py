@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -42,6 +43,14 @@ class Group:
         flat /= self.world
         for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
+
+    def mean(self, values: dict[str, float]) -> dict[str, float]:
+        """Means of figures over processes; all have the same names."""
+        if self.world == 1:
+            return values
+        tensor = torch.tensor(list(values.values()), dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor)
+        return dict(zip(values, (tensor / self.world).tolist(), strict=True))
 
     def from_writer(self, value: float) -> float:
         """The writer's value, for what all must agree on, such as its clock."""
@@ -105,17 +114,15 @@ class SharedBatchNorm(nn.BatchNorm2d):
         """(N, C, h, w) -> the same shape; statistics in float32."""
         if not self.training:
             return super().forward(x)
-        from torch.distributed.nn.functional import all_reduce
-
         kind = x.dtype
         with torch.autocast(x.device.type, enabled=False):
             wide = x.float() if kind != torch.float64 else x
             count = wide.new_tensor([wide.numel() / wide.shape[1]])
-            sums = all_reduce(torch.cat([wide.sum(dim=(0, 2, 3)), count]))
+            sums = _sum_over_processes(torch.cat([wide.sum(dim=(0, 2, 3)), count]))
             total = sums[-1]
             mean = sums[:-1] / total
             centred = wide - mean[None, :, None, None]
-            variance = all_reduce(centred.square().sum(dim=(0, 2, 3))) / total
+            variance = _sum_over_processes(centred.square().sum(dim=(0, 2, 3))) / total
             with torch.no_grad():
                 step = self.momentum if self.momentum is not None else 0.1
                 assert self.running_mean is not None
@@ -126,6 +133,29 @@ class SharedBatchNorm(nn.BatchNorm2d):
                 self.num_batches_tracked.add_(1)
             y: Tensor = centred * (torch.rsqrt(variance + self.eps) * self.weight)[None, :, None, None]
             return (y + self.bias[None, :, None, None]).to(kind)
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over processes; what flows back to each is the sum of what all received."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        """Any shape -> the same shape."""
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        """The gradient of each process's share."""
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
+
+
+def _sum_over_processes(x: Tensor) -> Tensor:
+    total: Tensor = _Sum.apply(x)
+    return total
 
 
 def share_batchnorm(model: nn.Module) -> None:
