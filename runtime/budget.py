@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from crwedge.runtime.events import silent
+
 _WINDOW = 12
 """Frames between two changes: their median decides, so that one slow frame changes nothing."""
 _ROOM = 0.6
@@ -57,10 +59,9 @@ class Budget:
     def __init__(self, tracker: Tunable, fps: float, tell: Callable[..., None] | None = None) -> None:
         """Full work at first."""
         self.fps, self.level = fps, 0
-        self._tracker, self._tell = tracker, tell or (lambda event, **facts: None)
+        self._tracker, self._tell = tracker, silent if tell is None else tell
         self._spent: deque[float] = deque(maxlen=_WINDOW)
-        self._floor = 0
-        self._patience = 0
+        self._tries, self._patience, self._rose = 0, 0, False
 
     def note(self, spent_ms: float) -> None:
         """A frame took so long in the tracker."""
@@ -70,10 +71,11 @@ class Budget:
             return
         typical, allowed = sorted(self._spent)[_WINDOW // 2], 1e3 / self.fps
         if typical > allowed and self.level + 1 < len(ORDER):
-            # Coming down again soon after a step up: that step does not fit, wait longer before the next try.
-            self._floor = min(self._floor + 1, 6) if self._patience < 4 * _WINDOW else 0
+            # Giving up again soon what was just taken back: it does not fit, wait longer before the next try.
+            in_vain = self._rose and self._patience < 4 * _WINDOW
+            self._tries = min(self._tries + 1, 6) if in_vain else 0 if self._rose else self._tries
             self._go(self.level + 1, typical, allowed)
-        elif typical < _ROOM * allowed and self.level > 0 and self._patience >= _WINDOW * 2**self._floor:
+        elif typical < _ROOM * allowed and self.level > 0 and self._patience >= _WINDOW * 2**self._tries:
             self._go(self.level - 1, typical, allowed)
 
     def _go(self, level: int, typical: float, allowed: float) -> None:
@@ -88,5 +90,5 @@ class Budget:
             typical_ms=round(typical, 1),
             allowed_ms=round(allowed, 1),
         )
-        self.level, self._patience = level, 0
+        self.level, self._patience, self._rose = level, 0, level < self.level
         self._spent.clear()

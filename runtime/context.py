@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crwedge.core.labels import resize_linear
 from crwedge.core.settings import PropagationSettings, Storage
 
 
@@ -152,6 +153,33 @@ class ContextBuffer:
         """Give the cells of one channel to the background, in every frame; later channels move up."""
         self._labels[..., 0] += self._labels[..., channel]
         self._labels = np.delete(self._labels, channel, axis=2)
+
+    def resample(self, grid: tuple[int, int]) -> None:
+        """Bring every frame to another grid (h, w): features linearly and back to unit length, labels linearly."""
+        assert self._features is not None
+        slots, h, w, c = self._features.shape
+        features = np.empty((slots, *grid, c), self.storage)
+        labels = np.zeros((slots, grid[0] * grid[1], self._labels.shape[2]), np.float32)
+        for slot in {*self._pinned, *self._ring}:
+            fine = resize_linear(self._features[slot].astype(np.float32).transpose(2, 0, 1), grid)
+            fine /= np.maximum(np.linalg.norm(fine, axis=0, keepdims=True), 1e-12)
+            features[slot] = fine.transpose(1, 2, 0)
+            soft = resize_linear(np.ascontiguousarray(self._labels[slot].T).reshape(-1, h, w), grid)
+            labels[slot] = soft.reshape(soft.shape[0], -1).T
+        self._features, self._labels = features, labels
+
+    def pinned_copies(self) -> dict[int, tuple[NDArray[Any], NDArray[Any]]]:
+        """Features (h, w, C) and labels (h * w, K) of each pinned slot, copied."""
+        assert self._features is not None
+        return {slot: (self._features[slot].copy(), self._labels[slot].copy()) for slot in self._pinned}
+
+    def renew(self, copies: Mapping[int, tuple[NDArray[Any], NDArray[Any]]]) -> None:
+        """Put back what `pinned_copies` gave, where the slot is still pinned and has the same shapes."""
+        assert self._features is not None
+        for slot, (features, labels) in copies.items():
+            same = features.shape == self._features.shape[1:] and labels.shape == self._labels.shape[1:]
+            if slot in self._pinned and same:
+                self._features[slot], self._labels[slot] = features, labels
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Copies of all frames in use, and where they stand: what `restore` takes."""

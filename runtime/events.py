@@ -70,3 +70,7 @@ class EventLog:
             return True
         here = os.fstat(file.fileno())
         return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
+
+
+def silent(event: str, **facts: Any) -> None:
+    """Nobody listens."""

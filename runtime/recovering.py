@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import TracebackType
-from typing import Any
 
 from crwedge.core.errors import SourceError
+from crwedge.runtime.events import silent
 from crwedge.runtime.mailbox import Halt, Mailbox
 from crwedge.runtime.sources import Frame, FrameSource
 
@@ -58,7 +58,12 @@ class RecoveringSource:
         self.name, self.patience = name, patience
         self.restarts = 0
         """How often it was opened again with success."""
-        self._connect, self._tell, self._knock, self._back_off = connect, tell or _silent, knock, back_off
+        self._connect, self._tell, self._knock, self._back_off = (
+            connect,
+            silent if tell is None else tell,
+            knock,
+            back_off,
+        )
         self._halt = Halt()
         self._recent: deque[float] = deque(maxlen=STORM[0])
         self._first: FrameSource | None = connect()
@@ -224,7 +229,3 @@ class _Session:
             self._error = error
         finally:
             self._box.close()
-
-
-def _silent(event: str, **facts: Any) -> None:
-    """Nobody listens."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import UserError
 from crwedge.core.tensors import read_tensors, write_tensors
+from crwedge.runtime.events import silent
 
 FORMAT = "crwedge-snapshot-1"
 
@@ -80,7 +81,7 @@ class Snapshots:
         self.path, self.every = Path(path), every
         self.wanted = False
         """Set it, from anywhere, to have one after the next frame."""
-        self._tell = tell or (lambda event, **facts: None)
+        self._tell = silent if tell is None else tell
         self._last = time.monotonic()
         self._thread: threading.Thread | None = None
 

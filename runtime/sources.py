@@ -163,12 +163,13 @@ def _open_live(text: str, scheme: str, tell: Callable[..., None] | None, patienc
 
     address, wishes = split_wishes(text)
     device = address.removeprefix("v4l2://")
+    tell = EventLog() if tell is None else tell
     more: dict[str, Any] = {"patience": patience, "hwaccel": wishes.get("hwaccel")}
     if scheme == "csi":
         from crwedge.runtime.csi import CsiSource
 
         number = address.removeprefix("csi://")
-        return RecoveringSource(lambda: CsiSource(number, wishes), address, patience, tell or EventLog())
+        return RecoveringSource(lambda: CsiSource(number, wishes), address, patience, tell)
     if scheme not in NETWORK:
         if not Path(device).exists():
             raise SourceError(f"there is no camera {device}; `crwedge doctor` lists those this machine has")
@@ -178,7 +179,7 @@ def _open_live(text: str, scheme: str, tell: Callable[..., None] | None, patienc
         def connect() -> FrameSource:
             return video(device, device, live=True, form="v4l2", options=options, **more)
 
-        return RecoveringSource(connect, device, patience, tell or EventLog(), knock_of(device))
+        return RecoveringSource(connect, device, patience, tell, knock_of(device))
     name = without_credentials(address)
     # A quarter of a second of a stream tells all that is needed; five, the default, would be missing after each restart.
     # (`nobuffer` would throw the first key frame away with what was looked at, and wait for the next one.)
@@ -197,10 +198,8 @@ def _open_live(text: str, scheme: str, tell: Callable[..., None] | None, patienc
             first.close()
             return video(address, name, live=False, hwaccel=wishes.get("hwaccel"))
         waiting = [first]
-        return RecoveringSource(
-            lambda: waiting.pop() if waiting else dial(), name, patience, tell or EventLog(), knock_of(address)
-        )
-    return RecoveringSource(dial, name, patience, tell or EventLog(), knock_of(address))
+        return RecoveringSource(lambda: waiting.pop() if waiting else dial(), name, patience, tell, knock_of(address))
+    return RecoveringSource(dial, name, patience, tell, knock_of(address))
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:

@@ -125,8 +125,9 @@ def run_stream(
         _wind_up(run, inbox, reader, interrupt or getattr(source, "interrupt", None))
         stats.seconds = time.perf_counter() - run.begin
     stats.check()
-    if (error := run.error or run.source_error) is not None:
-        raise error
+    first = run.error or run.source_error
+    if first is not None:
+        raise first
     return stats
 
 

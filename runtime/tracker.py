@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +73,8 @@ class Tracker:
         self._place()
         self._recovery = Recovery()
         self._trust: dict[int, float] = {}
+        self._shares = 1.0, 1.0
+        self._sharp: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
         self._ids: tuple[int, ...] = ()
         self._index = 0
         self._source_index: int | None = None
@@ -198,6 +201,32 @@ class Tracker:
             self._images.note(self._context, pixels, pinned=mask is not None)
         return labels
 
+    def tune(self, context: float, radius: float, size: float) -> None:
+        """From the next frame on, do a share of the full work: see `crwedge.runtime.budget`.
+
+        Args:
+            context: share of the context frames that are looked at; all are kept.
+            radius: share of the search radius.
+            size: share of the sides of the picture that is computed on. Where the size is fixed, by the bundle or by a
+                device, it stays.
+        """
+        m = self.settings.context_length
+        self._context.newest = None if context >= 1 else max(1, round(m * context))
+        fixed = self.bundle is not None and self.bundle.manifest.size is not None
+        if self._context.empty or fixed or not isinstance(self._placement, OnHost) or self._images is not None:
+            size = 1.0
+        before, self._shares = self._shares[1], (radius, size)
+        if size == before:
+            return
+        if before == 1:
+            self._sharp = self._context.pinned_copies()
+        height, width = self._compute_size() or self._frame_size or (16, 16)
+        self._context.resample(grid_size(height, width))
+        if size == 1:
+            # What came from outside is as sharp as it was.
+            self._context.renew(self._sharp)
+            self._sharp = {}
+
     def remove(self, *ids: int) -> None:
         """Follow some objects no longer: their cells become background, in the whole context.
 
@@ -225,6 +254,7 @@ class Tracker:
             "source_index": self._source_index,
             "frame_size": self._frame_size,
             "recovery": self._recovery.state(),
+            "shares": [self._context.newest, *self._shares],
             "trust": list(self._trust.items()),
             "size": self.size,
             "settings": self.settings.to_dict(),
@@ -250,6 +280,8 @@ class Tracker:
         except (KeyError, ValueError) as error:
             raise SnapshotError(f"the snapshot is damaged ({error}); remove it to start anew") from error
         self._recovery.restore(state.facts["recovery"])
+        newest, radius, share = state.facts["shares"]
+        self._context.newest, self._shares = newest, (float(radius), float(share))
         self._trust = {int(slot): float(value) for slot, value in state.facts["trust"]}
         self._ids = tuple(int(i) for i in state.facts["object_ids"])
         self._index, self._source_index = state.index, state.source_index
@@ -261,6 +293,7 @@ class Tracker:
         self._context.clear()
         self._ids, self._index, self._frame_size = (), 0, None
         self._recovery, self._trust = Recovery(), {}
+        self._shares, self._sharp = (1.0, 1.0), {}
         if self._images is not None:
             self._images.clear()
         if self.adapter is not None:
@@ -285,9 +318,8 @@ class Tracker:
         self.close()
 
     def _encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        size = self.size or (self._frame_size if self.any_size else None)
         try:
-            return self._placement.encode(self.engine, pixels, size)
+            return self._placement.encode(self.engine, pixels, self._compute_size())
         except DeviceError as error:
             # A context on the device is lost with it; before the first frame there is none, and `auto` can go on.
             if not (self._context.empty and isinstance(self.engine, AutoEngine)):
@@ -295,6 +327,14 @@ class Tracker:
             self.engine.step_down(error)
             self._place()
             return self._encode(pixels)
+
+    def _compute_size(self) -> tuple[int, int] | None:
+        """(H, W) that frames are encoded at; None for their own."""
+        share = self._shares[1]
+        if share == 1:
+            return self.size or (self._frame_size if self.any_size else None)
+        whole = self.size or self._frame_size or (16, 16)
+        return max(16, round(whole[0] * share / 8) * 8), max(16, round(whole[1] * share / 8) * 8)
 
     def _place(self) -> None:
         """Before the first frame: choose where to propagate. Trust is estimated, and features renewed, on the CPU alone."""
@@ -318,6 +358,8 @@ class Tracker:
         settings = self.settings
         if self._recovery.wide and settings.local:
             settings = settings.with_changes(radius=settings.radius * _WIDER)
+        if settings.local and self._shares[0] != 1:
+            settings = settings.with_changes(radius=max(2.0, round(settings.radius * self._shares[0])))
         if settings not in self._propagators:
             self._propagators[settings] = self._placement.propagator(settings)
         chosen = self._propagators[settings]

@@ -17,7 +17,7 @@ from crwedge.core.labels import LabelMap
 from crwedge.core.masks import check_mask, resize_mask
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.budget import Budget
-from crwedge.runtime.engine import Engine
+from crwedge.runtime.engine import Engine, resident
 from crwedge.runtime.events import EventLog
 from crwedge.runtime.mailbox import Halt
 from crwedge.runtime.snapshot import Snapshots, read_snapshot
@@ -107,13 +107,15 @@ class Follower:
             sinks = [open_sink(t, frames.fps, options.overwrite, resume_at=at, timed=frames.live) for t in targets]
             source = trainer.ahead(frames) if trainer else frames
             with self._tracker(Tracker, engine) as tracker:
+                tracker.any_size = frames.live
+                # Trust is estimated on the CPU alone: where a device propagates, somebody has to ask for it.
+                watched = frames.live and resident(tracker.engine) is None
+                tracker.watch = watched if options.confidence is None else options.confidence
                 skip = 0
                 if state is not None:
                     tracker.restore(state)
                     skip = 0 if frames.live else (state.source_index or 0) + 1
                     self.log("resumed", source=self.name, index=state.index, skipped=skip)
-                tracker.any_size = frames.live
-                tracker.watch = frames.live if options.confidence is None else options.confidence
                 if options.fps is not None:
                     self.budget = Budget(tracker, options.fps, self.log)
 
