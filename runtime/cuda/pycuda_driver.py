@@ -31,16 +31,16 @@ class PyCuda(LibCuda):
     def __init__(self, device: int = 0, cuda: Any = None) -> None:
         """Take the device's primary context; `cuda` stands for `pycuda.driver` in tests."""
         self._cuda = cuda or load_pycuda()
-        super().__init__(device)
         self._cuda.init()
         self._shared_context = self._cuda.Device(device).retain_primary_context()
         self._owned: dict[int, Any] = {}
         self._kept: list[Any] = []
+        super().__init__(device)
 
     def allocate(self, size: int) -> int:
         """See `Driver.allocate`."""
         self._current()
-        with self._errors(f"take {size / 1e6:.1f} MB of device memory"):
+        with self._pushed(f"take {size / 1e6:.1f} MB of device memory"):
             block = self._cuda.mem_alloc(size)
         self._owned[int(block)] = block
         return int(block)
@@ -48,31 +48,33 @@ class PyCuda(LibCuda):
     def free(self, address: int) -> None:
         """See `Driver.free`."""
         self._current()
-        self._owned.pop(address).free()
+        with self._pushed("give device memory back"):
+            self._owned.pop(address).free()
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         """See `Driver.pinned`."""
         self._current()
-        with self._errors("take pinned memory"):
+        with self._pushed("take pinned memory"):
             host: NDArray[Any] = self._cuda.pagelocked_empty(shape, dtype)
         return host
 
     def stream(self) -> int:
         """See `Driver.stream`."""
         self._current()
-        return self._keep(self._cuda.Stream())
+        with self._pushed("make a stream"):
+            return self._keep(self._cuda.Stream())
 
     def load_cubin(self, cubin: bytes) -> Any:
         """A module from compiled kernels."""
         self._current()
-        with self._errors("load the kernels"):
+        with self._pushed("load the kernels"):
             return self._cuda.module_from_buffer(cubin)
 
     def kernel(self, module: Any, name: str, shared: int) -> Any:
         """See `Driver.kernel`."""
         self._current()
-        function = module.get_function(name)
-        with self._errors(f"give {name} {shared} bytes of shared memory"):
+        with self._pushed(f"give {name} {shared} bytes of shared memory"):
+            function = module.get_function(name)
             function.set_attribute(self._cuda.function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES, shared)
         return function
 
@@ -83,16 +85,16 @@ class PyCuda(LibCuda):
         self._current()
         raw = bytes(params)
         argument = np.frombuffer(raw, np.dtype((np.void, len(raw))))[0]
-        with self._errors("start a kernel"):
+        with self._pushed("start a kernel"):
             kernel(argument, grid=(*grid, 1), block=(threads, 1, 1), shared=shared, stream=self._stream_of(stream))
 
     def close(self) -> None:
         """See `Driver.close`."""
         if self._context.value is not None:
             self._current()
-            self._owned.clear()
-            self._kept.clear()
-            self._shared_context.detach()
+            with self._pushed("close the GPU"):
+                self._owned.clear()
+                self._kept.clear()
         super().close()
 
     def _keep(self, thing: Any) -> int:
@@ -102,20 +104,24 @@ class PyCuda(LibCuda):
     def _stream_of(self, handle: int) -> Any:
         return next((thing for thing in self._kept if thing.handle == handle), None)
 
-    def _errors(self, doing: str) -> _Translated:
-        return _Translated(self._cuda, doing)
+    def _pushed(self, doing: str) -> _Pushed:
+        return _Pushed(self._cuda, self._shared_context, doing)
 
 
-class _Translated:
-    """Turns PyCUDA's errors into one line."""
+class _Pushed:
+    """The context stands on PyCUDA's own stack while it is called, and its errors become one line.
 
-    def __init__(self, cuda: Any, doing: str) -> None:
-        self._cuda, self._doing = cuda, doing
+    The stack is of one thread and has to be empty when the thread ends, or PyCUDA aborts the process: so nothing stays there.
+    """
+
+    def __init__(self, cuda: Any, context: Any, doing: str) -> None:
+        self._cuda, self._context, self._doing = cuda, context, doing
 
     def __enter__(self) -> None:
-        return None
+        self._context.push()
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: object) -> None:
+        self._cuda.Context.pop()
         if isinstance(value, self._cuda.MemoryError):
             from crwedge.runtime.cuda.errors import device_error
 

@@ -134,3 +134,57 @@ print("parent goes on")
     assert old.startswith("old: cannot use the GPU: this process was forked after CUDA began")
     assert new.startswith("new: cannot start CUDA: this process was forked after CUDA began")
     assert parent == "parent goes on"
+
+
+def test_pycuda_s_own_stack_of_contexts_is_left_empty(fake: Path) -> None:
+    # A fake of PyCUDA: it aborts the process when a thread ends with a context on its stack.
+    script = """
+import ctypes
+from types import SimpleNamespace
+from crwedge.runtime.cuda.pycuda_driver import PyCuda
+library = libcuda._library()
+depth = [0]
+class Error(Exception): pass
+class OutOfMemory(Error): pass
+class Block(int):
+    def free(self): assert depth[0] == 1
+class Context:
+    def push(self): depth[0] += 1
+    @staticmethod
+    def pop(): depth[0] -= 1
+def mem_alloc(size):
+    assert depth[0] == 1
+    if size > 1 << 20: raise OutOfMemory("cuMemAlloc failed: out of memory")
+    address = ctypes.c_void_p()
+    library.cuMemAlloc_v2(ctypes.byref(address), ctypes.c_size_t(size))
+    return Block(address.value)
+def launch(argument, grid, block, shared, stream):
+    assert depth[0] == 1 and isinstance(argument, np.void) and stream.handle == 2
+    launched.append((argument.tobytes(), grid, block, shared))
+launched = []
+pycuda = SimpleNamespace(
+    init=lambda: None, Error=Error, MemoryError=OutOfMemory, Context=Context, mem_alloc=mem_alloc,
+    Device=lambda number: SimpleNamespace(retain_primary_context=Context),
+    Stream=lambda: SimpleNamespace(handle=2), pagelocked_empty=np.empty,
+)
+device = PyCuda(cuda=pycuda)
+address = device.allocate(64)
+host_side = device.pinned((8,), np.float64)
+host_side[:] = np.arange(8)
+back = np.zeros(8)
+stream = device.stream()
+device.upload(address, host_side, stream)
+device.download(back, address, stream)
+assert (back == host_side).all()
+class Params(ctypes.Structure): _fields_ = (("a", ctypes.c_uint64), ("b", ctypes.c_int))
+device.launch(launch, (3, 4), 32, 16, Params(7, 9), stream)
+assert launched == [(bytes(Params(7, 9)), (3, 4, 1), (32, 1, 1), 16)]
+device.free(address)
+try: device.allocate(2 << 20)
+except CrwedgeError as error: print(error)
+device.close()
+print("depth", depth[0])
+"""
+    printed = run(script, fake).splitlines()
+    assert printed[0].startswith("cannot take 2.1 MB of device memory: out of device memory; use a smaller --size")
+    assert printed[1] == "depth 0"
