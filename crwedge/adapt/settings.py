@@ -146,10 +146,12 @@ class TestTimeSettings:
     def appendix(cls, **changes: Any) -> TestTimeSettings:
         """Section H with the values of appendix E: the whole window is one clip of patches, every frame is trained on.
 
-        The paper trains on res4 and a head; a bundle holds the encoder up to res3, so the nodes are res3 here.
+        The paper trains on res4 and a head; a bundle holds the encoder up to res3, so the nodes are res3 here. It says
+        nothing of features computed before the weights changed: they are kept here.
         """
         paper: dict[str, Any] = {
             "mode": "lookahead",
+            "context": "keep",
             "nodes": "patches",
             "clips": 1,
             "clip_length": 0,

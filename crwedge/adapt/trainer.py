@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Picture = NDArray[np.uint8]
 
+_CHECKED = 3
+"""Frames on which an adapted encoder is compared with its ONNX file before it is written."""
 _ROUNDS = 3
 """How often the context is looked at again for frames that came while the others were encoded."""
 
@@ -157,6 +159,7 @@ class TestTimeTrainer:
         import tempfile
 
         from crwedge.export.build import export_bundle
+        from crwedge.export.footage import rendered
 
         weights = self.weights()
         if not weights:
@@ -164,7 +167,9 @@ class TestTimeTrainer:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / WEIGHTS
             file.write_bytes(weights)
-            return export_bundle(file, path, say=say)
+            size = None if self._bundle is None else self._bundle.manifest.size
+            # The network was checked when it was first exported; a few frames tell whether these weights came through.
+            return export_bundle(file, path, size=size, verify=rendered(size, _CHECKED), say=say)
 
     def weights(self) -> bytes:
         """`encoder.safetensors` of the last good weights; empty before the first window was kept."""
