@@ -83,7 +83,7 @@ class LocalAttention:
         out = np.empty((h * w, labels.shape[1]), np.float32)
         self.spread = np.empty(h * w, np.float32) if self.measure else None
         everywhere = {
-            id(f): np.ascontiguousarray(f.features.reshape(h * w, -1), np.float32) for f in frames if self._is_global(f)
+            id(f): np.ascontiguousarray(f.features.reshape(h * w, -1), np.float32) for f in frames if self.is_global(f)
         }
         tall = strip_height(h, self.workers)
         strips = [(y, min(y + tall, h)) for y in range(0, h, tall)]
@@ -108,7 +108,8 @@ class LocalAttention:
             self._pool.shutdown()
             self._pool = None
 
-    def _is_global(self, frame: ContextFrame) -> bool:
+    def is_global(self, frame: ContextFrame) -> bool:
+        """Whether the frame is searched everywhere rather than in the window."""
         return not self.settings.local or (frame.pinned and self.settings.first_frame == "global")
 
     def _strip(

@@ -15,6 +15,7 @@ COMMANDS = {
     "eval": "crwedge.cli.eval:app",
     "study": "crwedge.cli.study:study",
     "import": "crwedge.cli.import_:import_",
+    "bench": "crwedge.cli.bench:bench",
     "doctor": "crwedge.cli.doctor:doctor",
 }
 

@@ -1,0 +1,61 @@
+"""`crwedge bench`: speed, memory and accuracy in the same row."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+
+def bench(
+    model: Annotated[
+        str | None, typer.Option(help="Bundle; default: the newest exported, else the shipped one.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
+    size: Annotated[list[str] | None, typer.Option(help="HEIGHTxWIDTH; may be repeated.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Propagation protocol: crw, dino, dinov3.")] = None,
+    context: Annotated[int | None, typer.Option(help="Frames of context beside the first (m).")] = None,
+    first_frame: Annotated[str | None, typer.Option(help="Search the first frame: global or restricted.")] = None,
+    frames: Annotated[int, typer.Option(min=3, help="Frames a row, beyond those that fill the context.")] = 5,
+    dense: Annotated[bool, typer.Option(help="Time the dense affinity too, at the largest size.")] = True,
+    threads: Annotated[int | None, typer.Option(min=1, help="Processors to use; default: all.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
+) -> None:
+    """Measure this machine on a rendered scene whose true masks are known.
+
+    Example: crwedge bench --size 480x854 --size 240x428
+    """
+    from crwedge.core.images import parse_size
+    from crwedge.core.settings import preset as preset_of
+    from crwedge.eval.bench import bench_dense, bench_row, device_facts
+    from crwedge.runtime.models import find_bundle
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
+
+    bundle = find_bundle(model)
+    settings = preset_of(preset or bundle.manifest.preset).with_changes(context_length=context, first_frame=first_frame)
+    facts = device_facts(threads)
+    say(f"{facts['device']}: {facts['matmul_gflops']} GFLOP/s in float32 matrix products")
+    sizes = [parse_size(text) for text in size or ["480x854", "240x428"]]
+    rows = []
+    for one in sizes:
+        row = bench_row(bundle, engine, settings, one, frames, threads)
+        rows.append(row)
+        stages = ", ".join(f"{stage} {value}" for stage, value in row["stages_ms"].items())
+        say(
+            f"{row['size']} {row['engine']} {row['precision']}: {row['fps']} frames/s, p50 {row['whole_ms']['p50']} ms "
+            f"({stages}), {row['peak_rss_mb']} MB, J&F of the rendered scene {row['JF']}"
+        )
+    result = {**facts, "protocol": settings.to_dict(), "rows": rows}
+    if dense:
+        against = bench_dense(settings, max(sizes), facts["matmul_gflops"], threads)
+        result |= against
+        say(
+            f"dense affinity {against['against_dense']['dense_ms']} ms, ours {against['against_dense']['ours_ms']} ms: "
+            f"{against['against_dense']['ratio']} times faster; {against['propagation_share_of_floor']} of the floor's rate"
+        )
+    if as_json:
+        typer.echo(json.dumps(result))

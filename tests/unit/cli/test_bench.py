@@ -1,0 +1,41 @@
+"""`crwedge bench` prints the keys that programs read, and its dense affinity is the one it claims to be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crwedge.cli import run
+from crwedge.core.settings import PropagationSettings
+from crwedge.eval.bench import dense_affinity
+from crwedge.runtime.context import ContextBuffer
+from crwedge.runtime.propagate import LabelPropagator
+
+
+def test_rows_and_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("CRWEDGE_HOME", str(tmp_path))
+    assert run(["bench", "--size", "64x96", "--size", "48x64", "--context", "2", "--frames", "3", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert {"device", "matmul_gflops", "rows", "against_dense", "propagation_share_of_floor"} <= set(result)
+    assert [row["size"] for row in result["rows"]] == ["64x96", "48x64"]
+    for row in result["rows"]:
+        assert set(row["stages_ms"]) == {"encode", "propagate", "output"}
+        assert {"engine", "precision", "whole_ms", "fps", "peak_rss_mb", "JF"} <= set(row)
+    assert set(result["against_dense"]) == {"dense_ms", "ours_ms", "ratio"}
+
+
+def test_the_dense_affinity_gives_what_ours_gives() -> None:
+    rng = np.random.default_rng(0)
+    settings = PropagationSettings(context_length=2, topk=4, radius=4)
+    features = rng.normal(size=(4, 16, 9, 11)).astype(np.float32)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    soft = np.ascontiguousarray(rng.dirichlet(np.ones(3), size=(9, 11)).astype(np.float32).transpose(2, 0, 1))
+    context = ContextBuffer.from_settings(settings)
+    context.pin(features[0], soft)
+    for frame in features[1:3]:
+        context.append(frame, soft)
+    ours = LabelPropagator(settings)(features[3], context)
+    np.testing.assert_allclose(dense_affinity(features[3], context, settings).T.reshape(3, 9, 11), ours, atol=1e-5)
