@@ -58,6 +58,8 @@ SMALL_POINTS = (
     "three times the updates",
     "ten times the rate",
 )
+SMALL_RANDOM = (OFF, "lookahead", "causal", "context kept")
+"""What the small form asks of the random encoder."""
 SMALL_CHANGES: dict[str, Any] = {"updates": 10, "size": 96, "clips": 2, "precision": "bfloat16"}
 """The small form: a tenth of the updates, on smaller pictures, in half width."""
 SMALL_CONTEXT = 7
@@ -128,7 +130,10 @@ def run(
     random = Bundle.open(random_bundle(seed))
     if random.sha256 != chosen.sha256:
         encoders[random.manifest.name] = random
-    rows = ttt_study(clips, encoders, follower, points, changes, seeds, work, say)
+    rows = []
+    for name, bundle in encoders.items():
+        taken = [p for p in points if p in SMALL_RANDOM] if small and bundle is random else points
+        rows += ttt_study(clips, {name: bundle}, follower, taken, changes, seeds, work, say)
     protocol = {
         **davis_protocol("2017"),
         **follower.protocol(preset),
