@@ -189,16 +189,11 @@ KERNEL(attend, Attend, THREADS) {
     tile.rows = p.reach < 0 ? 0 : least(p.h, tile.y1 + p.reach) - tile.ky0;
 
     PHASE {
-        if (tid == 0) {
-            // The window of a tile is that of its nearest cells in every row, so the corners of a disc are left out.
-            int start = 0;
-            for (int row = 0; row < tile.rows; ++row) {
-                const int y = tile.ky0 + row, away = y < tile.y0 ? tile.y0 - y : y >= tile.y1 ? y - tile.y1 + 1 : 0;
-                row_start[row] = start;
-                row_x[row] = most(0, tile.x0 - p.half[away]);
-                start += least(p.w, tile.x1 + p.half[away]) - row_x[row];
-            }
-            row_start[tile.rows] = start;
+        // The window of a tile is that of its nearest cells in every row, so the corners of a disc are left out.
+        for (int row = tid; row < tile.rows; row += block.threads) {
+            const int y = tile.ky0 + row, away = y < tile.y0 ? tile.y0 - y : y >= tile.y1 ? y - tile.y1 + 1 : 0;
+            row_x[row] = most(0, tile.x0 - p.half[away]);
+            row_start[row] = least(p.w, tile.x1 + p.half[away]) - row_x[row];
         }
         for (int q = tid; q < QUERIES; q += block.threads) {
             const int y = tile.y0 + q / TILE_X, x = tile.x0 + q % TILE_X, real = y < p.h && x < p.w;
@@ -206,6 +201,18 @@ KERNEL(attend, Attend, THREADS) {
             counts[q] = 0;
             // Nothing is better than the largest number: cells past the edge never take a candidate.
             limits[q] = !real ? ~(wide)0 : p.joint ? p.floor[y * p.w + x] : 0;
+        }
+    }
+    SYNC();
+    PHASE {
+        if (tid == 0) {
+            int start = 0;
+            for (int row = 0; row < tile.rows; ++row) {
+                const int broad = row_start[row];
+                row_start[row] = start;
+                start += broad;
+            }
+            row_start[tile.rows] = start;
         }
     }
     SYNC();
