@@ -13,6 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from crwedge.adapt.settings import TestTimeSettings as TestTimeSettings
+    from crwedge.adapt.trainer import TestTimeTrainer as TestTimeTrainer
     from crwedge.core.bundle import Bundle as Bundle
     from crwedge.core.errors import CrwedgeError as CrwedgeError
     from crwedge.core.labels import LabelMap as LabelMap
@@ -50,6 +52,8 @@ _HOME = {
     "LabelPropagator": "crwedge.runtime.propagate",
     "MaskSink": "crwedge.runtime.sinks",
     "PropagationSettings": "crwedge.core.settings",
+    "TestTimeSettings": "crwedge.adapt.settings",
+    "TestTimeTrainer": "crwedge.adapt.trainer",
     "Tracker": "crwedge.runtime.tracker",
     "export_bundle": "crwedge.export.build",
     "open_engine": "crwedge.runtime.engine",
