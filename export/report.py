@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from crwedge.core.bundle import ONNX, Bundle
-from crwedge.core.errors import CrwedgeError
+from crwedge.core.errors import CrwedgeError, MissingExtraError
 from crwedge.core.need import need
 from crwedge.runtime.engine import ENGINES, open_engine
 
@@ -25,8 +26,9 @@ class Report:
     """(H, W) that the work and the times are for."""
     megabytes: float
     """Of `encoder.onnx`."""
-    nodes: int
-    gflop: float
+    nodes: int | None
+    """None where the package onnx, which counts them, is not installed: on a device."""
+    gflop: float | None
     """Two for each multiplication of a convolution."""
     milliseconds: dict[str, float]
     """A frame, the median, by engine."""
@@ -36,9 +38,9 @@ class Report:
     def lines(self) -> list[str]:
         """For a person."""
         height, width = self.size
-        text = [
-            f"size: {self.megabytes:.1f} MB, {self.nodes} nodes, {self.gflop:.1f} GFLOP a frame of {height}x{width}"
-        ]
+        text = [f"size: {self.megabytes:.1f} MB"]
+        if self.nodes is not None and self.gflop is not None:
+            text[0] += f", {self.nodes} nodes, {self.gflop:.1f} GFLOP a frame of {height}x{width}"
         for name, value in self.milliseconds.items():
             text.append(f"speed: {value:.0f} ms a frame of {height}x{width} on {name}")
         return text
@@ -49,7 +51,7 @@ class Report:
             "size": list(self.size),
             "onnx_mb": round(self.megabytes, 3),
             "nodes": self.nodes,
-            "gflop": round(self.gflop, 3),
+            "gflop": None if self.gflop is None else round(self.gflop, 3),
             "ms": {name: round(value, 2) for name, value in self.milliseconds.items()},
             "missing": self.missing,
         }
@@ -84,7 +86,10 @@ def report(bundle: Bundle, runs: int = 5) -> Report:
             times[engine.name] = float(np.median(spent))
         finally:
             engine.close()
-    nodes, gflop = count_work(onnx, size)
+    nodes: int | None = None
+    gflop: float | None = None
+    with contextlib.suppress(MissingExtraError):
+        nodes, gflop = count_work(onnx, size)
     return Report(size, len(onnx) / 1e6, nodes, gflop, times, missing)
 
 

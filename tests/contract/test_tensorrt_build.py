@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +141,19 @@ def test_an_engine_is_built_kept_and_left_unjudged_without_a_gpu(
     if found.facts.key.compute_capability == "any":
         assert build_and_judge(bundle, "tensorrt-rtx", Profile.of((240, 320)), say=said.append) is None
         assert "cannot be run here" in said[-1]
+
+
+def test_a_device_needs_neither_torch_nor_onnx(tmp_path: Path) -> None:
+    """The bundle is copied there and its engine built there, with what `track` needs and no more."""
+    shutil.copytree(shipped_bundle(), tmp_path / "b", ignore=shutil.ignore_patterns("engines"))
+    code = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(('torch', 'onnx', 'safetensors', 'kornia')))\n"
+        "from crwedge.cli import run\n"
+        f"sys.exit(run(['export', {str(tmp_path / 'b')!r}, '--engine', 'tensorrt-rtx', '--profile', '240x320', '--no-report']))\n"
+    )
+    environment = {**os.environ, "CRWEDGE_HOME": str(tmp_path / "home")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "b" / "engines").glob("tensorrt_rtx-*.engine"))) == 1
+    Bundle.open(tmp_path / "b")

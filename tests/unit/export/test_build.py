@@ -47,6 +47,7 @@ def test_exporting_twice_gives_the_same_bytes(checkpoint: Path, tmp_path: Path, 
     assert costs.nodes == len(model.graph.node)
     assert costs.gflop == pytest.approx(43.2 * 64 * 96 / (480 * 854), rel=0.05)
     assert len(costs.milliseconds) >= 1
+    assert costs.lines()[0].endswith("GFLOP a frame of 64x96")
 
 
 @pytest.mark.parametrize("damage", ["noise", "nan", "shape"])
@@ -89,7 +90,8 @@ def test_the_command_ends_with_a_verdict(checkpoint: Path, tmp_path: Path, capsy
 def test_the_command_leaves_with_one_below_the_bars(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(build, "onnx_features", lambda *args: [])
+    monkeypatch.setattr(build, "onnx_features", lambda *args: [np.zeros(1)])
+    monkeypatch.setattr(build, "torch_features", lambda *args: [])
     code = run(["export", str(checkpoint), "--size", "64x96", "--out", str(tmp_path / "b"), "--json"])
     captured = capsys.readouterr()
     assert code == 1
