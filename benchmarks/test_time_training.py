@@ -22,6 +22,7 @@ import numpy as np
 
 def one_run(mode: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Track a rendered scene, and give each frame's latency in milliseconds."""
+    from crwedge.adapt.settings import parse_changes
     from crwedge.adapt.trainer import TestTimeTrainer
     from crwedge.core.images import parse_size
     from crwedge.core.scene import render_scene
@@ -33,7 +34,7 @@ def one_run(mode: str, arguments: argparse.Namespace) -> dict[str, Any]:
     settings = preset("crw").with_changes(context_length=arguments.context, first_frame="restricted")
     trainer = None
     if mode != "off":
-        trainer = TestTimeTrainer(mode="causal", updates=arguments.updates, context=mode, say=print)
+        trainer = TestTimeTrainer(say=print, **{"context": mode, **parse_changes(arguments.set)})
     latencies = []
     with Tracker.open(None, "cpu", settings, adapter=trainer, workers=arguments.threads) as tracker:
         for index in range(arguments.warm + arguments.frames):
@@ -59,7 +60,7 @@ def main() -> None:
     parser.add_argument("--warm", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--updates", type=int, default=100, help="few updates change the weights often")
+    parser.add_argument("--set", action="append", default=[], help="key=value of test-time training: updates=5, nice=0")
     parser.add_argument("--modes", default="off,recompute,keep", help="off, and rules for the context")
     arguments = parser.parse_args()
     if arguments.one:

@@ -37,7 +37,9 @@ class ContextImages:
             if slot in self._images:
                 image = self._images[slot]
                 fresh = known(image)
-                features[...] = (encode(image) if fresh is None else fresh).transpose(1, 2, 0)
+                if fresh is None or fresh.shape[1:] != features.shape[:2]:
+                    fresh = encode(image)  # not known, or known at another size than the context's
+                features[...] = fresh.transpose(1, 2, 0)
 
     def clear(self) -> None:
         """Forget all."""

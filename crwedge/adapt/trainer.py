@@ -90,6 +90,8 @@ class TestTimeTrainer:
     def see(self, frame: Picture, index: int) -> None:
         """A frame RGB uint8 (H, W, 3) has come, labelled or not."""
         with self._lock:
+            if any(other.shape != frame.shape for other in self._seen.values()):
+                self._seen.clear()  # a camera changed its size; a window holds one
             self._seen[index] = frame
 
     def start(

@@ -14,10 +14,11 @@ from crwedge.runtime.sources import Frame
 class FrameList:
     """Frames (H, W, 3) one after the other; after the last an error, where there is one."""
 
-    name, live, fps = "frames", False, None
-
     def __init__(self, frames: list[NDArray[np.uint8]], error: Exception | None = None) -> None:
-        self.frames, self.error, self.length, self.closed = frames, error, len(frames), False
+        self.frames, self.error, self.closed = frames, error, False
+        self.name, self.live = "frames", False
+        self.fps: float | None = None
+        self.length: int | None = len(frames)
 
     def __iter__(self) -> Iterator[Frame]:
         for index, frame in enumerate(self.frames):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -61,7 +63,15 @@ def test_synchronous_lookahead_equals_the_plain_script() -> None:
 def test_the_same_seed_gives_the_same_labels() -> None:
     torch.set_num_threads(1)
     scene = render_scene(frames=6, height=64, width=80, objects=1, seed=3)
-    changes = {"synchronous": True, "m": 1, "every": 2, "updates": 1, "size": 64, "clips": 1, "device": "cpu"}
+    changes: dict[str, Any] = {
+        "synchronous": True,
+        "m": 1,
+        "every": 2,
+        "updates": 1,
+        "size": 64,
+        "clips": 1,
+        "device": "cpu",
+    }
     protocol = preset("crw").with_changes(context_length=2)
 
     def run(seed: int) -> list[NDArray[np.float32]]:

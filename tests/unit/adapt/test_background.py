@@ -122,7 +122,7 @@ def test_a_stopped_process_blocks_no_frame() -> None:
 def test_the_real_trainer_learns_and_is_killed() -> None:
     said: list[str] = []
     trainer = TestTimeTrainer(
-        say=said.append, every=2, m=2, updates=1, size=32, clips=1, nice=0, device="cpu", tolerance=10.0
+        say=said.append, every=2, m=2, updates=1, size=32, clips=1, nice=0, device="cpu", tolerance=10.0, patience=300.0
     )
 
     def wait(index: int) -> None:

@@ -120,6 +120,14 @@ def test_the_weights_are_those_of_the_engine(tmp_path: Path) -> None:
     assert np.abs(encoder.features(torch.from_numpy(SCENE.frames[0])[None])[0].numpy() - last).max() < 1e-5
 
 
+def test_a_window_holds_one_size() -> None:
+    trainer = TestTimeTrainer(**TINY)
+    for index in range(3):
+        trainer.see(SCENE.frames[index], index)
+    trainer.see(np.zeros((30, 40, 3), np.uint8), 3)
+    assert [frame.shape for frame in trainer._window(3)] == [(30, 40, 3)]
+
+
 def test_nothing_learnt_is_nothing_saved(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="no window was learnt from"):
         TestTimeTrainer(**TINY).save(tmp_path / "adapted")
