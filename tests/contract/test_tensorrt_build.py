@@ -150,7 +150,8 @@ def test_a_device_needs_neither_torch_nor_onnx(tmp_path: Path) -> None:
         "import sys\n"
         "sys.modules.update(dict.fromkeys(('torch', 'onnx', 'safetensors', 'kornia')))\n"
         "from crwedge.cli import run\n"
-        f"sys.exit(run(['export', {str(tmp_path / 'b')!r}, '--engine', 'tensorrt-rtx', '--profile', '240x320', '--no-report']))\n"
+        f"arguments = ['export', {str(tmp_path / 'b')!r}, '--engine', 'tensorrt-rtx', '--profile', '240x320']\n"
+        "sys.exit(run([*arguments, '--no-report']))\n"
     )
     environment = {**os.environ, "CRWEDGE_HOME": str(tmp_path / "home")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
