@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -148,7 +149,12 @@ def track(
             where = stack.enter_context(serve_metrics(metrics, followers, events))
             say(f"metrics: http://{where}/metrics and /healthz")
         stack.enter_context(ending_in_good_order(halt, snapshot_now if snapshot is not None else None))
-        results = _one(followers[0]) if len(followers) == 1 else _several(followers, options, halt, say)
+        try:
+            results = _one(followers[0]) if len(followers) == 1 else _several(followers, options, halt, say)
+        except BrokenPipeError:
+            # Whoever read our output went away: no error of ours, and nothing more can be said on stdout.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(141) from None
     adapted = finish(trainer, save_adapted, say) if trainer else None
     if explain:
         for follower in followers:
