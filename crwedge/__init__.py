@@ -67,7 +67,7 @@ _HOME = {
     "run_stream": "crwedge.runtime.stream",
 }
 
-__all__ = ["__version__", *_HOME]  # noqa: PLE0604 - names of the table above
+__all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> object:

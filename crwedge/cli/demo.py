@@ -81,7 +81,10 @@ def demo(
         say(f"{what}: {where.resolve()}")
     if as_json:
         values = [round(float(score), 4) for score in scores]
-        result: dict[str, object] = {"J": {"mean": round(float(scores.mean()), 4), "objects": values}, "protocol": protocol}
+        result: dict[str, object] = {
+            "J": {"mean": round(float(scores.mean()), 4), "objects": values},
+            "protocol": protocol,
+        }
         result["model"] = {"name": bundle.manifest.name, "sha256": bundle.sha256, "trained": bundle.manifest.trained}
         result["outputs"] = [str(path), str(out / "overlay.mp4"), str(out / "masks")]
         typer.echo(json.dumps(result))

@@ -13,7 +13,7 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
 
-class Factory(GstRtspServer.RTSPMediaFactory):  # type: ignore[misc]
+class Factory(GstRtspServer.RTSPMediaFactory):
     """One pipeline a client: raw RGB frames of a file, pushed as fast as the encoder asks, stamped at RATE."""
 
     def __init__(self, width, height, rate, frames):  # type: ignore[no-untyped-def]
@@ -34,7 +34,7 @@ class Factory(GstRtspServer.RTSPMediaFactory):  # type: ignore[misc]
 
         def push() -> bool:
             data = self.frames[next(numbers) % len(self.frames)]
-            return source.emit("push-buffer", Gst.Buffer.new_wrapped(data)) == Gst.FlowReturn.OK
+            return bool(source.emit("push-buffer", Gst.Buffer.new_wrapped(data)) == Gst.FlowReturn.OK)
 
         push()
         GLib.timeout_add(1000 // self.rate, push)

@@ -91,9 +91,8 @@ def test_refusals(tmp_path: Path, small_scene: Scene) -> None:
         (tmp_path / "old.jsonl", "--overwrite"),
         ("/proc/none/masks", "cannot write"),
     ):
-        with pytest.raises(SinkError, match=word):
-            with cw.open_sink(target, overwrite=False) as sink:
-                sink.write(label_map(small_scene, 0))
+        with pytest.raises(SinkError, match=word), cw.open_sink(target, overwrite=False) as sink:
+            sink.write(label_map(small_scene, 0))
 
 
 def test_window_without_opencv_or_screen_says_what_is_missing(
