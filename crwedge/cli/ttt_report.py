@@ -89,7 +89,7 @@ def plot(rows: Sequence[dict[str, Any]]) -> bytes:
     axes.axvline(0, color="grey", linewidth=1)
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
-    axes.set_xlabel("change of J&F in points against no test-time training; bars: range of the seeds")
+    axes.set_xlabel("change of J&F against none, in points (bars: all seeds)")
     axes.legend()
     axes.grid(axis="x", alpha=0.3)
     buffer = io.BytesIO()
