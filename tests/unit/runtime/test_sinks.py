@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -105,3 +107,52 @@ def test_window_without_opencv_or_screen_says_what_is_missing(
     pytest.importorskip("cv2")
     with pytest.raises(CrwedgeError, match="cannot open a window"):
         cw.open_sink("window").write(label_map(small_scene, 0))
+
+
+def test_json_lines_go_on_where_a_snapshot_stands(tmp_path: Path, small_scene: Scene) -> None:
+    path = tmp_path / "o.jsonl"
+    with cw.open_sink(path) as sink:
+        for index in range(4):
+            sink.write(label_map(small_scene, index))
+    whole = path.read_text()
+    # The last line was cut by a kill; the snapshot is older than that.
+    path.write_text(whole[:-30])
+    with cw.open_sink(path, overwrite=False, resume_at=2) as sink:
+        for index in (2, 3):
+            sink.write(label_map(small_scene, index))
+    assert path.read_text() == whole
+
+
+def test_a_video_is_not_gone_on_with_but_begun_anew(tmp_path: Path, small_scene: Scene) -> None:
+    for number in range(3):
+        with cw.open_sink(tmp_path / "o.mp4", resume_at=number) as sink:
+            sink.write(label_map(small_scene, number))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["o-1.mp4", "o-2.mp4", "o.mp4"]
+
+
+def test_a_timed_video_is_as_long_as_what_was_filmed(tmp_path: Path, small_scene: Scene) -> None:
+    with cw.open_sink(tmp_path / "o.mp4", fps=10, timed=True) as sink:
+        for index, pts in enumerate((5.0, 5.1, 5.1, 4.0, 9.0)):
+            sink.write(replace(label_map(small_scene, index), pts=pts))
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        times = [float(frame.time) for frame in container.decode(video=0)]
+    assert len(times) == 5
+    assert times[-1] - times[0] == pytest.approx(4.0, abs=0.01)
+    assert all(later > earlier for earlier, later in pairwise(times))
+
+
+def test_frames_that_change_their_size_are_scaled_in_a_video(tmp_path: Path, small_scene: Scene) -> None:
+    with cw.open_sink(tmp_path / "o.mp4") as sink:
+        sink.write(label_map(small_scene, 0))
+        large = np.zeros((96, 144, 3), np.uint8)
+        sink.write(cw.LabelMap(large[..., 0], 1, (), np.zeros((1, 12, 18), np.float32), None, large))
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        assert [(f.height, f.width) for f in container.decode(video=0)] == [(64, 96)] * 2
+
+
+def test_states_and_trust_are_in_the_lines(tmp_path: Path, small_scene: Scene) -> None:
+    with cw.open_sink(tmp_path / "o.jsonl") as sink:
+        sink.write(replace(label_map(small_scene, 1), states={1: "ok", 2: "lost"}, confidence={1: 0.9, 2: 0.1}))
+    line = json.loads((tmp_path / "o.jsonl").read_text())
+    assert line["states"] == {"1": "ok", "2": "lost"}
+    assert line["confidence"] == {"1": 0.9, "2": 0.1}
