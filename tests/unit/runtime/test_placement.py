@@ -36,7 +36,9 @@ class FakeCudaSession:
     def __init__(self, onnx: bytes, options: Any, providers: Any) -> None:
         import onnxruntime as ort
 
-        self._real = ort.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+        one_thread = ort.SessionOptions()
+        one_thread.intra_op_num_threads = 1
+        self._real = ort.InferenceSession(onnx, one_thread, providers=["CPUExecutionProvider"])
         self.get_inputs, self.get_outputs = self._real.get_inputs, self._real.get_outputs
 
     def get_providers(self) -> list[str]:
