@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_TINY = 1e-20  # keeps the logarithm finite; far below any probability that float32 softmax of cosines can give
+_TINY = 1e-30  # keeps the logarithm and its slope finite in float32; a walk of several steps is never so unlikely
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,8 @@ def walk_loss(
         losses: dict[int, Tensor] = {}
         accuracy: dict[int, Tensor] = {}
         if back is not None:
-            direct = transitions(affinity(nodes[:, 0], back, direct_temperature or temperature))
+            # Straight from the logits: at a low temperature one step can be unlikelier than the logarithm can bear.
+            direct = affinity(nodes[:, 0], back, direct_temperature or temperature).log_softmax(dim=-1)
             losses[1], accuracy[1] = _return_loss(direct, target, seen)
         home = nodes[:, 0] if back is None else back
         forth: Tensor | None = None
@@ -110,7 +111,7 @@ def walk_loss(
             inward = transitions(affinity(there, home if s == 2 else here, temperature), dropout, generators)
             forth = onward if forth is None else forth @ onward
             rear = inward if rear is None else inward @ rear
-            losses[s], accuracy[s] = _return_loss(forth @ rear, target, seen)
+            losses[s], accuracy[s] = _return_loss(torch.log(forth @ rear + _TINY), target, seen)
     loss = nodes.new_zeros(())
     if back is not None:
         loss = loss + direct_weight * losses[1]
@@ -121,14 +122,14 @@ def walk_loss(
 
 
 def _return_loss(walk: Tensor, target: Tensor | None, seen: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Cross-entropy and accuracy of return probabilities `walk` (B, N, M) against `target`."""
+    """Cross-entropy and accuracy of the logarithms of return probabilities `walk` (B, N, M) against `target`."""
     if target is None:
-        loss = -torch.log(walk.diagonal(dim1=-2, dim2=-1) + _TINY)
+        loss = -walk.diagonal(dim1=-2, dim2=-1)
         with torch.no_grad():
             right = walk.argmax(dim=-1) == torch.arange(walk.shape[-2], device=walk.device)
     else:
         target = target.to(walk.dtype)
-        loss = -(target * torch.log(walk + _TINY)).sum(dim=-1)
+        loss = -(target * walk).sum(dim=-1)
         with torch.no_grad():
             # A node that belongs between cells may return to any of those around it.
             right = target.gather(-1, walk.argmax(dim=-1, keepdim=True)).squeeze(-1) > 0

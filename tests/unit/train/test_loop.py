@@ -188,7 +188,7 @@ def test_killed_at_any_moment_leaves_a_checkpoint_to_resume(clips: Path, tmp_pat
     )
     process = subprocess.Popen([sys.executable, "-c", code])
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 600  # only a bound; a busy machine is slow
         while not (saved_steps(tmp_path / "run") and saved_steps(tmp_path / "run")[-1] >= 2):
             assert process.poll() is None
             assert time.monotonic() < deadline
