@@ -1,4 +1,4 @@
-"""Paint a mask once, follow it on any camera.
+"""Paint a mask once, follow it on any camera. From mask to masks:
 
     import crwedge as cw
     with cw.Tracker.open() as tracker, cw.open_source("camera0") as frames, cw.open_sink("masks/") as sink:
@@ -7,6 +7,8 @@
             labels = tracker.step(frame, mask)      # a mask may come with any frame
             mask = None
             sink.write(labels)
+
+`docs/` says more; names below are resolved on first use, so that `import crwedge` stays light.
 """
 
 from importlib import import_module
