@@ -1,4 +1,6 @@
-"""Paint a mask once, follow it on any camera. From mask to masks:
+"""Paint a mask once, follow it on any camera.
+
+From mask to masks:
 
     import crwedge as cw
     with cw.Tracker.open() as tracker, cw.open_source("camera0") as frames, cw.open_sink("masks/") as sink:
