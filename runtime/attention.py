@@ -20,21 +20,10 @@ from threadpoolctl import ThreadpoolController
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime import kernels
 from crwedge.runtime.context import ContextFrame
+from crwedge.runtime.window import half_heights
 
 _TILE = 12
 _KEY_BLOCK = 1024
-
-
-def half_heights(settings: PropagationSettings) -> NDArray[np.int64]:
-    """The neighbourhood, column by column: element |dx| is the largest |dy| inside it.
-
-    A disc holds the distances strictly below the radius, a square those up to it.
-    """
-    r = settings.radius
-    if settings.window == "square":
-        return np.full(int(r) + 1, int(r), np.int64)
-    reach = int(np.ceil(r)) - 1
-    return np.array([int(np.ceil(np.sqrt(r * r - dx * dx))) - 1 for dx in range(reach + 1)], np.int64)
 
 
 def cpu_count() -> int:

@@ -31,10 +31,10 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     Example: crwedge doctor
     """
     import crwedge
-    from crwedge.core.errors import CrwedgeError
     from crwedge.runtime.attention import cpu_count
     from crwedge.runtime.cameras import camera_aliases, cameras, config_file
-    from crwedge.runtime.engine import open_engine
+    from crwedge.runtime.engine import probe_engines
+    from crwedge.runtime.jetson import read_jetson
     from crwedge.runtime.models import find_bundle
 
     versions: dict[str, str | None] = {}
@@ -44,13 +44,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
         except metadata.PackageNotFoundError:
             versions[name] = None
     bundle = find_bundle()
-    engines: dict[str, str] = {}
-    try:
-        engine = open_engine(bundle, "cpu")
-        engines["cpu"] = engine.name
-        engine.close()
-    except CrwedgeError as error:
-        engines["cpu"] = f"no: {error}"
+    engines = {name: detail if works else f"no: {detail}" for name, works, detail in probe_engines(bundle)}
+    jetson = read_jetson()
     devices = cameras()
     if as_json:
         typer.echo(
@@ -62,6 +57,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
                     "processors": cpu_count(),
                     "packages": versions,
                     "engines": engines,
+                    "jetson": jetson.lines() if jetson else [],
                     "cameras": devices,
                     "camera_aliases": sorted(camera_aliases()),
                     "model": {
@@ -81,6 +77,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
         typer.echo(f"  {name:<16} {version or 'not installed' + hint}")
     for name, state in engines.items():
         typer.echo(f"engine {name}: {state}")
+    for line in jetson.lines() if jetson else []:
+        typer.echo(line)
     typer.echo(
         f"cameras: {', '.join(devices) or 'none'}; aliases in {config_file()}: {', '.join(camera_aliases()) or 'none'}"
     )

@@ -15,10 +15,11 @@ from crwedge.core.images import grid_size
 from crwedge.core.scene import render_scene
 from crwedge.core.settings import PropagationSettings
 from crwedge.eval.metrics import boundary_f, jaccard
-from crwedge.runtime.attention import LocalAttention, cpu_count, half_heights
+from crwedge.runtime.attention import LocalAttention, cpu_count
 from crwedge.runtime.context import ContextBuffer
 from crwedge.runtime.propagate import LabelPropagator
 from crwedge.runtime.tracker import Tracker
+from crwedge.runtime.window import half_heights
 
 _CHANNELS = 256
 
