@@ -93,7 +93,7 @@ def judge(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "rows": len(rows),
         "pearson": round(float(np.corrcoef(said, true)[0, 1]), 3),
-        "spearman": round(float(np.corrcoef(np.stack(ranks))[0, 1]), 3),
+        "spearman": round(float(np.corrcoef(ranks[0], ranks[1])[0, 1]), 3),
         "mean_error": round(float(np.abs(said - true).mean()), 3),
         "curve": curve,
         "shipped_fit": {
