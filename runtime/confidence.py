@@ -40,9 +40,9 @@ class Calibration:
 
 
 CALIBRATION = Calibration(
-    bias=-3.0,
-    weights={"entropy": 0.0, "forth": 2.5, "back": 2.5, "margin": 1.0},
-    made_with="not fitted yet",
+    bias=-2.688,
+    weights={"entropy": -0.189, "forth": 1.135, "back": 2.187, "margin": 1.783},
+    made_with="the shipped encoder walk-r18 (1,866 steps), eleven sequences, 12 frames each at every fifth, 240x432",
 )
 
 
