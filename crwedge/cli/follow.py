@@ -123,7 +123,8 @@ class Follower:
                     self.latest = labels
                     if shown is not None:
                         shown(stats, frames)
-                    if stats.tracked == 1 and state is None:
+                    # The tracker may be frames ahead of the writers, so the frame is asked, not the count.
+                    if labels.index == 0 and state is None:
                         self.say(tracker.memory_statement)
 
                 run_stream(
