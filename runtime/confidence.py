@@ -111,7 +111,7 @@ def _walk(
     settings: PropagationSettings,
 ) -> NDArray[np.float32]:
     """(n, K) labels that the queries (n, C) find among the keys (h * w, C): top-k, softmax, weighted sum."""
-    similarity = queries @ keys.T
+    similarity = keys @ queries.T
     best = np.full((queries.shape[0], settings.topk), -np.inf, np.float32)
     entries = np.zeros(best.shape, np.int64)
     kernels.scan_all(similarity, 0, 1, best, entries)

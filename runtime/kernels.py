@@ -69,7 +69,7 @@ def scan_window(
     """Keep the k best of each query among the keys within its neighbourhood.
 
     Args:
-        similarity: (queries, keys); both run down the columns: the query (y, x) is row (x - x0) * (y1 - y0) + y - y0.
+        similarity: (keys, queries); both run down the columns: the query (y, x) is (x - x0) * (y1 - y0) + y - y0.
         queries: x0, x1, y0, y1 of the tile of queries.
         window: x0, x1, y0, y1 of the window of keys, clipped to the grid.
         half: half[|dx|] is the largest |dy| inside the neighbourhood.
@@ -79,35 +79,36 @@ def scan_window(
         best: (queries, k) falling similarities so far, -inf where empty. Changed in place.
         entries: (queries, k) what they belong to. Changed in place.
     """
-    x0, x1, y0, y1 = queries
+    x0, _, y0, y1 = queries
     kx0, kx1, ky0, ky1 = window
     reach = half.shape[0] - 1
-    rows = ky1 - ky0
+    tall = y1 - y0
     k = best.shape[1]
+    count = similarity.shape[1]
+    threshold = best[:, k - 1].copy()
     row = 0
-    for qx in range(x0, x1):
-        for qy in range(y0, y1):
-            kept, found = best[row], entries[row]
+    for x in range(kx0, kx1):
+        for y in range(ky0, ky1):
             line = similarity[row]
-            threshold = kept[k - 1]
-            for x in range(max(kx0, qx - reach), min(kx1, qx + reach + 1)):
-                tall = half[abs(x - qx)]
-                low, high = max(ky0, qy - tall), min(ky1, qy + tall + 1)
-                base = (x - kx0) * rows - ky0
-                # Counting first is a loop the compiler can vectorise; almost always nothing passes the threshold.
-                passed = 0
-                for at in range(base + low, base + high):
-                    passed += line[at] > threshold
-                if passed == 0:
-                    continue
-                for y in range(low, high):
-                    value = line[base + y]
-                    for _ in range(copies):
-                        if not value > threshold:
-                            break
-                        _insert(kept, found, value, slot_entry + y * width + x)
-                        threshold = kept[k - 1]
             row += 1
+            # Counting first is a loop the compiler can vectorise; almost always nothing passes its threshold.
+            passed = 0
+            for q in range(count):
+                passed += line[q] > threshold[q]
+            if passed == 0:
+                continue
+            for q in range(count):
+                value = line[q]
+                if not value > threshold[q]:
+                    continue
+                dx = abs(x - x0 - q // tall)
+                if dx > reach or abs(y - y0 - q % tall) > half[dx]:
+                    continue
+                for _ in range(copies):
+                    if not value > threshold[q]:
+                        break
+                    _insert(best[q], entries[q], value, slot_entry + y * width + x)
+                    threshold[q] = best[q, k - 1]
 
 
 @kernel
@@ -118,28 +119,24 @@ def scan_all(
     best: NDArray[np.float32],
     entries: NDArray[np.int64],
 ) -> None:
-    """Keep the k best of each query among all keys: (queries, keys), the key j is entry first_entry + j."""
+    """Keep the k best of each query among all keys: (keys, queries), the key j is entry first_entry + j."""
     k = best.shape[1]
-    block = 32
-    keys = similarity.shape[1]
+    count = similarity.shape[1]
+    threshold = best[:, k - 1].copy()
     for row in range(similarity.shape[0]):
-        kept, found = best[row], entries[row]
         line = similarity[row]
-        threshold = kept[k - 1]
-        for start in range(0, keys, block):
-            stop = min(keys, start + block)
-            passed = 0
-            for at in range(start, stop):
-                passed += line[at] > threshold
-            if passed == 0:
-                continue
-            for at in range(start, stop):
-                value = line[at]
-                for _ in range(copies):
-                    if not value > threshold:
-                        break
-                    _insert(kept, found, value, first_entry + at)
-                    threshold = kept[k - 1]
+        passed = 0
+        for q in range(count):
+            passed += line[q] > threshold[q]
+        if passed == 0:
+            continue
+        for q in range(count):
+            value = line[q]
+            for _ in range(copies):
+                if not value > threshold[q]:
+                    break
+                _insert(best[q], entries[q], value, first_entry + row)
+                threshold[q] = best[q, k - 1]
 
 
 @kernel
