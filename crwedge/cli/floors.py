@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from pathlib import Path
 
 
@@ -11,13 +13,16 @@ def random_bundle(seed: int = 0) -> Path:
     Raises:
         MissingExtraError: it has to be made and torch is not installed.
     """
-    from crwedge.core.bundle import MANIFEST
+    from crwedge.core.bundle import Bundle
+    from crwedge.core.errors import BundleError
     from crwedge.core.need import need
     from crwedge.runtime.models import data_home
 
     path = data_home() / "floors" / f"random-r18-{seed}"
-    if (path / MANIFEST).is_file():
-        return path
+    # One of an older version, or a damaged one, is made anew: nothing in it is the user's.
+    with contextlib.suppress(BundleError):
+        return Bundle.open(path).path
+    shutil.rmtree(path, ignore_errors=True)
     need("torch", extra="export")
     need("safetensors", extra="export")
     from crwedge.export.build import export_bundle
