@@ -1,6 +1,6 @@
 """How much faster the metrics are than a direct transcription of their definition, in one run on real masks.
 
-    python benchmarks/metrics.py ../shared/data
+    python benchmarks/metrics.py DATA
 
 Both sides get the same masks in memory and must agree on every figure. The transcription compares whole frames and
 dilates whole boundary maps with a disc, by scipy's binary dilation and, as a second and faster opponent, by one
