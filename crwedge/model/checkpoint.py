@@ -78,8 +78,13 @@ def load_encoder(path: str | Path) -> tuple[Encoder, EncoderInfo]:
 
 def save_tensors(path: Path, state: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
     """Write tensors and text facts as one safetensors file, whole or not at all. CheckpointError when it cannot be."""
-    data = save({key: value.contiguous().cpu() for key, value in state.items()}, dict(facts))
-    write_bytes(path, data)
+    data = save({key: value.contiguous().cpu() for key, value in state.items()})
+    size = int.from_bytes(data[:8], "little")
+    # The library writes facts in an order of chance; ours is fixed, so that equal weights make equal files.
+    table = {"__metadata__": dict(sorted(facts.items())), **json.loads(data[8 : 8 + size])}
+    header = json.dumps(table, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    write_bytes(path, len(header).to_bytes(8, "little") + header + data[8 + size :])
 
 
 def write_bytes(path: Path, data: bytes) -> None:

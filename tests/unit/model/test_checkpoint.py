@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from crwedge.core.errors import CheckpointError
@@ -22,6 +23,16 @@ def test_round_trip_keeps_weights_and_facts(tmp_path: Path) -> None:
         assert not again.training
         for key, value in encoder.state_dict().items():
             assert torch.equal(value, again.state_dict()[key])
+
+
+def test_equal_encoders_make_equal_files(tmp_path: Path) -> None:
+    encoder = Encoder()
+    for name in ("a", "b"):
+        save_encoder(tmp_path / name, encoder, name="walk", weights_from="nowhere", trained=True)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with safe_open(str(tmp_path / "a"), framework="pt") as file:  # the library reads it as its own
+        assert file.metadata()["name"] == "walk"
+        assert torch.equal(file.get_tensor("conv1.weight"), encoder.conv1.weight)
 
 
 def test_what_is_no_encoder_is_refused(tmp_path: Path) -> None:
