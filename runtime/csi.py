@@ -6,18 +6,18 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from types import TracebackType
 
 import numpy as np
 
 from crwedge.core.errors import SourceError
-from crwedge.runtime.sources import Frame, FrameSource
+from crwedge.runtime.closing import Closing
+from crwedge.runtime.sources import Frame
 
 CAMERA = "nvarguscamerasrc sensor-id={number} ! video/x-raw(memory:NVMM),{caps} ! nvvidconv"
 """The pipeline up to plain memory; the image processor of the board does the work."""
 
 
-class CsiSource:
+class CsiSource(Closing):
     """Raw pictures from a `gst-launch-1.0` of its own, so that a driver that hangs can be ended.
 
     Args:
@@ -58,15 +58,5 @@ class CsiSource:
         """End the pipeline."""
         self._process.kill()
         self._process.wait()
-
-    def __enter__(self) -> FrameSource:
-        """The source itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close."""
-        self.close()
         if self._process.stdout is not None:
             self._process.stdout.close()

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-from types import TracebackType
 from urllib.parse import unquote, urlsplit
 
 from crwedge.core.errors import SinkError
 from crwedge.core.labels import LabelMap
 from crwedge.core.need import need
 from crwedge.runtime.address import without_credentials
+from crwedge.runtime.closing import Closing
 from crwedge.runtime.sinks import frame_facts
 
 _MOST_WAITING = 100
 """Messages kept while the broker is away; the oldest make way."""
 
 
-class MqttSink:
+class MqttSink(Closing):
     """One message a frame on `TOPIC`: the JSON of `*.jsonl`. `TOPIC/status` says `online` or, by will, `offline`.
 
     Args:
@@ -60,16 +60,6 @@ class MqttSink:
             goodbye.wait_for_publish(self._timeout)
         self._client.disconnect()
         self._client.loop_stop()
-
-    def __enter__(self) -> MqttSink:
-        """The sink itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close."""
-        self.close()
 
     def _greet(self, *_: object) -> None:
         self._client.publish(f"{self.topic}/status", "online", qos=1, retain=True)

@@ -7,9 +7,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from types import TracebackType
 
 from crwedge.core.errors import SourceError
+from crwedge.runtime.closing import Closing
 from crwedge.runtime.events import silent
 from crwedge.runtime.mailbox import Halt, Mailbox
 from crwedge.runtime.sources import Frame, FrameSource
@@ -26,7 +26,7 @@ Connect = Callable[[], FrameSource]
 Tell = Callable[..., None]
 
 
-class RecoveringSource:
+class RecoveringSource(Closing):
     """The frames of a live source, over all its failures, numbered and stamped as one stream.
 
     A thread reads each connection. When no frame comes for `patience` seconds, or the connection ends, it is left behind
@@ -125,16 +125,6 @@ class RecoveringSource:
         if self._first is not None:
             self._first.close()
             self._first = None
-
-    def __enter__(self) -> RecoveringSource:
-        """The source itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close."""
-        self.close()
 
     def _open_again(self, attempt: int) -> FrameSource | None:
         """Wait as long as it is this attempt's turn to, then try once."""

@@ -17,6 +17,7 @@ from crwedge.core.images import resize_frame
 from crwedge.core.labels import LabelMap
 from crwedge.core.masks import encode_rle, write_mask
 from crwedge.core.need import need
+from crwedge.runtime.closing import Closing
 from crwedge.runtime.draw import overlay
 
 _TICKS = 90_000
@@ -47,27 +48,16 @@ class MaskSink(Protocol):
         ...
 
 
-class _Closing:
+class _Sink(Closing):
     """What all sinks share. Nothing is created before the first write, so a run that fails at once leaves nothing."""
 
     name: str
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Nothing to finish."""
 
     def _failed(self, error: OSError) -> SinkError:
         return SinkError(f"cannot write {self.name}: {error.strerror or error}")
 
 
-class PngSink(_Closing):
+class PngSink(_Sink):
     """`00000.png`, `00001.png`, ... in a folder; each is written whole or not at all."""
 
     def __init__(self, folder: Path) -> None:
@@ -84,7 +74,7 @@ class PngSink(_Closing):
             raise self._failed(error) from error
 
 
-class JsonLinesSink(_Closing):
+class JsonLinesSink(_Sink):
     """One line a frame: index, pts, COCO run lengths of each id. Every line is handed to the system at once.
 
     Args:
@@ -156,7 +146,7 @@ def frame_facts(labels: LabelMap) -> dict[str, Any]:
     return facts
 
 
-class VideoSink(_Closing):
+class VideoSink(_Sink):
     """Frames with their objects tinted, as fragmented mp4: playable up to the last fragment if the process dies.
 
     Args:
@@ -239,7 +229,7 @@ class VideoSink(_Closing):
             self._stream.bit_rate = 4_000_000
 
 
-class WindowSink(_Closing):
+class WindowSink(_Sink):
     """A window on the screen; closing it or pressing q or Escape ends the stream."""
 
     name = "window"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from crwedge.core.errors import SourceError
 from crwedge.runtime.address import NETWORK, knock_of, split_wishes, without_credentials
 from crwedge.runtime.cameras import resolve_camera
+from crwedge.runtime.closing import Closing
 
 if TYPE_CHECKING:
     from crwedge.runtime.video import VideoSource
@@ -67,22 +68,7 @@ class FrameSource(Protocol):
         ...
 
 
-class _Closing:
-    """What all sources share: leaving the block closes."""
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Nothing to give back."""
-
-
-class ImageSource(_Closing):
+class ImageSource(Closing):
     """Pictures of one size, in natural order of their names (2 before 10)."""
 
     live = False

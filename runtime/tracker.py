@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from crwedge.core.labels import LabelMap, soft_labels
 from crwedge.core.masks import VOID, check_mask, object_ids
 from crwedge.core.settings import PropagationSettings, preset
 from crwedge.runtime.adapter import Adapter
+from crwedge.runtime.closing import Closing
 from crwedge.runtime.confidence import CALIBRATION, object_signs
 from crwedge.runtime.context import memory_formula
 from crwedge.runtime.cuda.errors import DeviceError
@@ -35,7 +35,7 @@ _WIDER = 2.0
 _KEPT_OVER_A_GAP = 3
 
 
-class Tracker:
+class Tracker(Closing):
     """Follows objects from frame to frame: one stateful object a video, one verb.
 
     Args:
@@ -307,16 +307,6 @@ class Tracker:
         if self.adapter is not None:
             self.adapter.close()
 
-    def __enter__(self) -> Tracker:
-        """The tracker itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close."""
-        self.close()
-
     def _encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         try:
             return self._placement.encode(self.engine, pixels, self._compute_size())
@@ -425,8 +415,3 @@ class Tracker:
         truth = painted * shown[:, None, None]
         truth += rest * (1 - truth.sum(axis=0))
         return np.asarray(known * truth + (1 - known) * predicted, np.float32)
-
-
-def grid_of(size: tuple[int, int]) -> tuple[int, int]:
-    """Feature cells (h, w) of a frame of `size` = (H, W)."""
-    return grid_size(*size)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import SourceError
+from crwedge.runtime.closing import Closing
 from crwedge.runtime.sources import Frame
 
 
-class VideoSource:
+class VideoSource(Closing):
     """A video file, a pipe, a camera or a network stream (PyAV).
 
     Args:
@@ -101,16 +101,6 @@ class VideoSource:
                 self._container.close()
             finally:
                 self._busy.release()
-
-    def __enter__(self) -> VideoSource:
-        """The source itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close."""
-        self.close()
 
     def _next(self, pictures: Iterator[Any]) -> Any:
         """The next picture, or None at the end; the container is never closed under the decoder's feet."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crwedge.runtime.closing import Closing
 from crwedge.runtime.sources import Frame, FrameSource
 
 
-class LookaheadSource:
+class LookaheadSource(Closing):
     """The same frames, each given out only once the m after it were seen, or the source has ended.
 
     Args:
@@ -43,16 +43,6 @@ class LookaheadSource:
             yield from waiting
             raise
         yield from waiting
-
-    def __enter__(self) -> LookaheadSource:
-        """The source itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close."""
-        self.close()
 
     def close(self) -> None:
         """Give the device or file back."""

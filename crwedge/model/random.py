@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -17,13 +19,13 @@ def random_encoder(seed: int = 0, config: EncoderConfig | None = None) -> Encode
         torch.manual_seed(seed)
         encoder = Encoder(config)
     frames = torch.from_numpy(render_scene(frames=8, height=256, width=448).frames)
-    calibrate(encoder, [frames])
+    calibrate(encoder, [encoder.normalise(frames)])
     return encoder.eval()
 
 
 @torch.no_grad()
-def calibrate(encoder: Encoder, batches: list[Tensor]) -> None:
-    """Gather the BatchNorm statistics anew, as the plain mean over `batches` of RGB uint8 (N, H, W, 3)."""
+def calibrate(encoder: Encoder, batches: Iterable[Tensor]) -> None:
+    """Gather the BatchNorm statistics anew, as the plain mean over `batches` of normalised images (N, 3, H, W)."""
     layers = [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [layer.momentum for layer in layers]
     mode = encoder.training
@@ -32,8 +34,8 @@ def calibrate(encoder: Encoder, batches: list[Tensor]) -> None:
         layer.reset_running_stats()
         layer.momentum = None
         layer.train()
-    for frames in batches:
-        encoder(encoder.normalise(frames))
+    for pictures in batches:
+        encoder(pictures)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
     encoder.train(mode)

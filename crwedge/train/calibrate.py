@@ -6,13 +6,15 @@ Statistics gathered on small patches do not fit the whole frames that propagatio
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
 
 from crwedge.core.images import resize_frame
 from crwedge.model.encoder import Encoder
+from crwedge.model.random import calibrate
 from crwedge.train.clips import ClipSource
 from crwedge.train.objective import autocast
 
@@ -25,21 +27,18 @@ def calibrated(encoder: Encoder, source: ClipSource, *, frames: int, side: int, 
     encoder = copy.deepcopy(encoder)
     if frames == 0:
         return encoder.eval()
-    norms = [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the plain mean over all frames
-    encoder.train()
     rng = np.random.default_rng((seed, 0xCA11B))
     device = next(encoder.parameters()).device
-    with torch.no_grad(), autocast(device, precision):
+
+    def pictures() -> Iterator[Tensor]:
         for _ in range(frames):
             frame = source.frame(rng)
             height, width = frame.shape[:2]
             scale = side / min(height, width)
             frame = resize_frame(frame, (round(height * scale), round(width * scale)))
-            pictures = torch.from_numpy(np.array(frame))[None].to(device)
-            encoder(encoder.normalise(pictures).contiguous(memory_format=torch.channels_last))
-    for norm in norms:
-        norm.momentum = 0.1
+            whole = torch.from_numpy(np.array(frame))[None].to(device)
+            yield encoder.normalise(whole).contiguous(memory_format=torch.channels_last)
+
+    with autocast(device, precision):
+        calibrate(encoder, pictures())
     return encoder.eval()
