@@ -19,12 +19,17 @@ def random_encoder(seed: int = 0, config: EncoderConfig | None = None) -> Encode
         torch.manual_seed(seed)
         encoder = Encoder(config)
     frames = torch.from_numpy(render_scene(frames=8, height=256, width=448).frames)
-    calibrate(encoder, [encoder.normalise(frames)])
+    calibrate(encoder, [frames])
     return encoder.eval()
 
 
-@torch.no_grad()
 def calibrate(encoder: Encoder, batches: Iterable[Tensor]) -> None:
+    """Gather the BatchNorm statistics anew, as the plain mean over `batches` of RGB uint8 (N, H, W, 3)."""
+    gather_statistics(encoder, (encoder.normalise(frames) for frames in batches))
+
+
+@torch.no_grad()
+def gather_statistics(encoder: Encoder, batches: Iterable[Tensor]) -> None:
     """Gather the BatchNorm statistics anew, as the plain mean over `batches` of normalised images (N, 3, H, W)."""
     layers = [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [layer.momentum for layer in layers]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from crwedge.core.images import resize_frame
 from crwedge.model.encoder import Encoder
-from crwedge.model.random import calibrate
+from crwedge.model.random import gather_statistics
 from crwedge.train.clips import ClipSource
 from crwedge.train.objective import autocast
 
@@ -40,5 +40,5 @@ def calibrated(encoder: Encoder, source: ClipSource, *, frames: int, side: int, 
             yield encoder.normalise(whole).contiguous(memory_format=torch.channels_last)
 
     with autocast(device, precision):
-        calibrate(encoder, pictures())
+        gather_statistics(encoder, pictures())
     return encoder.eval()
