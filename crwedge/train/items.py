@@ -226,12 +226,15 @@ def _read_index(folder: Path) -> dict[str, Any]:
 
 
 def _write_index(folder: Path, files: dict[str, Any]) -> None:
-    """Beside the data; where that cannot be written, in the user's cache; where neither can, nowhere."""
+    """Beside the data; where that may not be written, in the user's cache; where neither can, nowhere."""
     data = json.dumps({"version": _VERSION, "files": files}, indent=0, sort_keys=True).encode()
     for path in _index_paths(folder):
         try:
             if path.parent != folder:
                 path.parent.mkdir(parents=True, exist_ok=True)
+            elif not folder.stat().st_mode & 0o222:
+                # Root can write into a folder that nobody is meant to write into.
+                continue
             with atomic_write(path) as file:
                 file.write(data)
             return

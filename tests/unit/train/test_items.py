@@ -139,6 +139,17 @@ def test_an_index_that_cannot_lie_beside_the_data_lies_in_the_cache(
     assert len(list((tmp_path / "cache" / "crwedge" / "index").iterdir())) == 1
 
 
+def test_a_folder_that_nobody_may_write_into_gets_no_index(clips: Path, tmp_path: Path) -> None:
+    # Root may write there all the same, so the attempt alone says nothing.
+    clips.chmod(0o555)
+    try:
+        catalogue([str(clips)], 10.0)
+    finally:
+        clips.chmod(0o755)
+    assert not (clips / INDEX).exists()
+    assert len(list((tmp_path / "cache" / "crwedge" / "index").iterdir())) == 1
+
+
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="there is no"):
         catalogue([str(tmp_path / "nothing")], 10.0)
