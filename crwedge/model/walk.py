@@ -71,6 +71,7 @@ def walk_loss(
     seen: Tensor | None = None,
     direct_temperature: float | None = None,
     direct_weight: float = 1.0,
+    across: bool = False,
     generators: Sequence[torch.Generator] | None = None,
 ) -> WalkResult:
     """The loss of all palindromes 1 -> .. -> s -> .. -> 1 of a batch of clips.
@@ -84,6 +85,7 @@ def walk_loss(
         seen: (B, N) bool: the nodes of frame 1 that count; all by default.
         direct_temperature: tau of the step from view to view (s = 1); `temperature` by default.
         direct_weight: weight of that step against the mean over s = 2..T.
+        across: that step may also end, wrongly, in the second views of the batch's other clips.
         generators: one a clip, for the dropout.
 
     Returns:
@@ -99,7 +101,11 @@ def walk_loss(
         accuracy: dict[int, Tensor] = {}
         if back is not None:
             # Straight from the logits: at a low temperature one step can be unlikelier than the logarithm can bear.
-            direct = affinity(nodes[:, 0], back, direct_temperature or temperature).log_softmax(dim=-1)
+            tau = direct_temperature or temperature
+            if across:
+                direct = _among_all(nodes[:, 0], back, tau)
+            else:
+                direct = affinity(nodes[:, 0], back, tau).log_softmax(dim=-1)
             losses[1], accuracy[1] = _return_loss(direct, target, seen)
         home = nodes[:, 0] if back is None else back
         forth: Tensor | None = None
@@ -119,6 +125,15 @@ def walk_loss(
     if cycles:
         loss = loss + torch.stack(cycles).mean()
     return WalkResult(loss, {s: value.detach() for s, value in losses.items()}, accuracy)
+
+
+def _among_all(q: Tensor, k: Tensor, temperature: float) -> Tensor:
+    """Log-probabilities (B, N, M) of a step within each clip, where the nodes of all clips were to choose from."""
+    clips, count = k.shape[:2]
+    everywhere = affinity(q, k.flatten(0, 1), temperature).log_softmax(dim=-1)
+    own = torch.arange(clips, device=q.device)
+    within: Tensor = everywhere.unflatten(-1, (clips, count))[own, :, own]
+    return within
 
 
 def _return_loss(walk: Tensor, target: Tensor | None, seen: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -137,6 +137,8 @@ class TrainConfig:
     """tau of the step between the two views of frame 1; 0: the same."""
     direct_weight: float = 1.0
     """Weight of that step against the mean over the cycles."""
+    across_clips: bool = False
+    """Whether the nodes of the batch's other clips are negatives of that step too."""
     edge_dropout: float = 0.1
     """Share of the edges cut, in each direction."""
 

@@ -70,6 +70,7 @@ def batch_loss(model: Callable[..., Any], batch: Batch, config: TrainConfig) -> 
         seen=seen,
         direct_temperature=config.direct_temperature or None,
         direct_weight=config.direct_weight,
+        across=config.across_clips,
         generators=generators,
     )
     return result, nodes

@@ -36,6 +36,21 @@ def test_loss_between_views_equals_the_loops(frames: int) -> None:
     assert set(result.accuracy) == set(range(1, frames + 1))
 
 
+def test_loss_among_the_views_of_all_clips_equals_the_loops() -> None:
+    x, back = nodes(3, 1, 4, 5), nodes(3, 1, 6, 5, seed=1)[:, 0]
+    target = torch.rand(3, 4, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    target /= target.sum(-1, keepdim=True)
+    everywhere = back.flatten(0, 1).tolist()
+    expected = 0.0
+    for clip in range(3):
+        # The right answers lie in the clip's own view, the wrong ones in all.
+        padded = torch.zeros(4, 18, dtype=torch.float64)
+        padded[:, 6 * clip : 6 * clip + 6] = target[clip]
+        expected += reference_walk.loss_to_views(x[clip].tolist(), everywhere, padded.tolist(), [True] * 4, 0.2) / 3
+    result = walk_loss(x, 0.2, back=back, target=target, across=True)
+    assert float(result.loss) == pytest.approx(expected, rel=1e-12)
+
+
 def test_gradient_equals_differences_of_the_loops() -> None:
     x = nodes(1, 3, 4, 3).requires_grad_()
     walk_loss(x, 0.3).loss.backward()
