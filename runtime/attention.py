@@ -11,14 +11,13 @@ import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime import kernels
+from crwedge.runtime.blas import one_blas_thread
 from crwedge.runtime.context import ContextFrame
 from crwedge.runtime.window import half_heights
 
@@ -30,11 +29,6 @@ _KEY_BLOCK = 1024
 def cpu_count() -> int:
     """Processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@lru_cache(maxsize=1)
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()
 
 
 class LocalAttention:
@@ -82,7 +76,7 @@ class LocalAttention:
             self._strip(query, strip, frames, everywhere, labels, out)
 
         # One BLAS thread for each of ours: the products are small, and nested threads would fight for the processors.
-        with _blas().limit(limits=1, user_api="blas"):
+        with one_blas_thread():
             if self.workers == 1 or len(strips) == 1:
                 for strip in strips:
                     run(strip)
