@@ -1,19 +1,20 @@
 """Two streams that share one engine, against one stream alone: time, use of the processors, and the same label maps.
 
     python benchmarks/streaming.py [--sizes HxW ...] [--frames N] [--repeats N] [--context M]
-                                   [--footage FOLDER MASK FOLDER MASK] [--json FILE]
+                                   [--footage FOLDER MASK FOLDER MASK] [--processors P] [--json FILE]
 
 Each stream is what `crwedge track` runs: a reader that decodes pictures (JPEG), a tracker with the shipped encoder on the
-CPU, a writer of palette PNGs. In one process, on one engine that stays open, four ways take turns in each round:
+CPU, a writer of palette PNGs. In one process, on one engine that stays open, five ways take turns in each round:
 
 * a, b: one stream alone.
 * both: the two at the same moment, on a `SharedEngine`.
 * turns: the two at the same moment, one frame in the encoder at a time.
+* apart: the two at the same moment, each with an engine of its own and half of the processors: what nothing shared costs.
 
 Reported are medians over the rounds of the ratios within a round: both over a, and both over the slower of a and b. `used`
-is the process's time on all processors over wall time x processors: where one stream alone leaves nothing idle, two cannot
-take less than twice its time. The first round warms up and is not counted. Label maps of `both` and `turns` are compared
-with those of a and b, pixel by pixel.
+is the process's time on all processors (`work`, seconds) over wall time x processors: where one stream alone leaves nothing
+idle, two cannot take less than twice its time. The first round warms up and is not counted. Label maps of the last three are
+compared with those of a and b, pixel by pixel.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from operator import truediv
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +46,7 @@ from crwedge.runtime.engine import Engine
 from crwedge.runtime.models import shipped_bundle
 from crwedge.runtime.shared import SharedEngine
 
-WAYS = ("a", "b", "both", "turns")
+WAYS = ("a", "b", "both", "turns", "apart")
 RESULT = Path(__file__).parent / "results" / "streaming-cpu.json"
 
 Clip = tuple[Path, Path]
@@ -74,20 +76,27 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--context", type=int, default=20)
     parser.add_argument("--footage", nargs=4, type=Path, metavar=("FOLDER", "MASK", "FOLDER", "MASK"))
+    parser.add_argument("--processors", type=int, default=cpu_count(), help="threads of each part; default: all")
     parser.add_argument("--json", type=Path, default=RESULT)
     options = parser.parse_args()
     settings = cw.PropagationSettings(context_length=options.context)
-    engine = cw.open_engine(cw.Bundle.open(shipped_bundle()), "cpu")
+    bundle = cw.Bundle.open(shipped_bundle())
+    engine = cw.open_engine(bundle, "cpu", options.processors)
+    halves = [cw.open_engine(bundle, "cpu", max(1, options.processors // 2)) for _ in range(2)]
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         for size in options.sizes:
             folder = Path(scratch) / f"{size[0]}x{size[1]}"
             given = options.footage
             clips = [(given[0], given[1]), (given[2], given[3])] if given else rendered(folder, size, options.frames)
-            row = {"size": f"{size[0]}x{size[1]}", **measure(engine, settings, size, clips, options, folder / "out")}
+            row = {
+                "size": f"{size[0]}x{size[1]}",
+                **measure([engine, *halves], settings, size, clips, options, folder / "out"),
+            }
             print(json.dumps(row), flush=True)
             rows.append(row)
-    engine.close()
+    for one in (engine, *halves):
+        one.close()
     report = {
         "device": f"{processor()}, {cpu_count()} processors, {engine.name}, numpy {np.__version__}",
         "load_before": round(os.getloadavg()[0], 2),
@@ -104,31 +113,38 @@ def main() -> None:
 
 
 def measure(
-    engine: Engine, settings: cw.PropagationSettings, size: tuple[int, int], clips: list[Clip], options: Any, out: Path
+    engines: list[Engine],
+    settings: cw.PropagationSettings,
+    size: tuple[int, int],
+    clips: list[Clip],
+    options: Any,
+    out: Path,
 ) -> dict[str, Any]:
-    """One row: medians of times and of ratios within a round."""
+    """One row: medians of times and of ratios within a round. The engines are one with all processors, two with half."""
+    engine, all_processors = engines[0], options.processors
 
-    def follow(engine: Engine, number: int, way: str) -> None:
+    def follow(engine: Engine, number: int, way: str, workers: int = all_processors) -> None:
         mask, target = cw.read_mask(clips[number][1]), out / way / str(number)
         with (
             cw.open_source(clips[number][0]) as source,
             cw.open_sink(target, overwrite=True) as sink,
-            cw.Tracker(engine, settings, size) as tracker,
+            cw.Tracker(engine, settings, size, None, workers) as tracker,
         ):
             cw.run_stream(tracker, source, [sink], mask=mask, max_frames=options.frames, late="wait")
 
-    def together(shared: Engine, way: str) -> None:
+    def together(shared: list[Engine], way: str, workers: int = all_processors) -> None:
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda number: follow(shared, number, way), range(2)))
+            list(pool.map(lambda number: follow(shared[number], number, way, workers), range(2)))
 
     runs: dict[str, Callable[[], None]] = {
         "a": lambda: follow(Turns(engine), 0, "alone"),
         "b": lambda: follow(Turns(engine), 1, "alone"),
-        "both": lambda: together(SharedEngine(engine), "both"),
-        "turns": lambda: together(Turns(engine), "turns"),
+        "both": lambda: together([SharedEngine(engine)] * 2, "both"),
+        "turns": lambda: together([Turns(engine)] * 2, "turns"),
+        "apart": lambda: together([Turns(half) for half in engines[1:]], "apart", max(1, all_processors // 2)),
     }
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
-    used: dict[str, list[float]] = {way: [] for way in WAYS}
+    work: dict[str, list[float]] = {way: [] for way in WAYS}
     for round_number in range(options.repeats + 1):
         for way, run in runs.items():
             wall, processor_time = time.perf_counter(), time.process_time()
@@ -136,17 +152,18 @@ def measure(
             wall, processor_time = time.perf_counter() - wall, time.process_time() - processor_time
             if round_number:
                 seconds[way].append(wall)
-                used[way].append(processor_time / (wall * cpu_count()))
+                work[way].append(processor_time)
     median = statistics.median
-    rounds = list(zip(*(seconds[way] for way in WAYS), strict=True))
     return {
         "seconds": {way: round(median(values), 3) for way, values in seconds.items()},
-        "used": {way: round(median(values), 3) for way, values in used.items()},
-        "both_over_a": round(median(both / a for a, _, both, _ in rounds), 3),
-        "both_over_slower": round(median(both / max(a, b) for a, b, both, _ in rounds), 3),
-        "turns_over_a": round(median(turns / a for a, _, _, turns in rounds), 3),
-        "both_over_a_of_each_round": [round(both / a, 3) for a, _, both, _ in rounds],
-        "same_label_maps": all(same_maps(out / "alone", out / way) for way in ("both", "turns")),
+        "work": {way: round(median(values), 3) for way, values in work.items()},
+        "used": {way: round(sum(work[way]) / (sum(seconds[way]) * cpu_count()), 3) for way in WAYS},
+        "over_a": {way: round(median(map(truediv, seconds[way], seconds["a"])), 3) for way in WAYS[2:]},
+        "over_slower": {
+            way: round(median(map(truediv, seconds[way], map(max, seconds["a"], seconds["b"]))), 3) for way in WAYS[2:]
+        },
+        "both_over_a_of_each_round": [round(value, 3) for value in map(truediv, seconds["both"], seconds["a"])],
+        "same_label_maps": all(same_maps(out / "alone", out / way) for way in WAYS[2:]),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from crwedge.core.scene import render_scene
 from crwedge.runtime.blas import one_blas_thread
 from crwedge.runtime.engine import Batching, Engine
 from crwedge.runtime.models import shipped_bundle
+from crwedge.runtime.processors import at_work, share
 from crwedge.runtime.shared import MOST_IN_A_BATCH, SharedEngine
 
 
@@ -174,3 +176,29 @@ def test_the_limit_on_blas_lasts_until_the_last_has_gone() -> None:
         assert set(blas_threads()) == {1}
         second.__exit__(None, None, None)
         assert set(blas_threads()) == {2}
+
+
+def test_streams_at_work_share_the_threads() -> None:
+    assert [share(n) for n in (1, 2, 8)] == [1, 2, 8]
+    with at_work(), at_work():
+        assert [share(n) for n in (1, 2, 8)] == [1, 1, 4]
+        with pytest.raises(CrwedgeError), at_work():
+            assert share(8) == 2
+            raise CrwedgeError("a step that fails is over too")
+        assert share(8) == 4
+    assert share(8) == 8
+
+
+def test_labels_do_not_depend_on_how_many_threads_are_free(engine: Engine) -> None:
+    scene = render_scene(3, 200, 96)  # 25 rows of cells: strips of unequal height
+    found = []
+    for others in (0, 1, 3):
+        tracker = cw.Tracker(engine, cw.PropagationSettings(context_length=2), workers=4)
+        with contextlib.ExitStack() as stack:
+            for _ in range(others):
+                stack.enter_context(at_work())
+            tracker.step(scene.frames[0], scene.masks[0])
+            found.append([tracker.step(image).soft for image in scene.frames[1:]])
+        tracker._close_propagators()
+    for one in found[1:]:
+        np.testing.assert_array_equal(one, found[0])
