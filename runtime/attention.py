@@ -10,16 +10,16 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime import kernels
+from crwedge.runtime.blas import one_blas_thread
 from crwedge.runtime.context import ContextFrame
+from crwedge.runtime.processors import share
 from crwedge.runtime.window import half_heights
 
 _TILE = 8
@@ -30,11 +30,6 @@ _KEY_BLOCK = 1024
 def cpu_count() -> int:
     """Processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@lru_cache(maxsize=1)
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()
 
 
 class LocalAttention:
@@ -78,18 +73,25 @@ class LocalAttention:
         tall = strip_height(h, self.workers)
         strips = [(y, min(y + tall, h)) for y in range(0, h, tall)]
 
-        def run(strip: tuple[int, int]) -> None:
-            self._strip(query, strip, frames, everywhere, labels, out)
+        # Strips are cut for all workers, so that the results do not depend on how many are free at the moment.
+        left = iter(strips)
+
+        def work() -> None:
+            for strip in left:  # one iterator for all threads: each takes the next strip that nobody has
+                self._strip(query, strip, frames, everywhere, labels, out)
 
         # One BLAS thread for each of ours: the products are small, and nested threads would fight for the processors.
-        with _blas().limit(limits=1, user_api="blas"):
-            if self.workers == 1 or len(strips) == 1:
-                for strip in strips:
-                    run(strip)
-            else:
-                if self._pool is None:
-                    self._pool = ThreadPoolExecutor(self.workers, "crwedge-attention")
-                list(self._pool.map(run, strips))
+        with one_blas_thread():
+            helpers = min(share(self.workers), len(strips)) - 1
+            if helpers and self._pool is None:
+                self._pool = ThreadPoolExecutor(self.workers - 1, "crwedge-attention")
+            helping = [self._pool.submit(work) for _ in range(helpers)] if self._pool is not None else []
+            try:
+                work()
+            finally:
+                wait(helping)
+            for one in helping:
+                one.result()
         return out
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime import kernels
+from crwedge.runtime.blas import one_blas_thread
 from crwedge.runtime.context import ContextFrame
 
 _MOST_CELLS = 48
@@ -111,7 +112,8 @@ def _walk(
     settings: PropagationSettings,
 ) -> NDArray[np.float32]:
     """(n, K) labels that the queries (n, C) find among the keys (h * w, C): top-k, softmax, weighted sum."""
-    similarity = keys @ queries.T
+    with one_blas_thread():
+        similarity = keys @ queries.T
     best = np.full((queries.shape[0], settings.topk), -np.inf, np.float32)
     entries = np.zeros(best.shape, np.int64)
     kernels.scan_all(similarity, 0, 1, best, entries)

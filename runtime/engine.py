@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
@@ -36,6 +36,20 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Give back threads and memory."""
+        ...
+
+
+@runtime_checkable
+class Batching(Protocol):
+    """An engine that encodes several frames at once."""
+
+    @property
+    def at_once(self) -> int:
+        """How many calls may run side by side, from different threads."""
+        ...
+
+    def run_many(self, frames: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        """`Engine.run` of frames of one size, as one batch where the graph takes one; the same features to the bit."""
         ...
 
 
@@ -130,6 +144,17 @@ class AutoEngine:
                 return self.current.run(frame)
             except DeviceError as error:
                 self.step_down(error)
+
+    @property
+    def at_once(self) -> int:
+        """See `Batching.at_once`."""
+        return self.current.at_once if isinstance(self.current, Batching) else 1
+
+    def run_many(self, frames: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        """See `Batching.run_many`. Devices take one frame after the other."""
+        if isinstance(self.current, Batching):
+            return self.current.run_many(frames)
+        return [self.run(frame) for frame in frames]
 
     def step_down(self, error: CrwedgeError) -> None:
         """Go on with the next engine because of `error`, which is raised again when there is none."""

@@ -24,6 +24,7 @@ from crwedge.runtime.cuda.errors import DeviceError
 from crwedge.runtime.engine import AutoEngine, Engine, open_engine
 from crwedge.runtime.models import find_bundle
 from crwedge.runtime.placement import OnHost, Placement, Propagate, open_placement
+from crwedge.runtime.processors import at_work
 from crwedge.runtime.propagate import check_features
 from crwedge.runtime.recovery import TRUSTED, Recovery
 from crwedge.runtime.refresh import ContextImages
@@ -139,6 +140,10 @@ class Tracker(Closing):
             MaskError: no mask came with the first frame, or it does not fit.
             SourceError: the frame is of another kind or size.
         """
+        with at_work():
+            return self._step(frame, mask)
+
+    def _step(self, frame: NDArray[np.uint8] | Frame, mask: NDArray[np.uint8] | None) -> LabelMap:
         pts = frame.pts if isinstance(frame, Frame) else None
         pixels = check_frame(frame.image if isinstance(frame, Frame) else frame)
         size = pixels.shape[0], pixels.shape[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,11 @@ from crwedge.core.labels import LabelMap
 from crwedge.core.masks import check_mask, resize_mask
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.budget import Budget
+from crwedge.runtime.control import Control
 from crwedge.runtime.engine import Engine, resident
 from crwedge.runtime.events import EventLog
 from crwedge.runtime.mailbox import Halt
-from crwedge.runtime.snapshot import Snapshots, read_snapshot
+from crwedge.runtime.snapshot import Snapshots, State, read_snapshot
 from crwedge.runtime.sources import Frame, FrameSource
 from crwedge.runtime.stats import StreamStats, peak_rss_mb
 from crwedge.runtime.stream import Late, run_stream
@@ -61,6 +62,7 @@ class Stream:
     """(H, W) ids; None only where a snapshot has them."""
     outs: list[str] | None
     snapshot: Path | None
+    control: Path | None = None
     trainer: TestTimeTrainer | None = None
 
 
@@ -75,6 +77,7 @@ class Follower:
             Snapshots(stream.snapshot, options.snapshot_every, log) if stream.snapshot is not None else None
         )
         self.budget: Budget | None = None
+        self.control: Control | None = None
         self.name = stream.source
         self.latest: LabelMap | None = None
 
@@ -100,6 +103,8 @@ class Follower:
             state = read_snapshot(stream.snapshot)
         elif stream.mask is None:
             raise SettingError("give --mask init.png: there is no snapshot yet to go on from")
+        if stream.control is not None:
+            self.control = Control(stream.control, self.log, state.facts.get("control") if state is not None else None)
         with open_source(stream.source, self.log, options.watchdog) as frames:
             self.name = frames.name
             targets = stream.outs or ([] if options.as_json else ["window" if frames.live else "masks"])
@@ -138,13 +143,13 @@ class Follower:
                     halt=self.halt,
                     skip=skip,
                     gap_first=state is not None and frames.live,
-                    before_step=None if state is not None else self._first_mask,
+                    before_step=self._before_step(tracker, state),
                     after_step=self._after_step(tracker),
                     interrupt=getattr(frames, "interrupt", None),
                 )
                 self.stats.restarts = getattr(frames, "restarts", 0)
                 if self.snapshots is not None:
-                    self.snapshots.finish(tracker.state() if self.stats.tracked else None)
+                    self.snapshots.finish(self._state(tracker) if self.stats.tracked else None)
                 return self._sum_up(tracker, targets)
 
     def _tracker(self, tracker: type[Tracker], engine: Engine | None) -> Tracker:
@@ -155,22 +160,39 @@ class Follower:
         made.bundle = o.bundle
         return made
 
-    def _first_mask(self, frame: Frame) -> NDArray[np.uint8] | None:
-        """The mask with the first frame, fitted to it where that was asked for."""
-        if self.stats.tracked or self.stream.mask is None:
+    def _before_step(self, tracker: Tracker, state: State | None) -> Callable[[Frame], NDArray[np.uint8] | None] | None:
+        """What brings masks: the first one, and those that commands name later."""
+        if state is not None and self.control is None:
             return None
-        size = frame.image.shape[0], frame.image.shape[1]
-        mask = self.stream.mask
-        if self.options.resize_mask and mask.shape != size:
-            mask = resize_mask(mask, size)
-        return check_mask(mask, size)
+        done = 0 if state is None else state.index
+
+        def before(frame: Frame) -> NDArray[np.uint8] | None:
+            size = frame.image.shape[0], frame.image.shape[1]
+            if not self.stats.tracked and state is None:
+                return None if self.stream.mask is None else check_mask(self._fit(self.stream.mask, size), size)
+            if self.control is None:
+                return None
+            return self.control.take(done + self.stats.tracked, size, tracker, self._fit)
+
+        return before
+
+    def _fit(self, mask: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+        """The mask at the frame's size, where that was asked for."""
+        return resize_mask(mask, size) if self.options.resize_mask and mask.shape != size else mask
+
+    def _state(self, tracker: Tracker) -> State:
+        """What a snapshot keeps: the tracker's state, and which commands are in it."""
+        state = tracker.state()
+        if self.control is None:
+            return state
+        return replace(state, facts={**state.facts, "control": self.control.state()})
 
     def _after_step(self, tracker: Tracker) -> Callable[[Frame], Callable[[], None] | None]:
         def after(_: Frame) -> Callable[[], None] | None:
             if self.budget is not None:
                 self.budget.note(sum(tracker.stages_ms.values()))
             if self.snapshots is not None and self.snapshots.due():
-                return self.snapshots.take(tracker.state())
+                return self.snapshots.take(self._state(tracker))
             return None
 
         return after

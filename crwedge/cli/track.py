@@ -60,6 +60,9 @@ def track(
     ] = None,
     snapshot_every: Annotated[float, typer.Option(min=0.0, help="Seconds between snapshots.")] = 30.0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from --snapshot, where it exists.")] = False,
+    control: Annotated[
+        Path | None, typer.Option(help="File that commands are added to: objects to add, correct or remove.")
+    ] = None,
     fps: Annotated[
         float | None, typer.Option(min=0.01, help="Hold a rate: less context, then radius, then size.")
     ] = None,
@@ -113,7 +116,7 @@ def track(
         storage=storage,
     )
     say = _say(as_json or "-" in (out or ()))
-    streams = _streams(source, mask, out, snapshot, resume)
+    streams = _streams(source, mask, out, snapshot, resume, control)
     trainer = streams[0].trainer = open_trainer(ttt, ttt_budget, ttt_set, save_adapted, say)
     if not bundle.manifest.trained:
         say(f"note: the encoder {bundle.manifest.name} is random, not trained; masks will drift")
@@ -167,9 +170,14 @@ def track(
 
 
 def _streams(
-    sources: list[str], masks: list[Path] | None, outs: list[str] | None, snapshot: Path | None, resume: bool
+    sources: list[str],
+    masks: list[Path] | None,
+    outs: list[str] | None,
+    snapshot: Path | None,
+    resume: bool,
+    control: Path | None,
 ) -> Any:
-    """A stream for each source; outputs and snapshots of several carry the stream's number in their names."""
+    """A stream for each source; the files of several carry the stream's number in their names."""
     from crwedge.cli.follow import Stream
     from crwedge.core.errors import SettingError
     from crwedge.core.masks import read_mask
@@ -181,13 +189,14 @@ def _streams(
             f"{len(sources)} sources need as many masks: give --mask {len(sources)} times, in their order"
         )
     if len(sources) == 1:
-        return [Stream(sources[0], read_mask(masks[0]) if masks else None, outs, snapshot)]
+        return [Stream(sources[0], read_mask(masks[0]) if masks else None, outs, snapshot, control)]
     return [
         Stream(
             source,
             read_mask(masks[number]) if masks else None,
             [_numbered(target, number) for target in outs] if outs else [f"masks/{number}"],
             snapshot.with_stem(f"{snapshot.stem}-{number}") if snapshot else None,
+            control.with_stem(f"{control.stem}-{number}") if control else None,
         )
         for number, source in enumerate(sources)
     ]

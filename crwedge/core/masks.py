@@ -46,7 +46,7 @@ def read_mask(path: str | Path) -> NDArray[np.uint8]:
             image.load()
             mode = image.mode
             values = np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise MaskError(f"{path} cannot be read as a picture ({error})") from error
     if mode == "1":
         return np.asarray(values, np.uint8)

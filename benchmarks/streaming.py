@@ -1,0 +1,198 @@
+"""Two streams that share one engine, against one stream alone: time, use of the processors, and the same label maps.
+
+    python benchmarks/streaming.py [--sizes HxW ...] [--frames N] [--repeats N] [--context M]
+                                   [--footage FOLDER MASK FOLDER MASK] [--processors P] [--json FILE]
+
+Each stream is what `crwedge track` runs: a reader that decodes pictures (JPEG), a tracker with the shipped encoder on the
+CPU, a writer of palette PNGs. In one process, on one engine that stays open, five ways take turns in each round:
+
+* a, b: one stream alone.
+* both: the two at the same moment, on a `SharedEngine`.
+* turns: the two at the same moment, one frame in the encoder at a time.
+* apart: the two at the same moment, each with an engine of its own and half of the processors: what nothing shared costs.
+
+Reported are medians over the rounds of the ratios within a round: both over a, and both over the slower of a and b. `used`
+is the process's time on all processors (`work`, seconds) over wall time x processors: where one stream alone leaves nothing
+idle, two cannot take less than twice its time. The first round warms up and is not counted. Label maps of the last three are
+compared with those of a and b, pixel by pixel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from operator import truediv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+import crwedge as cw
+from crwedge.core.images import parse_size
+from crwedge.core.masks import write_mask
+from crwedge.runtime.attention import cpu_count
+from crwedge.runtime.engine import Engine
+from crwedge.runtime.models import shipped_bundle
+from crwedge.runtime.shared import SharedEngine
+
+WAYS = ("a", "b", "both", "turns", "apart")
+RESULT = Path(__file__).parent / "results" / "streaming-cpu.json"
+
+Clip = tuple[Path, Path]
+"""A folder of pictures, and the mask of the first."""
+
+
+class Turns:
+    """An engine that takes one frame at a time, whoever brings it, and stays open."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._lock, self.name = engine, threading.Lock(), engine.name
+
+    def run(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `Engine.run`."""
+        with self._lock:
+            return self._engine.run(frame)
+
+    def close(self) -> None:
+        """Nothing: the engine stays open."""
+
+
+def main() -> None:
+    """Run, print, save JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", type=parse_size, default=[(96, 160), (240, 432), (480, 854)])
+    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--context", type=int, default=20)
+    parser.add_argument("--footage", nargs=4, type=Path, metavar=("FOLDER", "MASK", "FOLDER", "MASK"))
+    parser.add_argument("--processors", type=int, default=cpu_count(), help="threads of each part; default: all")
+    parser.add_argument("--json", type=Path, default=RESULT)
+    options = parser.parse_args()
+    settings = cw.PropagationSettings(context_length=options.context)
+    bundle = cw.Bundle.open(shipped_bundle())
+    engine = cw.open_engine(bundle, "cpu", options.processors)
+    halves = [cw.open_engine(bundle, "cpu", max(1, options.processors // 2)) for _ in range(2)]
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for size in options.sizes:
+            folder = Path(scratch) / f"{size[0]}x{size[1]}"
+            given = options.footage
+            clips = [(given[0], given[1]), (given[2], given[3])] if given else rendered(folder, size, options.frames)
+            row = {
+                "size": f"{size[0]}x{size[1]}",
+                **measure([engine, *halves], settings, size, clips, options, folder / "out"),
+            }
+            print(json.dumps(row), flush=True)
+            rows.append(row)
+    for one in (engine, *halves):
+        one.close()
+    report = {
+        "device": f"{processor()}, {cpu_count()} processors, {engine.name}, numpy {np.__version__}",
+        "load_before": round(os.getloadavg()[0], 2),
+        "command": " ".join(["python", *sys.argv]),
+        "footage": [str(path) for path in options.footage] if options.footage else "rendered scenes, seeds 3 and 4",
+        "frames": options.frames,
+        "rounds": options.repeats,
+        "protocol": settings.to_dict(),
+        "outputs": "a folder of palette PNGs for each stream",
+        "rows": rows,
+    }
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def measure(
+    engines: list[Engine],
+    settings: cw.PropagationSettings,
+    size: tuple[int, int],
+    clips: list[Clip],
+    options: Any,
+    out: Path,
+) -> dict[str, Any]:
+    """One row: medians of times and of ratios within a round. The engines are one with all processors, two with half."""
+    engine, all_processors = engines[0], options.processors
+
+    def follow(engine: Engine, number: int, way: str, workers: int = all_processors) -> None:
+        mask, target = cw.read_mask(clips[number][1]), out / way / str(number)
+        with (
+            cw.open_source(clips[number][0]) as source,
+            cw.open_sink(target, overwrite=True) as sink,
+            cw.Tracker(engine, settings, size, None, workers) as tracker,
+        ):
+            cw.run_stream(tracker, source, [sink], mask=mask, max_frames=options.frames, late="wait")
+
+    def together(shared: list[Engine], way: str, workers: int = all_processors) -> None:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda number: follow(shared[number], number, way, workers), range(2)))
+
+    runs: dict[str, Callable[[], None]] = {
+        "a": lambda: follow(Turns(engine), 0, "alone"),
+        "b": lambda: follow(Turns(engine), 1, "alone"),
+        "both": lambda: together([SharedEngine(engine)] * 2, "both"),
+        "turns": lambda: together([Turns(engine)] * 2, "turns"),
+        "apart": lambda: together([Turns(half) for half in engines[1:]], "apart", max(1, all_processors // 2)),
+    }
+    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
+    work: dict[str, list[float]] = {way: [] for way in WAYS}
+    for round_number in range(options.repeats + 1):
+        for way, run in runs.items():
+            wall, processor_time = time.perf_counter(), time.process_time()
+            run()
+            wall, processor_time = time.perf_counter() - wall, time.process_time() - processor_time
+            if round_number:
+                seconds[way].append(wall)
+                work[way].append(processor_time)
+    median = statistics.median
+    return {
+        "seconds": {way: round(median(values), 3) for way, values in seconds.items()},
+        "work": {way: round(median(values), 3) for way, values in work.items()},
+        "used": {way: round(sum(work[way]) / (sum(seconds[way]) * cpu_count()), 3) for way in WAYS},
+        "over_a": {way: round(median(map(truediv, seconds[way], seconds["a"])), 3) for way in WAYS[2:]},
+        "over_slower": {
+            way: round(median(map(truediv, seconds[way], map(max, seconds["a"], seconds["b"]))), 3) for way in WAYS[2:]
+        },
+        "both_over_a_of_each_round": [round(value, 3) for value in map(truediv, seconds["both"], seconds["a"])],
+        "same_label_maps": all(same_maps(out / "alone", out / way) for way in WAYS[2:]),
+    }
+
+
+def same_maps(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same masks under the same names."""
+    names = sorted(path.relative_to(one) for path in one.rglob("*.png"))
+    same = names == sorted(path.relative_to(other) for path in other.rglob("*.png"))
+    return bool(names) and same and all(np.array_equal(cw.read_mask(one / n), cw.read_mask(other / n)) for n in names)
+
+
+def rendered(folder: Path, size: tuple[int, int], count: int) -> list[Clip]:
+    """Two scenes as JPEGs, as a camera's would come."""
+    clips = []
+    for number, seed in enumerate((3, 4)):
+        scene = cw.render_scene(count, *size, seed=seed)
+        frames = folder / f"frames{number}"
+        frames.mkdir(parents=True)
+        for index, image in enumerate(scene.frames):
+            Image.fromarray(image).save(frames / f"{index}.jpg", quality=92)
+        write_mask(folder / f"{number}.png", scene.masks[0])
+        clips.append((frames, folder / f"{number}.png"))
+    return clips
+
+
+def processor() -> str:
+    """The processor's name."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    main()
