@@ -34,6 +34,7 @@ class PyCuda(LibCuda):
         self._cuda.init()
         self._shared_context = self._cuda.Device(device).retain_primary_context()
         self._owned: dict[int, Any] = {}
+        self._locked: dict[int, NDArray[Any]] = {}
         self._kept: list[Any] = []
         super().__init__(device)
 
@@ -56,13 +57,22 @@ class PyCuda(LibCuda):
         self._current()
         with self._pushed("take pinned memory"):
             host: NDArray[Any] = self._cuda.pagelocked_empty(shape, dtype)
+        # PyCUDA frees it with the last reference, and the device knows of none.
+        self._locked[host.ctypes.data] = host
         return host
+
+    def unpin(self, array: NDArray[Any]) -> None:
+        """See `Driver.unpin`."""
+        self._current()
+        with self._pushed("give pinned memory back"):
+            del self._locked[array.ctypes.data]
 
     def stream(self) -> int:
         """See `Driver.stream`."""
         self._current()
         with self._pushed("make a stream"):
-            return self._keep(self._cuda.Stream())
+            self._streams.append(self._keep(self._cuda.Stream()))
+        return self._streams[-1]
 
     def load_cubin(self, cubin: bytes) -> Any:
         """A module from compiled kernels."""
@@ -92,8 +102,11 @@ class PyCuda(LibCuda):
         """See `Driver.close`."""
         if self._context.value is not None:
             self._current()
+            self._finish()
             with self._pushed("close the GPU"):
                 self._owned.clear()
+                self._locked.clear()
+                self._modules.clear()
                 self._kept.clear()
         super().close()
 
