@@ -221,8 +221,10 @@ assert len(device._graphs) == 1
 one = DevicePropagator(device, settings, variant=Variant(False, 8))
 one.pin(features[0], np.ones((1, 7, 9), np.float32))
 alone = one.propagate(features[1])
-alone[:] = 7  # it is the caller's, not the buffer that the next frame comes to
-np.testing.assert_allclose(one.propagate(features[1]), 1, atol=1e-6)
+second = one.propagate(features[2])
+alone[:] = 7
+np.testing.assert_allclose(second, 1, atol=1e-6)  # the arrays are the caller's, not the buffer
+assert one.propagate(features[1]) is not second and (alone == 7).all()
 """
     assert run(script, fake) == ""
 
