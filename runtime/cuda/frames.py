@@ -64,7 +64,8 @@ class FrameStage:
                 self.driver.synchronise(stream)
         self._arena.clear()
         for pinned in self._pinned:
-            self.driver.unpin(pinned)
+            with quiet_when_lost():
+                self.driver.unpin(pinned)
         self._pinned = []
 
     def _send(self, frame: NDArray[np.uint8]) -> None:

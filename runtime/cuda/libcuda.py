@@ -81,6 +81,15 @@ def begin() -> int:
     return version.value
 
 
+def bus_id(device: int = 0) -> str:
+    """Where a GPU is on the PCI bus, by which other libraries of NVIDIA know it too."""
+    begin()
+    handle, text = c_int(), ctypes.create_string_buffer(32)
+    call("cuDeviceGet", f"open GPU {device}", byref(handle), device)
+    call("cuDeviceGetPCIBusId", "ask where the GPU is", text, len(text), handle)
+    return text.value.decode()
+
+
 class LibCuda:
     """One device, behind the driver seam."""
 

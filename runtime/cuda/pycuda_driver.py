@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.need import need
 from crwedge.runtime.cuda.errors import NO_DRIVER, DeviceError
-from crwedge.runtime.cuda.libcuda import LibCuda, begin
+from crwedge.runtime.cuda.libcuda import LibCuda, begin, call
 
 
 def load_pycuda() -> Any:
@@ -121,6 +121,15 @@ class PyCuda(LibCuda):
         return _Pushed(self._cuda, self._shared_context, doing)
 
 
+def _lost(doing: str) -> DeviceError | None:
+    """The error that lost the device, if one has: PyCUDA's own tell no number, but the driver repeats it at every call."""
+    try:
+        call("cuCtxSynchronize", doing)
+    except DeviceError as error:
+        return error if error.lost else None
+    return None
+
+
 class _Pushed:
     """The context stands on PyCUDA's own stack while it is called, and its errors become one line.
 
@@ -134,7 +143,10 @@ class _Pushed:
         self._context.push()
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: object) -> None:
+        lost = _lost(self._doing) if isinstance(value, self._cuda.Error) else None
         self._cuda.Context.pop()
+        if lost is not None:
+            raise lost from value
         if isinstance(value, self._cuda.MemoryError):
             from crwedge.runtime.cuda.errors import device_error
 

@@ -71,6 +71,7 @@ CUresult cuDriverGetVersion(int* version) {
 CUresult cuGetErrorName(CUresult code, const char** text) { (void)code; *text = "CUDA_ERROR_FAKE"; return 0; }
 CUresult cuDeviceGet(CUdevice* device, int number) { TOLD; *device = number; return number ? 101 : 0; }
 CUresult cuDeviceGetName(char* name, int size, CUdevice device) { (void)device; snprintf(name, size, "Fake GPU"); return 0; }
+CUresult cuDeviceGetPCIBusId(char* text, int size, CUdevice device) { snprintf(text, size, "0000:0%d:00.0", 7 + device); return 0; }
 CUresult cuDeviceTotalMem_v2(size_t* bytes, CUdevice device) { (void)device; *bytes = (size_t)8 << 30; return 0; }
 CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice device) {
     (void)device;
@@ -80,6 +81,7 @@ CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice
 }
 CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice device) { TOLD; (void)device; ++left[CONTEXTS]; *context = (void*)1; return 0; }
 CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) { (void)device; --left[CONTEXTS]; return 0; }
+CUresult cuCtxSynchronize(void) { TOLD; return 0; }
 CUresult cuCtxSetCurrent(CUcontext context) { return context ? 0 : 201; }
 CUresult cuMemAlloc_v2(CUdeviceptr* at, size_t size) { TOLD; ++left[BLOCKS]; *at = (CUdeviceptr)aligned_alloc(256, (size + 511) / 256 * 256); return 0; }
 CUresult cuMemFree_v2(CUdeviceptr at) { TOLD; --left[BLOCKS]; free((void*)at); return 0; }

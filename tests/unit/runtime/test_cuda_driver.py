@@ -124,7 +124,10 @@ def test_a_driver_without_a_call(fake: Path) -> None:
     script = """
 libcuda.call("cuNoSuchCall", "fly")
 """
-    assert run(script, fake) == "error: cannot fly: the NVIDIA driver is too old (it has no cuNoSuchCall); update the driver"
+    assert (
+        run(script, fake)
+        == "error: cannot fly: the NVIDIA driver is too old (it has no cuNoSuchCall); update the driver"
+    )
 
 
 def test_the_fake_s_calls_are_declared_as_nvidia_s_own(fake: Path) -> None:
@@ -297,10 +300,25 @@ device.launch(launch, (3, 4), 32, 16, Params(7, 9), stream)
 assert launched == [(bytes(Params(7, 9)), (3, 4, 1), (32, 1, 1), 16)]
 device.free(address)
 try: device.allocate(2 << 20)
-except CrwedgeError as error: print(error)
+except CrwedgeError as error: print(error, error.lost)
+# PyCUDA frees pinned memory with its last reference, while the device may still write to it: so we hold one.
+import gc, weakref
+held = weakref.ref(host_side)
+del host_side
+gc.collect()
+assert held() is not None
+device.unpin(held())
+gc.collect()
+assert held() is None
+os.environ["FAKE_CUDA"] = "cuCtxSynchronize:719"
+try: device.allocate(2 << 20)
+except CrwedgeError as error: print(error, error.lost)
+del os.environ["FAKE_CUDA"]
 device.close()
 print("depth", depth[0])
 """
     printed = run(script, fake).splitlines()
     assert printed[0].startswith("cannot take 2.1 MB of device memory: out of device memory; use a smaller --size")
-    assert printed[1] == "depth 0"
+    assert printed[0].endswith(" False")
+    assert printed[1].startswith("cannot take 2.1 MB of device memory: a kernel failed and the device is lost")
+    assert printed[2] == "depth 0"

@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks import gpu_encoder
 from crwedge.core.bundle import ONNX, Bundle
 from crwedge.core.labels import LabelMap
 from crwedge.core.scene import Scene, render_scene
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.cuda.host import HostDriver
-from crwedge.runtime.engine import ResidentEngine, open_engine
+from crwedge.runtime.engine import open_engine
 from crwedge.runtime.engines.tensorrt import TensorRtEngine
 from crwedge.runtime.models import shipped_bundle
 from crwedge.runtime.sources import Frame
@@ -37,7 +38,7 @@ SETTINGS = PropagationSettings(context_length=3, topk=4, radius=4, storage="floa
 
 
 class EncodingContext(FakeContext):
-    """Queues ONNX Runtime's work on the driver, at the addresses of the moment; `refuses` stands for what cannot be recorded."""
+    """Queues ONNX Runtime's work on the driver; `refuses` stands for an engine that cannot be recorded."""
 
     refuses = False
 
@@ -308,3 +309,14 @@ def test_the_cpu_is_never_asked_to_look_ahead(scene: Scene) -> None:
         tracker.ahead = lambda: pytest.fail("nothing is sent anywhere on the CPU")
         tracker.step(scene.frames[0], scene.masks[0])
         tracker.step(scene.frames[1])
+
+
+def test_the_benchmark_s_loop_does_what_the_tracker_does(bundle: Bundle) -> None:
+    engine = engine_on(bundle, LateDriver())
+    (_, plain, none), (times, maps, whole) = (
+        gpu_encoder.follow(engine, SETTINGS, (64, 96), 9, g) for g in (False, True)
+    )
+    assert (none, whole, len(times)) == ("none", "whole", 8)
+    for one, other in zip(plain, maps, strict=True):
+        np.testing.assert_array_equal(one, other)
+    engine.close()
