@@ -72,7 +72,8 @@ def follow(
     soft = rng.dirichlet([1, 1], size=first.shape[1:]).transpose(2, 0, 1).astype(np.float32)
     propagator.pin(cast(Any, first), soft)
     propagator.ids((1,), size)
-    times, maps = [], []
+    times: list[float] = []
+    maps: list[NDArray[np.uint8]] = []
     for number in range(1, frames):
         start = time.perf_counter()
         features = engine.run_resident(pictures[number % 8], later=True)

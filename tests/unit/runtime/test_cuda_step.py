@@ -23,10 +23,11 @@ from crwedge.core.labels import LabelMap
 from crwedge.core.scene import Scene, render_scene
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.cuda.host import HostDriver
+from crwedge.runtime.cuda.propagator import DevicePropagator
 from crwedge.runtime.engine import open_engine
 from crwedge.runtime.engines.tensorrt import TensorRtEngine
 from crwedge.runtime.models import shipped_bundle
-from crwedge.runtime.sources import Frame
+from crwedge.runtime.sources import Frame, FrameSource
 from crwedge.runtime.stream import run_stream
 from crwedge.runtime.tracker import Tracker
 from tests.unit.runtime.late_driver import LateDriver
@@ -108,6 +109,11 @@ def follow(tracker: Tracker, scene: Scene, ahead: bool = True) -> list[LabelMap]
     return maps
 
 
+def device_of(tracker: Tracker) -> DevicePropagator:
+    assert isinstance(tracker._context, DevicePropagator)
+    return tracker._context
+
+
 @pytest.fixture(scope="module")
 def expected(scene: Scene) -> Iterator[list[LabelMap]]:
     """Where nothing is recorded, sent ahead or late: each step on a host that does everything at once."""
@@ -134,8 +140,8 @@ def test_the_whole_step_is_one_graph(
         found = follow(tracker, scene)
         last = [line for line in driver.log if not line.startswith("recorded ")][-5:]
         # Once for each buffer of frames; the label that comes with the correction makes them anew.
-        assert tracker._context._whole.recorded == 2
-        assert tracker._context._graphs.recorded == 0
+        assert device_of(tracker)._whole.recorded == 2
+        assert device_of(tracker)._graphs.recorded == 0
         assert driver._captures == 4
         # Of 13 steps after the first frame, two before and two after the correction are not recorded yet.
         assert driver.launches.count("graph") == 13 - 4
@@ -194,14 +200,23 @@ def test_what_is_no_frame_like_the_others_is_left_to_its_turn(bundle: Bundle, sc
         assert sum(line.endswith("on 12") for line in driver.log) == 2, "the two frames themselves"
 
 
-class Source:
+class Source(FrameSource):
     """A camera whose next frame comes when it is asked for by `feed`; the first one comes by itself."""
 
-    live, fps, length = True, None, None
+    name, live, fps, length = "camera", True, None, None
 
     def __init__(self, frames: list[NDArray[np.uint8]]) -> None:
         self.frames = frames
         self._wanted, self._offered, self._changed = 1, 0, threading.Condition()
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing to give back."""
 
     def feed(self) -> None:
         """Let another frame come, and wait until it is where the tracker takes it from."""
@@ -261,8 +276,10 @@ def test_an_encoder_that_cannot_be_recorded_stays_outside(
     driver = LateDriver()
     with Tracker(engine_on(bundle, driver, Refusing), SETTINGS) as tracker:
         found = follow(tracker, scene)
-        assert tracker._context._whole.recorded == 0
-        assert tracker._context._graphs.recorded == 1, "the features are in one place, so one graph serves both buffers"
+        assert device_of(tracker)._whole.recorded == 0
+        assert device_of(tracker)._graphs.recorded == 1, (
+            "the features are in one place, so one graph serves both buffers"
+        )
     assert_same(found, expected)
     assert driver_said(driver) == [
         "the encoder is not recorded as a CUDA graph, and launched one by one: TensorRT could not start the encoder; "
