@@ -83,7 +83,7 @@ def time_step(
     driver: Driver, size: tuple[int, int], labels: int, settings: PropagationSettings, rng: np.random.Generator,
     repeats: int, variant: Variant | None = None,
 ) -> dict[str, float]:  # fmt: skip
-    """Milliseconds of each kernel, of the propagation as one graph, and of the label map, with a full ring."""
+    """Milliseconds of each kernel, of the propagation as one graph, of the label map, and of both, with a full ring."""
     grid = -(-size[0] // 8), -(-size[1] // 8)
     propagator = DevicePropagator(driver, settings, variant=variant)
     video = random_video(rng, 4, grid, labels)
@@ -91,16 +91,18 @@ def time_step(
     stream, memory, kernels = propagator.stream, propagator._memory(), propagator._ready()
     source, current = propagator._arena("source", 0), video.features[1]
     propagator.propagate(current)
-    ids = tuple(range(1, labels))
-    propagator.ids(ids, size)
+    graph = _record(driver, stream, lambda: propagator._queue(kernels, memory, source))
+    propagator.ids(tuple(range(1, labels)), size)
+    propagator.propagate(current)
     address, out = propagator._arena("ids", 0), propagator._arena("out", 0)
-    graph = next(iter(propagator._graphs.values()))
+    with_map = _record(driver, stream, lambda: propagator._queue(kernels, memory, source))
     work: dict[str, Callable[[], Any]] = {
         "pack": lambda: kernels.pack(source, memory, stream),
         "attend": lambda: kernels.attend(memory, stream),
         "settle": lambda: kernels.settle(memory, labels, stream),
         "paint": lambda: kernels.paint(memory, address, out, labels, size, stream),
         "propagation": lambda: driver.launch_graph(graph, stream),
+        "propagation and label map": lambda: driver.launch_graph(with_map, stream),
     }
     times = {}
 
@@ -113,8 +115,16 @@ def time_step(
         times[name] = median_ms(driver, stream, pack_and_attend if name == "attend" else queue, repeats)
     times["attend"] -= times["pack"]
     times["device_mb"] = propagator.nbytes / 1e6
+    driver.free_graph(graph)
+    driver.free_graph(with_map)
     propagator.clear()
     return times
+
+
+def _record(driver: Driver, stream: int, work: Callable[[], None]) -> int:
+    driver.begin_capture(stream)
+    work()
+    return driver.end_capture(stream)
 
 
 def _fill(propagator: DevicePropagator, video: Video, length: int) -> None:
@@ -123,4 +133,4 @@ def _fill(propagator: DevicePropagator, video: Video, length: int) -> None:
     for number in range(length):
         propagator.append(video.features[1 + number % 3], video.soft)
     assert len(propagator.ring) == length
-    propagator.tell(propagator.slots - 1)
+    propagator.tell(propagator._query)

@@ -74,18 +74,23 @@ class ResidentEngine(Protocol):
     """An engine on a device, whose features can stay there."""
 
     driver: Driver
+    say: Say
+    """Told, in one line each, what does not work as well as it could."""
 
     @property
     def stream(self) -> int:
         """The queue that everything runs on."""
         ...
 
-    def run_resident(self, frame: NDArray[np.uint8], size: Size | None = None) -> DeviceFeatures:
-        """Queue RGB uint8 (H, W, 3), resized to `size` on the device; features (C, h, w) in device memory."""
+    def run_resident(self, frame: NDArray[np.uint8], size: Size | None = None, later: bool = False) -> DeviceFeatures:
+        """Queue RGB uint8 (H, W, 3), resized to `size` on the device; features (C, h, w) in device memory.
+
+        With `later` the frame is sent, and the encoder may be left to be queued with what follows, as one CUDA graph.
+        """
         ...
 
     def prefetch(self, frame: NDArray[np.uint8]) -> None:
-        """Send a frame to the device while another is computed; the same array must be the next to run."""
+        """Send a frame to the device while another is computed. When the next to run is another array, it is sent then."""
         ...
 
 
@@ -228,7 +233,7 @@ def _open(name: str, bundle: Bundle, threads: int | None, say: Say, size: Size |
     if name == "cuda":
         from crwedge.runtime.engines.cuda import CudaEngine
 
-        return CudaEngine(bundle)
+        return CudaEngine(bundle, say=say)
     from crwedge.runtime.engines.tensorrt import TensorRtEngine
 
     return TensorRtEngine(bundle, size, say)

@@ -118,6 +118,11 @@ class Mailbox(Generic[T]):
                     raise TimeoutError
                 self._changed.wait(_POLL)
 
+    def peek(self) -> T | None:
+        """The item that `get` would give now, which stays where it is and may make way for another; None when none waits."""
+        with self._changed:
+            return self._items[0][0] if self._items else None
+
     def close(self) -> None:
         """Nothing more will come; what waits can still be taken."""
         with self._changed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -15,6 +16,10 @@ from crwedge.runtime.propagate import LabelPropagator, labels_to_ids
 
 Features = NDArray[np.float32]
 """(C, h, w). On a device these are `DeviceFeatures`, which numpy can read like an array."""
+
+
+Ahead = Callable[[], "NDArray[np.uint8] | None"]
+"""The frame that waits, RGB uint8 (H, W, 3), or None."""
 
 
 class Propagate(Protocol):
@@ -42,6 +47,8 @@ class Placement(Protocol):
     """The four things that differ between the CPU and a device."""
 
     context: ContextBuffer
+    ahead: Ahead
+    """Asked, while a device computes, for the frame that will probably be the next; never on the CPU."""
 
     def encode(self, engine: Engine, frame: NDArray[np.uint8], size: Size | None) -> Features:
         """Features of RGB uint8 (H, W, 3), computed at `size`."""
@@ -78,6 +85,7 @@ class OnHost:
     def __init__(self, settings: PropagationSettings, workers: int | None = None) -> None:
         """See `open_placement`."""
         self.settings, self.workers = settings, workers
+        self.ahead: Ahead = _nothing_waits
         self.context = ContextBuffer.from_settings(settings)
 
     def encode(self, engine: Engine, frame: NDArray[np.uint8], size: Size | None) -> Features:
@@ -100,8 +108,11 @@ class OnDevice:
         """See `open_placement`."""
         from crwedge.runtime.cuda.propagator import DevicePropagator
 
-        self._driver = engine.driver
-        self._device = DevicePropagator(engine.driver, settings, engine.stream)
+        self._driver, self._engine = engine.driver, engine
+        self.ahead: Ahead = _nothing_waits
+        self._device = DevicePropagator(
+            engine.driver, settings, engine.stream, say=engine.say, meanwhile=self._send_ahead
+        )
         self.context: ContextBuffer = self._device
 
     def encode(self, engine: Engine, frame: NDArray[np.uint8], size: Size | None) -> Features:
@@ -109,7 +120,9 @@ class OnDevice:
         here = resident(engine)
         if here is None or here.driver is not self._driver:
             return engine.run(resize_frame(frame, size) if size else frame)
-        features: Any = here.run_resident(frame, size)
+        self._engine = here
+        # The first frame shows whether the device has the memory; `auto` can still go on elsewhere then.
+        features: Any = here.run_resident(frame, size, later=not self.context.empty)
         if self.context.empty:
             self._device.reserve(features.shape)
         return cast(Features, features)
@@ -121,6 +134,16 @@ class OnDevice:
     def ids(self, soft: NDArray[np.float32], object_ids: tuple[int, ...], size: Size) -> NDArray[np.uint8]:
         """See `Placement.ids`."""
         return self._device.ids(object_ids, size)
+
+    def _send_ahead(self) -> None:
+        """The device is busy with a frame: let the copy of the next one go beside it."""
+        frame = self.ahead()
+        if frame is not None:
+            self._engine.prefetch(frame)
+
+
+def _nothing_waits() -> None:
+    return None
 
 
 class _OnThisDevice:

@@ -66,7 +66,11 @@ class Tracker(Closing):
         self.adapter = adapter
         self.bundle: Bundle | None = None
         self.stages_ms: dict[str, float] = {}
-        """Milliseconds of each stage of the last step: encode, propagate, output."""
+        """Milliseconds of each stage of the last step: encode, propagate, output. Of the host: on a device, what was only
+        queued in one stage is waited for in the next."""
+        self.ahead: Callable[[], NDArray[np.uint8] | Frame | None] = lambda: None
+        """Asked, while a device computes, for the frame that waits, so that it can be sent ahead. It need not be the next to
+        come, and its array must not be written to any more."""
         self._workers = workers
         self._images = ContextImages() if adapter is not None and adapter.recompute else None
         self._propagators: dict[PropagationSettings, Propagate] = {}
@@ -337,6 +341,14 @@ class Tracker(Closing):
         on_cpu = self.watch or self._images is not None
         self._placement: Placement = open_placement(self.engine, self.settings, self._workers, on_cpu)
         self._context = self._placement.context
+        self._placement.ahead = self._waiting
+
+    def _waiting(self) -> NDArray[np.uint8] | None:
+        """The frame that waits, if it is one like those before it; whatever is wrong with another is said at its turn."""
+        waiting = self.ahead()
+        image = waiting.image if isinstance(waiting, Frame) else waiting
+        fits = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.flags.c_contiguous
+        return image if fits and image is not None and image.shape == (*(self._frame_size or ()), 3) else None
 
     def _close_propagators(self) -> None:
         for propagator in self._propagators.values():

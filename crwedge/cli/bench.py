@@ -48,6 +48,11 @@ def bench(
         say(
             f"{row['size']} {row['engine']} {row['precision']}: {row['fps']} frames/s, p50 {row['whole_ms']['p50']} ms "
             f"({stages}), {row['peak_rss_mb']} MB, J&F of the rendered scene {row['JF']}"
+            + (
+                f", {row['watts']} W of the {row['power_of']}, {row['joules_a_frame']} J/frame"
+                if "watts" in row
+                else ""
+            )
         )
     result = {**facts, "protocol": settings.to_dict(), "rows": rows}
     if dense:

@@ -17,6 +17,8 @@ from crwedge.core.settings import PropagationSettings
 from crwedge.eval.metrics import boundary_f, jaccard
 from crwedge.runtime.attention import LocalAttention, cpu_count
 from crwedge.runtime.context import ContextBuffer
+from crwedge.runtime.engine import resident
+from crwedge.runtime.power import Meter, find_sensor
 from crwedge.runtime.propagate import LabelPropagator
 from crwedge.runtime.tracker import Tracker
 from crwedge.runtime.window import half_heights
@@ -47,23 +49,32 @@ def bench_row(
     frames: int,
     threads: int | None,
 ) -> dict[str, Any]:
-    """Track a rendered scene of `size`; stages and whole in milliseconds, of the frames that meet a full context."""
+    """Track a rendered scene of `size`; stages and whole in milliseconds, of the frames that meet a full context.
+
+    Where the board or the GPU tells its watts, the mean of them over these frames, and joules a frame.
+    """
     warm = settings.context_length + 1
     scene = render_scene(warm + frames, *size)
     stages: dict[str, list[float]] = {}
-    whole, scores = [], []
+    whole, found = [], []
     with Tracker.open(bundle, engine, settings, workers=threads) as tracker:
-        for index, frame in enumerate(scene.frames):
-            start = time.perf_counter()
-            labels = tracker.step(frame, scene.masks[0] if index == 0 else None)
-            if index >= warm:
+        for index in range(warm):
+            labels = tracker.step(scene.frames[index], scene.masks[0] if index == 0 else None)
+            found.append(np.packbits(labels.ids > 0))
+        # Nothing but the steps: what is scored between them would be in the watts.
+        with Meter(find_sensor(resident(tracker.engine) is not None)) as meter:
+            for frame in scene.frames[warm:]:
+                start = time.perf_counter()
+                labels = tracker.step(frame)
                 whole.append(1e3 * (time.perf_counter() - start))
+                found.append(np.packbits(labels.ids > 0))
                 for stage, value in tracker.stages_ms.items():
                     stages.setdefault(stage, []).append(value)
-            if index:
-                found, true = labels.ids > 0, scene.masks[index] > 0
-                scores.append((jaccard(found, true) + boundary_f(found, true)) / 2)
         name = tracker.engine.name
+    scores = []
+    for bits, mask in zip(found[1:], scene.masks[1:], strict=True):
+        have, true = np.unpackbits(bits, count=mask.size).reshape(mask.shape) > 0, mask > 0
+        scores.append((jaccard(have, true) + boundary_f(have, true)) / 2)
     return {
         "engine": name,
         "precision": bundle.manifest.precision,
@@ -73,6 +84,7 @@ def bench_row(
         "fps": round(1e3 / float(np.mean(whole)), 2),
         "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         "JF": round(100 * float(np.mean(scores)), 1),
+        **meter.report(frames),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from crwedge.runtime.cuda.errors import DeviceError
+from crwedge.runtime.cuda.errors import quiet_when_lost
 from crwedge.runtime.cuda.source import Variant
 
 
@@ -49,7 +49,11 @@ class Driver(Protocol):
         ...
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        """A host array that the device copies from and to without a detour. Lives until `close`."""
+        """A host array that the device copies from and to without a detour. Lives until `unpin` or `close`."""
+        ...
+
+    def unpin(self, array: NDArray[Any]) -> None:
+        """Give an array of `pinned` back; nothing on the device may read or write it any more."""
         ...
 
     def upload(self, address: int, source: NDArray[Any], stream: int) -> None:
@@ -88,6 +92,10 @@ class Driver(Protocol):
         """Let a stream wait for an event of another."""
         ...
 
+    def await_event(self, event: int) -> None:
+        """Let the host wait until an event has passed; at once where it was never recorded."""
+        ...
+
     def elapsed_ms(self, first: int, last: int) -> float:
         """Milliseconds between two events that have passed."""
         ...
@@ -107,15 +115,23 @@ class Driver(Protocol):
         ...
 
     def begin_capture(self, stream: int) -> None:
-        """From here on the stream records instead of running."""
+        """From here on the stream records instead of running. What is recorded may copy from and to pinned memory only."""
         ...
 
     def end_capture(self, stream: int) -> int:
-        """A graph of what was recorded, or 0 where the driver has no graphs."""
+        """A graph of what was recorded. Whether or not this fails, the stream runs again."""
+        ...
+
+    def abandon_capture(self, stream: int) -> None:
+        """Throw away what was recorded; the stream runs again."""
         ...
 
     def launch_graph(self, graph: int, stream: int) -> None:
         """Queue everything that was recorded."""
+        ...
+
+    def free_graph(self, graph: int) -> None:
+        """Give a graph back that is not running any more."""
         ...
 
     def close(self) -> None:
@@ -126,16 +142,21 @@ class Driver(Protocol):
 class Arena:
     """Device memory of one owner, by name, given back together."""
 
-    def __init__(self, driver: Driver) -> None:
-        """Nothing is taken yet."""
+    def __init__(self, driver: Driver, stream: int | None = None) -> None:
+        """Nothing is taken yet; before anything is given back, what is queued on `stream` has to be through."""
         self.driver = driver
+        self.version = 0
+        """Another number whenever an address has changed."""
+        self._stream = stream
         self._blocks: dict[str, tuple[int, int]] = {}
 
     def __call__(self, name: str, size: int) -> int:
         """The address of the block `name`, made larger when `size` has grown; what it held is then gone."""
         address, have = self._blocks.get(name, (0, 0))
         if size > have:
+            self.version += 1
             if address:
+                self._settle()
                 self.driver.free(address)
                 del self._blocks[name]
             address = self.driver.allocate(size)
@@ -150,13 +171,17 @@ class Arena:
     def clear(self) -> None:
         """Give all blocks back."""
         blocks, self._blocks = self._blocks, {}
+        self.version += 1
+        if blocks:
+            with quiet_when_lost():
+                self._settle()
         for address, _ in blocks.values():
-            try:
+            with quiet_when_lost():
                 self.driver.free(address)
-            except DeviceError as error:
-                # The error that lost the device was raised already, and is the one to be read.
-                if not error.lost:
-                    raise
+
+    def _settle(self) -> None:
+        if self._stream is not None:
+            self.driver.synchronise(self._stream)
 
 
 def as_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from crwedge.core.bundle import Manifest
 from crwedge.core.errors import SourceError
 from crwedge.core.images import grid_size
 from crwedge.runtime.cuda.driver import Arena, Driver
-from crwedge.runtime.cuda.features import DeviceFeatures
+from crwedge.runtime.cuda.features import DeviceFeatures, Encoding
 from crwedge.runtime.cuda.frames import FrameStage, Pictures
 
 Enqueue = Callable[[int, tuple[int, int], int], None]
@@ -25,7 +25,8 @@ class DeviceEncoder:
         """`enqueue` is the back end's part; everything runs on `stream`."""
         self.driver, self.stream = driver, stream
         self._manifest, self._enqueue = manifest, enqueue
-        self._arena = Arena(driver)
+        self._arena = Arena(driver, stream)
+        self._weights = 0
         self._stage = FrameStage(driver, stream)
         self._pictures: Pictures | None = None
 
@@ -33,12 +34,17 @@ class DeviceEncoder:
         """Send a frame ahead while another is computed."""
         self._stage.prefetch(frame)
 
-    def run(self, frame: NDArray[np.uint8], size: tuple[int, int] | None = None) -> DeviceFeatures:
+    def renewed(self) -> None:
+        """The back end has other weights: what was recorded with the old ones is not used again."""
+        self._weights += 1
+
+    def run(self, frame: NDArray[np.uint8], size: tuple[int, int] | None = None, later: bool = False) -> DeviceFeatures:
         """Queue a frame's encoding.
 
         Args:
             frame: RGB uint8 (H, W, 3).
             size: (H, W) to compute at; the frame is resized on the device.
+            later: send the frame alone, and leave the encoding to be queued, or recorded, with what follows it.
         """
         own = frame.shape[0], frame.shape[1]
         size = size or own
@@ -49,16 +55,25 @@ class DeviceEncoder:
                 f"give --size {fixed[0]}x{fixed[1]}"
             )
         address = self._stage.take(frame)
+        resized = 0
         if size != own:
             self._pictures = self._pictures or Pictures(self.driver)
-            target = self._arena("resized", size[0] * size[1] * 3)
-            self._pictures.resize(address, own, target, size, self.stream)
-            address = target
+            resized = self._arena("resized", size[0] * size[1] * 3)
         grid = grid_size(*size, self._manifest.stride)
         shape = self._manifest.channels, *grid
         features = self._arena("features", shape[0] * shape[1] * shape[2] * 4)
-        self._enqueue(address, size, features)
-        return DeviceFeatures(self.driver, features, shape, self.stream)
+
+        def queue() -> None:
+            if resized:
+                assert self._pictures is not None
+                self._pictures.resize(address, own, resized, size, self.stream)
+            self._enqueue(resized or address, size, features)
+
+        encoding = Encoding((self._weights, self._arena.version, address, own, size), queue)
+        found = DeviceFeatures(self.driver, features, shape, self.stream, encoding)
+        if not later:
+            found.ready()
+        return found
 
     def close(self) -> None:
         """Give the device memory back."""

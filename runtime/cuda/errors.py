@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from crwedge.core.errors import UserError
 
 
@@ -40,8 +43,18 @@ _RESULTS = {
     803: "the NVIDIA driver and its libraries are of different versions; restart the machine",
     999: "the NVIDIA driver failed for a reason it does not know; restart the machine if it stays so",
 }
-LOST = frozenset({214, 700, 702, 719})
+LOST = frozenset({214, 700, 702, 710, 714, 715, 716, 717, 718, 719})
 """Results after which the process can do nothing more on the device."""
+
+
+@contextlib.contextmanager
+def quiet_when_lost() -> Iterator[None]:
+    """For giving things back: the error that lost the device was raised already, and is the one to be read."""
+    try:
+        yield
+    except DeviceError as error:
+        if not error.lost:
+            raise
 
 
 def device_error(code: int, doing: str, name: str = "") -> DeviceError:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from crwedge.core.errors import SourceError
 from crwedge.runtime.cuda import params
 from crwedge.runtime.cuda.driver import Arena, Driver
+from crwedge.runtime.cuda.errors import quiet_when_lost
 from crwedge.runtime.cuda.source import Variant
 
 _THREADS = 256
@@ -20,7 +21,8 @@ class FrameStage:
 
     There are two buffers on both sides. A frame is copied into pinned memory and sent on a stream of its own, so the
     copy of frame t + 1 runs while frame t is computed; the computing stream waits for the copy, never the host. Where
-    device and host share their memory (Jetson) nothing is sent: the device reads the pinned buffer.
+    device and host share their memory (Jetson) nothing is sent: the device reads the pinned buffer. A frame that was
+    sent ahead and is not the next one after all gives its buffer to the one that is.
     """
 
     def __init__(self, driver: Driver, stream: int) -> None:
@@ -31,47 +33,56 @@ class FrameStage:
         self._sent = [driver.event(), driver.event()]
         self._used = [driver.event(), driver.event()]
         self._pinned: list[NDArray[np.uint8]] = []
-        self._next = 0
-        self._ahead: tuple[NDArray[np.uint8], int] | None = None
+        self._taken = 1
+        self._ahead: NDArray[np.uint8] | None = None
 
     def prefetch(self, frame: NDArray[np.uint8]) -> None:
         """Send a frame (H, W, 3) ahead; the next `take` of the same array finds it there."""
-        self._ahead = frame, self._send(frame)
+        self._ahead = None
+        self._send(frame)
+        self._ahead = frame
 
     def take(self, frame: NDArray[np.uint8]) -> int:
         """The frame's address on the device, whole by the time the computing stream gets there.
 
         It stays as it is until the second next frame is sent.
         """
-        if self._ahead is not None and self._ahead[0] is frame:
-            place = self._ahead[1]
-        else:
-            place = self._send(frame)
+        if self._ahead is not frame:
+            self._send(frame)
         self._ahead = None
-        self.driver.wait(self.stream, self._sent[place])
+        other, self._taken = self._taken, 1 - self._taken
+        self.driver.wait(self.stream, self._sent[self._taken])
         # What is queued up to now has read the other buffer, so that one may be overwritten when it has run.
-        self.driver.record(self._used[1 - place], self.stream)
-        return self._address(place)
+        self.driver.record(self._used[other], self.stream)
+        return self._address(self._taken)
 
     def close(self) -> None:
-        """Give the device memory back."""
+        """Give the memory back, when frames on their way have arrived and those computed on have been read."""
+        self._ahead = None
+        for stream in (self._copying, self.stream):
+            with quiet_when_lost():
+                self.driver.synchronise(stream)
         self._arena.clear()
+        for pinned in self._pinned:
+            with quiet_when_lost():
+                self.driver.unpin(pinned)
+        self._pinned = []
 
-    def _send(self, frame: NDArray[np.uint8]) -> int:
+    def _send(self, frame: NDArray[np.uint8]) -> None:
+        """Send a frame to the buffer that is not being computed on."""
         if not self._pinned or self._pinned[0].shape != frame.shape:
+            self.close()
             self._pinned = [self.driver.pinned(frame.shape, np.uint8) for _ in range(2)]
-            self._arena.clear()
-        place, self._next = self._next, 1 - self._next
-        # The host must not overwrite what the device may still be reading: the last copy, or the frame itself.
-        self.driver.synchronise(self._copying)
+        place = 1 - self._taken
+        # The host must not overwrite what may still be read: the buffer's last copy, or the frame that was computed on.
+        self.driver.await_event(self._sent[place])
         if self.driver.facts.integrated:
-            self.driver.synchronise(self.stream)
+            self.driver.await_event(self._used[place])
         self._pinned[place][...] = frame
         if not self.driver.facts.integrated:
             self.driver.wait(self._copying, self._used[place])
             self.driver.upload(self._address(place), self._pinned[place], self._copying)
         self.driver.record(self._sent[place], self._copying)
-        return place
 
     def _address(self, place: int) -> int:
         pinned = self._pinned[place]

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from ctypes import Structure
 from functools import lru_cache
 from pathlib import Path
@@ -56,15 +57,18 @@ class HostDriver:
         """`options` go to the compiler of attention.cu; `memory_bytes` is where "out of memory" begins."""
         self.facts = DeviceFacts("CPU, plain kernels", (0, 0), 2, 1 << 20, memory_bytes, "none")
         self.launches: list[str] = []
-        """Names of the kernels launched."""
+        """Names of the kernels that ran, and "graph" before those of each graph."""
         self._options = options
         self._memory: dict[int, NDArray[np.uint8]] = {}
+        self._pinned: dict[int, NDArray[Any]] = {}
         self._events: list[float] = [0.0]
-        self._recorded: list[list[tuple[Any, ...]]] = [[]]
-        self._recording = False
+        self._graphs: dict[int, list[tuple[Any, ...]]] = {}
+        self._captures = 0
+        self._recording: list[tuple[Any, ...]] | None = None
 
     def allocate(self, size: int) -> int:
         """See `Driver.allocate`. What is not written yet is NaN in every format."""
+        self._refuse_in_graph("take memory")
         if size + sum(block.nbytes for block in self._memory.values()) > self.facts.memory_bytes:
             raise device_error(2, f"take {size} bytes")
         block = np.full(size + 256, 0xFF, np.uint8)
@@ -74,18 +78,29 @@ class HostDriver:
 
     def free(self, address: int) -> None:
         """See `Driver.free`."""
+        self._refuse_in_graph("give memory back")
         del self._memory[address]
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         """See `Driver.pinned`."""
-        return np.zeros(shape, dtype)
+        self._refuse_in_graph("take pinned memory")
+        array = np.zeros(shape, dtype)
+        self._pinned[array.ctypes.data] = array
+        return array
+
+    def unpin(self, array: NDArray[Any]) -> None:
+        """See `Driver.unpin`. What it held is overwritten, so that a use of it shows."""
+        del self._pinned[array.ctypes.data]
+        array.reshape(-1).view(np.uint8)[:] = 0xFF
 
     def upload(self, address: int, source: NDArray[Any], stream: int) -> None:
         """See `Driver.upload`."""
+        self._refuse_unpinned_in_graph(source)
         self._do(ctypes.memmove, address, source.ctypes.data, source.nbytes, keep=source)
 
     def download(self, target: NDArray[Any], address: int, stream: int) -> None:
         """See `Driver.download`."""
+        self._refuse_unpinned_in_graph(target)
         self._do(ctypes.memmove, target.ctypes.data, address, target.nbytes, keep=target)
 
     def copy(self, target: int, source: int, size: int, stream: int) -> None:
@@ -102,6 +117,7 @@ class HostDriver:
 
     def synchronise(self, stream: int) -> None:
         """See `Driver.synchronise`."""
+        self._refuse_in_graph("wait")
 
     def event(self) -> int:
         """See `Driver.event`."""
@@ -110,10 +126,16 @@ class HostDriver:
 
     def record(self, event: int, stream: int) -> None:
         """See `Driver.record`."""
+        self._refuse_in_graph("record an event")
         self._events[event] = time.perf_counter()
 
     def wait(self, stream: int, event: int) -> None:
         """See `Driver.wait`."""
+        self._refuse_in_graph("wait for an event of another stream")
+
+    def await_event(self, event: int) -> None:
+        """See `Driver.await_event`."""
+        self._refuse_in_graph("wait")
 
     def elapsed_ms(self, first: int, last: int) -> float:
         """See `Driver.elapsed_ms`."""
@@ -147,25 +169,51 @@ class HostDriver:
 
     def begin_capture(self, stream: int) -> None:
         """See `Driver.begin_capture`."""
-        self._recording = True
-        self._recorded.append([])
+        self._recording = []
 
     def end_capture(self, stream: int) -> int:
         """See `Driver.end_capture`."""
-        self._recording = False
-        return len(self._recorded) - 1
+        recorded, self._recording = self._recording, None
+        assert recorded is not None
+        self._captures += 1
+        self._graphs[self._captures] = recorded
+        return self._captures
+
+    def abandon_capture(self, stream: int) -> None:
+        """See `Driver.abandon_capture`."""
+        self._recording = None
 
     def launch_graph(self, graph: int, stream: int) -> None:
         """See `Driver.launch_graph`."""
-        for function, arguments, _ in self._recorded[graph]:
-            function(*arguments)
+        self.launches.append("graph")
+        for function, arguments, _ in self._graphs[graph]:
+            self._do(function, *arguments)
+
+    def free_graph(self, graph: int) -> None:
+        """See `Driver.free_graph`."""
+        del self._graphs[graph]
+
+    def call(self, function: Callable[[], None], stream: int) -> None:
+        """Queue a function of the host: stands for the kernels of a library."""
+        self._do(function)
 
     def close(self) -> None:
         """See `Driver.close`."""
         self._memory.clear()
+        self._pinned.clear()
+        self._graphs.clear()
 
     def _do(self, function: Any, *arguments: Any, keep: Any = None) -> None:
-        if self._recording:
-            self._recorded[-1].append((function, arguments, keep))
+        if self._recording is not None:
+            self._recording.append((function, arguments, keep))
         else:
             function(*arguments)
+
+    def _refuse_in_graph(self, doing: str) -> None:
+        # A real driver refuses some of these; all of them would be missing from what is launched later.
+        if self._recording is not None:
+            raise device_error(900, f"{doing} while a graph is recorded", "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED")
+
+    def _refuse_unpinned_in_graph(self, array: NDArray[Any]) -> None:
+        if array.ctypes.data not in self._pinned:
+            self._refuse_in_graph("copy from or to memory that is not pinned")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from ctypes import Structure
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from crwedge.runtime.cuda.source import Variant, choose_variant
 _THREADS = 256
 _PACK = 32
 _SPREAD_BLOCKS = 64
+_NUMBERS = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,19 @@ class Kernels:
         driver.fill(self.floor, 0, cells * 8, 0)
         driver.synchronise(0)
         self._taps_of: tuple[int, int] | None = None
+        self._spread_from = 0
+        self.number = next(_NUMBERS)
+        """Of no other kernels in this process."""
 
     @property
     def nbytes(self) -> int:
         """Scratch memory on the device."""
         return self._arena.nbytes
+
+    @property
+    def version(self) -> int:
+        """Another number whenever an address of the scratch memory has changed."""
+        return self._arena.version
 
     def pack(self, source: int, memory: Memory, stream: int) -> None:
         """Features (C, cells) float32 at `source` go to the table's query slot; the floor starts anew."""
@@ -114,22 +124,29 @@ class Kernels:
     ) -> None:
         """Ids (H, W) uint8 at `out` from the labels of the last frame; `ids` are the labels' ids on the device."""
         height, width = size
-        self.prepare_paint(size)
+        self.prepare_paint(size, count if stretched else 0)
         taps = [self._arena(name, 0) for name in ("y_low", "y_high", "x_low", "x_high", "y_part", "x_part")]
-        extent = self._arena("range", count * 8) if stretched else 0
+        extent = self._arena("range", 0) if stretched else 0
         values = params.Paint(
             memory.latest, memory.live, *taps, ids, extent, out,
             *self.plan.grid, count, words_of(count), height, width,
         )  # fmt: skip
         if stretched:
-            start = np.tile(np.array([0xFFFFFFFF, 0], np.uint32), count)
-            self.driver.upload(extent, start, stream)
+            self.driver.copy(extent, self._arena("range_start", 0), count * 8, stream)
             self._launch("frames.cu", "spread", (_SPREAD_BLOCKS, count), _THREADS, _THREADS * 8, values, stream)
-            self._keep = start
         self._launch("frames.cu", "paint", (-(-height * width // _THREADS), 1), _THREADS, 0, values, stream)
 
-    def prepare_paint(self, size: tuple[int, int]) -> None:
-        """Put the taps of the resize to `size` on the device. Not to be recorded in a graph, so call it before."""
+    def prepare_paint(self, size: tuple[int, int], stretched: int = 0) -> None:
+        """Put the taps of the resize to `size` on the device. Not to be recorded in a graph, so call it before.
+
+        `stretched` is the number of labels where each one's map is stretched, else 0.
+        """
+        if stretched > self._spread_from:
+            start = np.tile(np.array([0xFFFFFFFF, 0], np.uint32), stretched)
+            self._arena("range", start.nbytes)
+            self.driver.upload(self._arena("range_start", start.nbytes), start, 0)
+            self.driver.synchronise(0)
+            self._spread_from = stretched
         if self._taps_of == size:
             return
         for axis, length, cells in (("y", size[0], self.plan.grid[0]), ("x", size[1], self.plan.grid[1])):

@@ -5,6 +5,7 @@ The primary context is taken, so that ONNX Runtime, TensorRT, PyCUDA and we shar
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 from ctypes import Structure, byref, c_char_p, c_float, c_int, c_size_t, c_uint, c_void_p
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from crwedge.runtime.cuda.compiler import compile_cubin
 from crwedge.runtime.cuda.driver import DeviceFacts
-from crwedge.runtime.cuda.errors import FORKED, NO_DRIVER, DeviceError, device_error
+from crwedge.runtime.cuda.errors import FORKED, NO_DRIVER, DeviceError, device_error, quiet_when_lost
 from crwedge.runtime.cuda.source import Variant
 
 OLDEST_DRIVER = 12000
@@ -24,6 +25,8 @@ OLDEST_DRIVER = 12000
 _PROCESSORS = 16  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
 _INTEGRATED, _MAJOR, _MINOR, _SHARED_OPTIN = 18, 75, 76, 97
 _MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+_RELAXED = 2
+"""CU_STREAM_CAPTURE_MODE_RELAXED: what other threads do meanwhile, and kernels that are loaded late, spoil no recording."""
 
 _began_in: int | None = None
 """The process in which CUDA began."""
@@ -78,6 +81,15 @@ def begin() -> int:
     return version.value
 
 
+def bus_id(device: int = 0) -> str:
+    """Where a GPU is on the PCI bus, by which other libraries of NVIDIA know it too."""
+    begin()
+    handle, text = c_int(), ctypes.create_string_buffer(32)
+    call("cuDeviceGet", f"open GPU {device}", byref(handle), device)
+    call("cuDeviceGetPCIBusId", "ask where the GPU is", text, len(text), handle)
+    return text.value.decode()
+
+
 class LibCuda:
     """One device, behind the driver seam."""
 
@@ -90,7 +102,12 @@ class LibCuda:
         self._context = c_void_p()
         call("cuDevicePrimaryCtxRetain", f"open GPU {device}", byref(self._context), handle)
         self._blocks: set[int] = set()
-        self._pinned: list[int] = []
+        self._pinned: set[int] = set()
+        self._graphs: set[int] = set()
+        self._streams: list[int] = []
+        self._modules: dict[tuple[str, Variant], Any] = {}
+        # What has to be destroyed at the end: the call, and the handle.
+        self._made: list[tuple[str, int]] = []
         self._current()
         self.facts = self._facts(version)
 
@@ -114,10 +131,17 @@ class LibCuda:
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         address = c_void_p()
         call("cuMemAllocHost_v2", f"take {size / 1e6:.1f} MB of pinned memory", byref(address), c_size_t(max(size, 1)))
-        self._pinned.append(address.value or 0)
+        self._pinned.add(address.value or 0)
         room = (ctypes.c_ubyte * size).from_address(address.value or 0)
         host: NDArray[Any] = np.frombuffer(room, np.uint8, size).view(dtype).reshape(shape)
         return host
+
+    def unpin(self, array: NDArray[Any]) -> None:
+        """See `Driver.unpin`."""
+        self._current()
+        address = array.ctypes.data
+        self._pinned.remove(address)
+        call("cuMemFreeHost", "give pinned memory back", c_void_p(address))
 
     def upload(self, address: int, source: NDArray[Any], stream: int) -> None:
         """See `Driver.upload`."""
@@ -153,6 +177,8 @@ class LibCuda:
         self._current()
         stream = c_void_p()
         call("cuStreamCreate", "make a stream", byref(stream), c_uint(1))
+        self._made.append(("cuStreamDestroy_v2", stream.value or 0))
+        self._streams.append(stream.value or 0)
         return stream.value or 0
 
     def synchronise(self, stream: int) -> None:
@@ -165,6 +191,7 @@ class LibCuda:
         self._current()
         event = c_void_p()
         call("cuEventCreate", "make an event", byref(event), c_uint(0))
+        self._made.append(("cuEventDestroy_v2", event.value or 0))
         return event.value or 0
 
     def record(self, event: int, stream: int) -> None:
@@ -177,23 +204,31 @@ class LibCuda:
         self._current()
         call("cuStreamWaitEvent", "wait for an event", c_void_p(stream), c_void_p(event), c_uint(0))
 
+    def await_event(self, event: int) -> None:
+        """See `Driver.await_event`."""
+        self._current()
+        call("cuEventSynchronize", "wait for an event", c_void_p(event))
+
     def elapsed_ms(self, first: int, last: int) -> float:
         """See `Driver.elapsed_ms`."""
-        self._current()
-        call("cuEventSynchronize", "wait for an event", c_void_p(last))
+        self.await_event(last)
         elapsed = c_float()
         call("cuEventElapsedTime", "read an event", byref(elapsed), c_void_p(first), c_void_p(last))
         return elapsed.value
 
-    def load(self, source: str, variant: Variant) -> int:
-        """See `Driver.load`."""
-        return self.load_cubin(compile_cubin(source, self.facts.architecture, variant))
+    def load(self, source: str, variant: Variant) -> Any:
+        """See `Driver.load`. Another tracker of this driver, or the same one after a reset, finds them loaded."""
+        if (source, variant) not in self._modules:
+            cubin = compile_cubin(source, self.facts.architecture, variant)
+            self._modules[source, variant] = self.load_cubin(cubin)
+        return self._modules[source, variant]
 
-    def load_cubin(self, cubin: bytes) -> int:
+    def load_cubin(self, cubin: bytes) -> Any:
         """A module from compiled kernels."""
         self._current()
         module = c_void_p()
         call("cuModuleLoadData", "load the kernels", byref(module), cubin)
+        self._made.append(("cuModuleUnload", module.value or 0))
         return module.value or 0
 
     def kernel(self, module: int, name: str, shared: int) -> int:
@@ -218,35 +253,64 @@ class LibCuda:
     def begin_capture(self, stream: int) -> None:
         """See `Driver.begin_capture`."""
         self._current()
-        call("cuStreamBeginCapture_v2", "record a graph", c_void_p(stream), c_uint(2))
+        call("cuStreamBeginCapture_v2", "record a graph", c_void_p(stream), c_uint(_RELAXED))
 
     def end_capture(self, stream: int) -> int:
         """See `Driver.end_capture`."""
         self._current()
         graph, runnable = c_void_p(), c_void_p()
         call("cuStreamEndCapture", "record a graph", c_void_p(stream), byref(graph))
-        call("cuGraphInstantiateWithFlags", "make a graph", byref(runnable), graph, ctypes.c_ulonglong(0))
-        call("cuGraphDestroy", "make a graph", graph)
+        try:
+            call("cuGraphInstantiateWithFlags", "make a graph", byref(runnable), graph, ctypes.c_ulonglong(0))
+        finally:
+            call("cuGraphDestroy", "make a graph", graph)
+        self._graphs.add(runnable.value or 0)
         return runnable.value or 0
+
+    def abandon_capture(self, stream: int) -> None:
+        """See `Driver.abandon_capture`."""
+        self._current()
+        graph = c_void_p()
+        # A recording that was spoilt is ended by this call too, which says so and gives no graph.
+        with contextlib.suppress(DeviceError):
+            call("cuStreamEndCapture", "record a graph", c_void_p(stream), byref(graph))
+        if graph.value:
+            call("cuGraphDestroy", "give a graph back", graph)
 
     def launch_graph(self, graph: int, stream: int) -> None:
         """See `Driver.launch_graph`."""
         self._current()
         call("cuGraphLaunch", "start a graph", c_void_p(graph), c_void_p(stream))
 
+    def free_graph(self, graph: int) -> None:
+        """See `Driver.free_graph`."""
+        self._current()
+        self._graphs.remove(graph)
+        call("cuGraphExecDestroy", "give a graph back", c_void_p(graph))
+
     def close(self) -> None:
         """See `Driver.close`."""
         if self._context.value is None:
             return
         self._current()
-        for address in sorted(self._blocks):
-            call("cuMemFree_v2", "give device memory back", c_void_p(address))
-        for address in self._pinned:
-            call("cuMemFreeHost", "give pinned memory back", c_void_p(address))
-        self._blocks.clear()
-        self._pinned.clear()
-        call("cuDevicePrimaryCtxRelease_v2", "close the GPU", self._device)
+        self._finish()
+        given_back = [("cuGraphExecDestroy", graph) for graph in sorted(self._graphs)]
+        given_back += [("cuMemFree_v2", address) for address in sorted(self._blocks)]
+        given_back += [("cuMemFreeHost", address) for address in sorted(self._pinned)]
+        for name, handle in (*given_back, *reversed(self._made)):
+            # A lost device takes nothing back but its context, with everything in it.
+            with quiet_when_lost():
+                call(name, "close the GPU", c_void_p(handle))
+        for kept in (self._graphs, self._blocks, self._pinned, self._made, self._modules, self._streams):
+            kept.clear()
         self._context = c_void_p()
+        call("cuDevicePrimaryCtxRelease_v2", "close the GPU", self._device)
+
+    def _finish(self) -> None:
+        """Wait for our own streams: what is queued there may still read and write the memory that goes back."""
+        for stream in self._streams:
+            with quiet_when_lost():
+                self.synchronise(stream)
 
     def _current(self) -> None:
         # Frames may come from any thread, and a context belongs to the thread that made it current.

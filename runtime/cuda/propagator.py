@@ -12,7 +12,9 @@ from crwedge.core.errors import CrwedgeError
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.context import ContextBuffer
 from crwedge.runtime.cuda.driver import Arena, Driver
+from crwedge.runtime.cuda.errors import quiet_when_lost
 from crwedge.runtime.cuda.features import DeviceFeatures
+from crwedge.runtime.cuda.graphs import Graphs
 from crwedge.runtime.cuda.kernels import Kernels, Memory, words_of
 from crwedge.runtime.cuda.plan import context_table
 from crwedge.runtime.cuda.source import Variant
@@ -23,8 +25,13 @@ class DevicePropagator(ContextBuffer):
 
     It is a `ContextBuffer` whose frames lie in device memory, in float16 whatever `storage` says: which slot holds what is
     decided there, and the arrays it keeps on the host are never touched, so they take no memory. One slot more than the
-    context has is for the frame being labelled. It does the work of `LabelPropagator` and `labels_to_ids` too; everything
-    is queued on one stream and waited for when a result is read.
+    context has is for the frame being labelled: when that frame joins the context, its slot and a free one change places in
+    a list, and nothing is copied. It does the work of `LabelPropagator` and `labels_to_ids` too; everything is queued on one
+    stream and waited for when a result is read.
+
+    A step is one CUDA graph: the encoder where it can be recorded, propagation, the label map of the size and the ids that
+    were asked for last, and the copies to the host. What changes from step to step is in the table, which the graph copies
+    from pinned memory, so the same graph serves every step, whether or not the ring is full.
     """
 
     def __init__(
@@ -35,6 +42,8 @@ class DevicePropagator(ContextBuffer):
         variant: Variant | None = None,
         shares: int | None = None,
         graph: bool = True,
+        say: Callable[[str], None] = lambda _: None,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         """Memory is taken when the first frame tells the sizes.
 
@@ -45,18 +54,24 @@ class DevicePropagator(ContextBuffer):
             variant: how the kernels are compiled; by default what suits the device.
             shares: blocks that share a tile's keys; by default what fills the device.
             graph: record the kernels of a step once and launch them together.
+            say: told, in one line, when they cannot be recorded.
+            meanwhile: called in each `propagate`, after everything is queued and before the host waits for it.
         """
         super().__init__(settings.context_length, settings.max_pinned, "float16", settings.prefill)
         self.driver, self.settings = driver, settings
         self.stream = driver.stream() if stream is None else stream
         self.slots = settings.max_pinned + settings.context_length + 1
-        self._variant, self._shares, self._use_graph = variant, shares, graph
-        self._arena = Arena(driver)
+        self._variant, self._shares, self._meanwhile = variant, shares, meanwhile
+        self._arena = Arena(driver, self.stream)
+        self._pinned_arrays: dict[str, NDArray[Any]] = {}
         self._kernels: dict[PropagationSettings, Kernels] = {}
-        self._graphs: dict[tuple[int, ...], int] = {}
+        self._whole = Graphs(driver, self.stream, "the encoder is", say, graph)
+        self._graphs = Graphs(driver, self.stream, "propagation is", say, graph)
         self._count = 0
         self._shape = (0, 0, 0)
-        self._picture: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)
+        self._places = list(range(self.slots))
+        self._asked: tuple[tuple[int, ...], tuple[int, int]] | None = None
+        self._painted = False
         self._last: tuple[object, NDArray[np.float32]] | None = None
 
     @property
@@ -81,22 +96,38 @@ class DevicePropagator(ContextBuffer):
             raise CrwedgeError(f"features of shape {features.shape} do not fit a context of {self._shape}")
         settings = settings or self.settings
         kernels, memory = self._ready(settings), self._memory()
-        source = self._source(features)
         self.tell(self._query, settings)
-        key = (source, self._count, memory.labels, id(kernels))
-        if key not in self._graphs and self._use_graph:
-            self.driver.begin_capture(self.stream)
-            self._queue(kernels, memory, source)
-            self._graphs[key] = self.driver.end_capture(self.stream)
-        if self._use_graph:
-            self.driver.launch_graph(self._graphs[key], self.stream)
-        else:
-            self._queue(kernels, memory, source)
+        self._last, self._painted = None, False
+        if self._asked is not None:
+            self._prepare_paint(self._asked[1])
+        self._start_step(features, kernels, memory)
+        self._meanwhile()
         self.driver.synchronise(self.stream)
         self._refuse_broken(kernels)
-        soft = np.ascontiguousarray(self._soft.T).reshape(-1, *self.grid)
-        self._last = features, soft
+        soft = self._soft.T.copy().reshape(-1, *self.grid)
+        self._last, self._painted = (features, soft), self._asked is not None
         return soft
+
+    def _start_step(self, features: NDArray[np.float32] | DeviceFeatures, kernels: Kernels, memory: Memory) -> None:
+        """Queue a frame's step, in as few launches as there can be."""
+        painter = self._ready()
+        # Every address, size and number that goes into the work, but what the table and the pinned memory hold.
+        base = kernels.number, kernels.version, painter.version, self._arena.version, self._count, self._asked
+        encoding = features.encoding if isinstance(features, DeviceFeatures) else None
+        if encoding is not None:
+            assert isinstance(features, DeviceFeatures)
+            source = features.address
+
+            def whole() -> None:
+                encoding.queue()
+                self._queue(kernels, memory, source)
+
+            if self._whole.run((encoding.key, source, *base), whole):
+                features.encoding = None
+                return
+        source = self._source(features)
+        if not self._graphs.run((source, *base), lambda: self._queue(kernels, memory, source)):
+            self._queue(kernels, memory, source)
 
     def reserve(self, shape: tuple[int, int, int], labels: int = 2) -> None:
         """Take the device memory for features of this shape (C, h, w), so that a lack of it shows before any work."""
@@ -104,18 +135,24 @@ class DevicePropagator(ContextBuffer):
             self._start(shape, labels)
 
     def ids(self, object_ids: tuple[int, ...], size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Ids (H, W) of the frame last labelled or pinned: linear resize of its soft labels, then the argmax."""
-        kernels = self._ready()
-        table = np.array((0, *object_ids), np.uint8)
-        ids, out = self._arena("ids", 256), self._arena("out", size[0] * size[1])
-        if self._picture.shape != size:
-            self._picture = self.driver.pinned(size, np.uint8)
-        self.driver.upload(ids, table, self.stream)
-        stretched = self.settings.output_norm == "minmax"
-        kernels.paint(self._memory(), ids, out, self._count, size, self.stream, stretched)
-        self.driver.download(self._picture, out, self.stream)
-        self.driver.synchronise(self.stream)
-        return self._picture.copy()
+        """Ids (H, W) of the frame last labelled or pinned: linear resize of its soft labels, then the argmax.
+
+        The steps that follow make the same map, so that it is there already when it is asked for again.
+        """
+        if self._asked != (object_ids, size):
+            self._asked, self._painted = None, False
+            table = np.array((0, *object_ids), np.uint8)
+            self.driver.upload(self._arena("ids", 256), table, self.stream)
+            self._arena("out", size[0] * size[1])
+            self._pin_array("picture", size, np.uint8)
+            self._prepare_paint(size)
+            self.driver.synchronise(self.stream)
+            self._asked = object_ids, size
+        if not self._painted:
+            self._paint(self._memory())
+            self.driver.synchronise(self.stream)
+            self._painted = True
+        return self._pinned_arrays["picture"].copy()
 
     def grow_labels(self, count: int) -> None:
         """Make room for `count` labels; the new ones are zero everywhere."""
@@ -138,7 +175,7 @@ class DevicePropagator(ContextBuffer):
         for number, slot in enumerate(places["slots"]):
             for name, base in (("features", memory.features), ("labels", memory.labels)):
                 one = tensors[name][number]
-                self.driver.download(one, base + slot * one.nbytes, self.stream)
+                self.driver.download(one, base + self._places[slot] * one.nbytes, self.stream)
         self.driver.synchronise(self.stream)
         return tensors, places
 
@@ -152,16 +189,22 @@ class DevicePropagator(ContextBuffer):
         for number, slot in enumerate(int(place) for place in places["slots"]):
             for name, base in (("features", memory.features), ("labels", memory.labels)):
                 one = np.ascontiguousarray(tensors[name][number])
-                self.driver.upload(base + slot * one.nbytes, one, self.stream)
+                self.driver.upload(base + self._places[slot] * one.nbytes, one, self.stream)
                 self.driver.synchronise(self.stream)
 
     def clear(self) -> None:
         """Forget everything and give the memory back."""
         super().clear()
+        with quiet_when_lost():
+            self.driver.synchronise(self.stream)
+        self._forget_graphs()
+        for name in list(self._pinned_arrays):
+            self._unpin_array(name)
         self._arena.clear()
         for kernels in self._kernels.values():
             kernels.close()
-        self._kernels, self._graphs, self._last = {}, {}, None
+        self._kernels, self._last, self._asked, self._painted = {}, None, None, False
+        self._places = list(range(self.slots))
 
     @property
     def labels(self) -> NDArray[np.float32]:
@@ -169,19 +212,20 @@ class DevicePropagator(ContextBuffer):
         raise CrwedgeError("the context is on the device; use its own propagation")
 
     def tell(self, query: int, settings: PropagationSettings | None = None) -> None:
-        """Write the table of the next step: the context as it stands, and the slot of the frame to be labelled."""
+        """Write the table of the next step: the context as it stands, and the place of the frame to be labelled."""
         settings = settings or self.settings
         everywhere, first = not settings.local, settings.first_frame == "global"
         frames = [] if self.empty else self.frames()
-        entries = [(frame.slot, everywhere or (frame.pinned and first), frame.copies) for frame in frames]
+        entries = [(self._places[frame.slot], everywhere or (frame.pinned and first), frame.copies) for frame in frames]
         self._table[:] = context_table(entries, query, self.slots + 1)
 
     @property
     def _query(self) -> int:
-        return self.slots - 1
+        """The place of the frame being labelled: the one that belongs to no slot of the context."""
+        return self._places[-1]
 
     def _write(self, slot: int, features: NDArray[np.float32], soft: NDArray[np.float32]) -> None:
-        """Put a frame into a slot. What `propagate` has just computed is on the device already and is copied there."""
+        """Put a frame into a slot. What `propagate` has just computed is on the device already, and only changes its name."""
         if not self._kernels:
             self._start((features.shape[0], features.shape[1], features.shape[2]), soft.shape[0])
         if soft.shape[0] > self._count:
@@ -189,18 +233,18 @@ class DevicePropagator(ContextBuffer):
         memory, cells = self._memory(), self._shape[1] * self._shape[2]
         known, self._last = self._last, None
         if known is not None and known[0] is features and known[1] is soft:
-            for base, size in ((memory.features, cells * self._shape[0] * 2), (memory.labels, cells * self._count * 4)):
-                self.driver.copy(base + slot * size, base + self._query * size, size, self.stream)
+            self._places[slot], self._places[-1] = self._places[-1], self._places[slot]
             return
-        kernels = self._ready()
+        kernels, self._painted = self._ready(), False
         rows = np.zeros((cells, self._count), np.float32)
         rows[:, : soft.shape[0]] = soft.reshape(soft.shape[0], -1).T
         live = live_words(rows)
-        self.tell(slot)
+        place = self._places[slot]
+        self.tell(place)
         self.driver.upload(memory.table, self._table, self.stream)
         kernels.pack(self._source(features), memory, self.stream)
         for address, values in (
-            (memory.labels + slot * rows.nbytes, rows),
+            (memory.labels + place * rows.nbytes, rows),
             (memory.latest, rows),
             (memory.live, live),
         ):
@@ -215,9 +259,9 @@ class DevicePropagator(ContextBuffer):
         cells = h * w
         self._arena("features", self.slots * cells * channels * 2)
         self._arena("source", channels * cells * 4)
-        self._table = self.driver.pinned((4 + 4 * (self.slots + 1),), np.int32)
+        self._table = self._pin_array("table", (4 + 4 * (self.slots + 1),), np.int32)
         self._arena("table", self._table.nbytes)
-        self._broken = self.driver.pinned((1,), np.int32)
+        self._broken = self._pin_array("broken", (1,), np.int32)
         self._set_count(count)
         self.driver.fill(self._arena("labels", 0), 0, self.slots * cells * count * 4, self.stream)
 
@@ -226,10 +270,10 @@ class DevicePropagator(ContextBuffer):
         self._arena("labels", self.slots * cells * count * 4)
         self._arena("latest", cells * count * 4)
         self._arena("live", cells * words_of(count) * 4)
-        self._soft = self.driver.pinned((cells, count), np.float32)
+        self._soft = self._pin_array("soft", (cells, count), np.float32)
+        self._asked, self._painted = None, False
         # Of this only the shape is ever looked at.
         self._labels = np.zeros((self.slots - 1, cells, count), np.float32)
-        self._graphs = {}
 
     def _change_labels(self, change: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> None:
         """Labels of all slots to the host, changed, and back: rare, when objects come or go."""
@@ -272,10 +316,41 @@ class DevicePropagator(ContextBuffer):
         kernels.settle(memory, self._count, self.stream)
         driver.download(self._soft, memory.latest, self.stream)
         driver.download(self._broken, kernels.broken, self.stream)
+        if self._asked is not None:
+            self._paint(memory)
+
+    def _paint(self, memory: Memory) -> None:
+        """Queue the label map that was asked for, and its copy to the host."""
+        assert self._asked is not None
+        ids, out, size = self._arena("ids", 0), self._arena("out", 0), self._asked[1]
+        stretched = self.settings.output_norm == "minmax"
+        self._ready().paint(memory, ids, out, self._count, size, self.stream, stretched)
+        self.driver.download(self._pinned_arrays["picture"], out, self.stream)
+
+    def _prepare_paint(self, size: tuple[int, int]) -> None:
+        self._ready().prepare_paint(size, self._count if self.settings.output_norm == "minmax" else 0)
+
+    def _pin_array(self, name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+        """A pinned array by its name; the one before it is given back, with the graphs that copy from or to it."""
+        if name in self._pinned_arrays:
+            self.driver.synchronise(self.stream)
+            self._unpin_array(name)
+        self._forget_graphs()
+        array = self._pinned_arrays[name] = self.driver.pinned(shape, dtype)
+        return array
+
+    def _unpin_array(self, name: str) -> None:
+        with quiet_when_lost():
+            self.driver.unpin(self._pinned_arrays.pop(name))
+
+    def _forget_graphs(self) -> None:
+        self._whole.clear()
+        self._graphs.clear()
 
     def _source(self, features: NDArray[np.float32] | DeviceFeatures) -> int:
         """The device address of a frame's features; those of the host are queued to be copied."""
         if isinstance(features, DeviceFeatures):
+            features.ready()
             return features.address
         self._staged = np.ascontiguousarray(features, np.float32)
         source = self._arena("source", self._staged.nbytes)

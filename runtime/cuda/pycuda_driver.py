@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.need import need
 from crwedge.runtime.cuda.errors import NO_DRIVER, DeviceError
-from crwedge.runtime.cuda.libcuda import LibCuda, begin
+from crwedge.runtime.cuda.libcuda import LibCuda, begin, call
 
 
 def load_pycuda() -> Any:
@@ -34,6 +34,7 @@ class PyCuda(LibCuda):
         self._cuda.init()
         self._shared_context = self._cuda.Device(device).retain_primary_context()
         self._owned: dict[int, Any] = {}
+        self._locked: dict[int, NDArray[Any]] = {}
         self._kept: list[Any] = []
         super().__init__(device)
 
@@ -56,13 +57,22 @@ class PyCuda(LibCuda):
         self._current()
         with self._pushed("take pinned memory"):
             host: NDArray[Any] = self._cuda.pagelocked_empty(shape, dtype)
+        # PyCUDA frees it with the last reference, and the device knows of none.
+        self._locked[host.ctypes.data] = host
         return host
+
+    def unpin(self, array: NDArray[Any]) -> None:
+        """See `Driver.unpin`."""
+        self._current()
+        with self._pushed("give pinned memory back"):
+            del self._locked[array.ctypes.data]
 
     def stream(self) -> int:
         """See `Driver.stream`."""
         self._current()
         with self._pushed("make a stream"):
-            return self._keep(self._cuda.Stream())
+            self._streams.append(self._keep(self._cuda.Stream()))
+        return self._streams[-1]
 
     def load_cubin(self, cubin: bytes) -> Any:
         """A module from compiled kernels."""
@@ -92,8 +102,11 @@ class PyCuda(LibCuda):
         """See `Driver.close`."""
         if self._context.value is not None:
             self._current()
+            self._finish()
             with self._pushed("close the GPU"):
                 self._owned.clear()
+                self._locked.clear()
+                self._modules.clear()
                 self._kept.clear()
         super().close()
 
@@ -106,6 +119,15 @@ class PyCuda(LibCuda):
 
     def _pushed(self, doing: str) -> _Pushed:
         return _Pushed(self._cuda, self._shared_context, doing)
+
+
+def _lost(doing: str) -> DeviceError | None:
+    """The error that lost the device, if one has: PyCUDA's own tell no number, but the driver repeats it at every call."""
+    try:
+        call("cuCtxSynchronize", doing)
+    except DeviceError as error:
+        return error if error.lost else None
+    return None
 
 
 class _Pushed:
@@ -121,7 +143,10 @@ class _Pushed:
         self._context.push()
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: object) -> None:
+        lost = _lost(self._doing) if isinstance(value, self._cuda.Error) else None
         self._cuda.Context.pop()
+        if lost is not None:
+            raise lost from value
         if isinstance(value, self._cuda.MemoryError):
             from crwedge.runtime.cuda.errors import device_error
 

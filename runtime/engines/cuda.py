@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from crwedge.core.images import grid_size
 from crwedge.core.need import need
 from crwedge.runtime.cuda.driver import Driver
 from crwedge.runtime.cuda.encode import DeviceEncoder
-from crwedge.runtime.cuda.errors import DeviceError, device_error
+from crwedge.runtime.cuda.errors import DeviceError, device_error, quiet_when_lost
 from crwedge.runtime.cuda.features import DeviceFeatures
 from crwedge.runtime.cuda.machine import open_driver
 from crwedge.runtime.engines.session import Session
@@ -26,8 +27,9 @@ class CudaEngine:
     """The encoder of a bundle in an ONNX Runtime session on the device."""
 
     def __init__(
-        self, bundle: Bundle, provider: str = PROVIDERS[0], driver: Driver | None = None, ort: Any = None
-    ) -> None:
+        self, bundle: Bundle, provider: str = PROVIDERS[0], driver: Driver | None = None, ort: Any = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:  # fmt: skip
         """Load the graph.
 
         Args:
@@ -35,6 +37,7 @@ class CudaEngine:
             provider: one of `PROVIDERS`.
             driver: the device; by default the first GPU.
             ort: stands for onnxruntime in tests.
+            say: told, in one line, what does not work as well as it could.
 
         Raises:
             MissingExtraError: onnxruntime-gpu is not installed.
@@ -45,6 +48,8 @@ class CudaEngine:
             raise MissingExtraError(
                 f"this onnxruntime has no {provider}: pip uninstall onnxruntime && pip install 'crwedge[gpu]'"
             )
+        self.say = say
+        self._running: Any = None
         self.driver = driver or open_driver()
         try:
             self._open(bundle, provider, ort)
@@ -82,8 +87,10 @@ class CudaEngine:
         """See `Engine.run`."""
         return np.asarray(self.run_resident(frame), np.float32)
 
-    def run_resident(self, frame: NDArray[np.uint8], size: tuple[int, int] | None = None) -> DeviceFeatures:
-        """See `ResidentEngine.run_resident`."""
+    def run_resident(
+        self, frame: NDArray[np.uint8], size: tuple[int, int] | None = None, later: bool = False
+    ) -> DeviceFeatures:
+        """See `ResidentEngine.run_resident`. ONNX Runtime cannot be recorded from outside, so it is never left for later."""
         return self._encoder.run(frame, size)
 
     def prefetch(self, frame: NDArray[np.uint8]) -> None:
@@ -96,13 +103,20 @@ class CudaEngine:
 
     def close(self) -> None:
         """End the session and give the device memory back."""
-        self.driver.synchronise(self.stream)
+        with quiet_when_lost():
+            self.driver.synchronise(self.stream)
         del self._session
+        self._running = None
         self._encoder.close()
         self.driver.close()
 
     def _enqueue(self, frame: int, size: tuple[int, int], features: int) -> None:
         session = self._session.current
+        if self._running is not session:
+            # With new weights, the old session's last frame has to be through before its memory goes.
+            if self._running is not None:
+                self.driver.synchronise(self.stream)
+            self._running = session
         binding = session.io_binding()
         source, target = session.get_inputs()[0].name, session.get_outputs()[0].name
         shape = (1, self._manifest.channels, *grid_size(*size, self._manifest.stride))

@@ -16,7 +16,7 @@ from crwedge.core.errors import BundleError, MissingExtraError
 from crwedge.core.need import need
 from crwedge.runtime.cuda.driver import Driver
 from crwedge.runtime.cuda.encode import DeviceEncoder
-from crwedge.runtime.cuda.errors import DeviceError
+from crwedge.runtime.cuda.errors import DeviceError, quiet_when_lost
 from crwedge.runtime.cuda.features import DeviceFeatures
 from crwedge.runtime.cuda.machine import open_driver
 from crwedge.runtime.models import data_home
@@ -47,7 +47,7 @@ class TensorRtEngine:
             DeviceError: there is no GPU that works, or TensorRT refuses the engine.
         """
         trt = trt or load_tensorrt()
-        self._trt = trt
+        self._trt, self.say = trt, say
         self.driver = driver or open_driver()
         try:
             self._open(bundle, size, say)
@@ -79,7 +79,9 @@ class TensorRtEngine:
         """See `Engine.run`."""
         return np.asarray(self.run_resident(frame), np.float32)
 
-    def run_resident(self, frame: NDArray[np.uint8], size: tuple[int, int] | None = None) -> DeviceFeatures:
+    def run_resident(
+        self, frame: NDArray[np.uint8], size: tuple[int, int] | None = None, later: bool = False
+    ) -> DeviceFeatures:
         """See `ResidentEngine.run_resident`."""
         own = size or (frame.shape[0], frame.shape[1])
         if not self._found.facts.key.profile.holds(own):
@@ -93,7 +95,8 @@ class TensorRtEngine:
             # The old engine's last frame has to be through before its memory goes.
             self.driver.synchronise(self.stream)
             self._engine, self._context = fresh
-        return self._encoder.run(frame, size)
+            self._encoder.renewed()
+        return self._encoder.run(frame, size, later)
 
     def prefetch(self, frame: NDArray[np.uint8]) -> None:
         """See `ResidentEngine.prefetch`."""
@@ -116,7 +119,8 @@ class TensorRtEngine:
 
     def close(self) -> None:
         """Give the device memory back."""
-        self.driver.synchronise(self.stream)
+        with quiet_when_lost():
+            self.driver.synchronise(self.stream)
         self._encoder.close()
         self._fresh = None
         del self._context, self._engine, self._runtime

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from crwedge.cli import run
 from crwedge.core.settings import PropagationSettings
 from crwedge.eval.bench import dense_affinity
+from crwedge.runtime import power
 from crwedge.runtime.context import ContextBuffer
 from crwedge.runtime.propagate import LabelPropagator
 
@@ -25,6 +27,25 @@ def test_rows_and_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
         assert set(row["stages_ms"]) == {"encode", "propagate", "output"}
         assert {"engine", "precision", "whole_ms", "fps", "peak_rss_mb", "JF"} <= set(row)
     assert set(result["against_dense"]) == {"dense_ms", "ours_ms", "ratio"}
+
+
+@pytest.fixture
+def fake_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A made-up tree of the files that a Jetson's power monitor keeps; no real board was at hand."""
+    for name, text in {"in1_label": "VDD_IN", "in1_input": "5000", "curr1_input": "1500"}.items():
+        path = tmp_path / "board/sys/class/hwmon/hwmon1" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.setattr(power, "ROOT", tmp_path / "board")
+    return tmp_path / "board"
+
+
+def test_watts_where_the_board_tells(fake_board: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bench", "--size", "64x96", "--context", "1", "--frames", "3", "--no-dense", "--engine", "cpu"]) == 0
+    assert ", 7.5 W of the board, " in capsys.readouterr().out
+    shutil.rmtree(fake_board)
+    assert run(["bench", "--size", "64x96", "--context", "1", "--frames", "3", "--no-dense", "--engine", "cpu"]) == 0
+    assert " W of " not in capsys.readouterr().out
 
 
 def test_the_dense_affinity_gives_what_ours_gives() -> None:

@@ -13,6 +13,7 @@ from crwedge.runtime.context import ContextBuffer
 from crwedge.runtime.cuda.host import HostDriver
 from crwedge.runtime.cuda.propagator import DevicePropagator
 from crwedge.runtime.propagate import LabelPropagator, labels_to_ids
+from tests.unit.runtime.late_driver import LateDriver
 from tests.unit.runtime.test_cuda_plain import video
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++ to compile the plain kernels with")
@@ -92,3 +93,53 @@ def test_a_frame_is_three_launches_and_must_fit() -> None:
     assert driver.launches == ["pack", "pack", "attend", "settle"]
     with pytest.raises(Exception, match="do not fit a context"):
         device.propagate(features[1][:, :5])
+
+
+@pytest.mark.parametrize("norm", ["none", "minmax"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_graph_never_changes_a_result_whatever_comes(seed: int, norm: str) -> None:
+    rng = np.random.default_rng(seed)
+    settings = PropagationSettings(
+        context_length=3,
+        topk=4,
+        radius=3,
+        max_pinned=2,
+        output_norm=norm,  # type: ignore[arg-type]
+    )
+    other = settings.with_changes(radius=2)
+    features, soft = video(60, (7, 9), 16, 2)
+    drivers = HostDriver(), LateDriver()
+    graphs, plain = (DevicePropagator(d, settings, graph=g) for d, g in zip(drivers[::-1], (True, False), strict=True))
+    for device in (graphs, plain):
+        device.pin(features[0], soft)
+    count, size = 2, (50, 70)
+    for current in features[1:]:
+        chosen = other if rng.random() < 0.2 else settings
+        have, want = (device.propagate(current, chosen) for device in (graphs, plain))
+        np.testing.assert_array_equal(have, want)
+        event = rng.random()
+        count += event < 0.06
+        mine = painted(rng, count, (7, 9))
+        slots = [slot for slot in graphs.ring if rng.random() < 0.5]
+        for device, labels in ((graphs, have), (plain, want)):
+            if event < 0.1:
+                device.grow_labels(count)
+                device.pin(current, mine)
+            else:
+                device.append(current, labels)
+            if 0.1 <= event < 0.14 and count > 2:
+                device.drop_label(1)
+            if 0.14 <= event < 0.2:
+                device.keep(slots)
+            device.newest = 2 if event > 0.9 else None
+        if 0.1 <= event < 0.14 and count > 2:
+            count -= 1
+            continue
+        size = (31, 88) if 0.2 < event < 0.25 else (64, 70) if 0.25 < event < 0.3 else size
+        for ids in [tuple(range(1, count)), tuple(range(7, 6 + count))][: 1 + (event > 0.93)]:
+            np.testing.assert_array_equal(graphs.ids(ids, size), plain.ids(ids, size))
+    assert drivers[1].launches.count("graph") > 15
+    for left, right in zip(graphs.state()[0].values(), plain.state()[0].values(), strict=True):
+        np.testing.assert_array_equal(left, right)
+    graphs.clear()
+    assert not drivers[1]._graphs

@@ -13,6 +13,8 @@ import pytest
 COMPILER = shutil.which("gcc") or shutil.which("cc")
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C compiler to build the fake driver with")
 ROOT = Path(__file__).parents[3]
+CUDA_H = [Path(home) / "include" for home in (os.environ.get("CUDA_HOME"), "/usr/local/cuda") if home]
+"""Where NVIDIA's header may stand."""
 
 BEGIN = """
 import os
@@ -29,11 +31,19 @@ soft = rng.dirichlet([1, 1], size=(7, 9)).transpose(2, 0, 1).astype(np.float32)
 class Device(libcuda.LibCuda):
     "The fake takes a library's path for a cubin."
     def load(self, source, variant):
-        return self.load_cubin(host.build(source, variant)._name.encode())
-def follow(driver, steps=1, graph=False):
-    propagator = DevicePropagator(driver, settings, variant=Variant(False, 8), graph=graph)
+        if (source, variant) not in self._modules:
+            self._modules[source, variant] = self.load_cubin(host.build(source, variant)._name.encode())
+        return self._modules[source, variant]
+def follow(driver, steps=1, graph=False, say=print):
+    propagator = DevicePropagator(driver, settings, variant=Variant(False, 8), graph=graph, say=say)
     propagator.pin(features[0], soft)
-    return [propagator.propagate(features[i + 1]) for i in range(steps)]
+    found = []
+    for i in range(steps):
+        found.append(propagator.propagate(features[i % 4]))
+        propagator.append(features[i % 4], found[-1])
+        found.append(propagator.ids((1,), (50, 60)))
+    propagator.clear()
+    return found
 """
 
 
@@ -67,10 +77,12 @@ a = DevicePropagator(first, settings, variant=Variant(False, 8), graph=False)
 b = DevicePropagator(second, settings, variant=Variant(False, 8), graph=False)
 a.pin(features[0], soft); b.pin(features[0], soft)
 for i in range(3):
-    np.testing.assert_array_equal(a.propagate(features[i + 1]), want[i])
-    np.testing.assert_array_equal(b.propagate(features[i + 1]), want[i])
+    for one in (a, b):
+        labels = one.propagate(features[i])
+        np.testing.assert_array_equal(labels, want[2 * i])
+        one.append(features[i], labels)
 a.clear(); first.close()
-np.testing.assert_array_equal(b.propagate(features[1]), want[0])
+assert np.isfinite(b.propagate(features[1])).all()
 print(first.facts.name, first.facts.architecture, first.facts.driver)
 first.allocate(1)
 """
@@ -109,8 +121,115 @@ def test_an_old_driver(fake: Path) -> None:
 
 
 def test_a_driver_without_a_call(fake: Path) -> None:
-    # The fake has no graphs, as a very old driver.
-    assert "is too old (it has no cuStreamBeginCapture_v2)" in run("follow(Device(), graph=True)", fake)
+    script = """
+libcuda.call("cuNoSuchCall", "fly")
+"""
+    assert (
+        run(script, fake)
+        == "error: cannot fly: the NVIDIA driver is too old (it has no cuNoSuchCall); update the driver"
+    )
+
+
+def test_the_fake_s_calls_are_declared_as_nvidia_s_own(fake: Path) -> None:
+    include = next((folder for folder in CUDA_H if (folder / "cuda.h").is_file()), None)
+    if include is None:
+        pytest.skip("there is no cuda.h on this machine")
+    source = Path(__file__).with_name("fake_libcuda.c")
+    subprocess.run([str(COMPILER), "-DCUDA_H", f"-I{include}", "-fsyntax-only", str(source)], check=True)
+
+
+def test_a_graph_is_recorded_once_launched_for_every_step_and_everything_is_given_back(fake: Path) -> None:
+    script = """
+calls = []
+real = libcuda.call
+def noted(name, doing, *arguments):
+    calls.append(name)
+    real(name, doing, *arguments)
+libcuda.call = noted
+device = Device()
+found, want = follow(device, 6, graph=True), follow(host.HostDriver(), 6)
+for one, other in zip(found, want): np.testing.assert_array_equal(one, other)
+# The label map joins the step at the second one; that is queued as it is, the third is recorded, three are launched again.
+assert calls.count("cuGraphInstantiateWithFlags") == 1 and calls.count("cuGraphLaunch") == 4, calls
+device.event()
+device.close()
+device.close()
+"""
+    assert run(script, fake, FAKE_CUDA_LEFT="1") == ""
+
+
+@pytest.mark.parametrize(
+    "plan",
+    ["cuStreamBeginCapture_v2:900", "cuStreamEndCapture:901", "cuGraphInstantiateWithFlags:2"],
+)  # fmt: skip
+def test_where_a_graph_cannot_be_recorded_kernels_are_launched_one_by_one(fake: Path, plan: str) -> None:
+    script = """
+device = Device()
+found, want = follow(device, 6, graph=True), follow(host.HostDriver(), 6)
+for one, other in zip(found, want): np.testing.assert_array_equal(one, other)
+device.close()
+"""
+    printed = run(script, fake, FAKE_CUDA=plan, FAKE_CUDA_LEFT="1").splitlines()
+    assert len(printed) == 1
+    assert printed[0].startswith("propagation is not recorded as a CUDA graph, and launched one by one: cannot ")
+
+
+def test_a_failure_while_recording_leaves_the_stream_usable(fake: Path) -> None:
+    script = """
+device = Device()
+stream = device.stream()
+device.begin_capture(stream)
+device.abandon_capture(stream)
+device.synchronise(stream)
+device.begin_capture(stream)
+os.environ["FAKE_CUDA"] = "cuStreamEndCapture:901"
+device.abandon_capture(stream)
+device.synchronise(stream)
+device.close()
+"""
+    assert run(script, fake, FAKE_CUDA_LEFT="1") == ""
+
+
+@pytest.mark.parametrize("code", [700, 719])
+def test_a_lost_device_is_closed_without_another_error_and_its_context_is_given_back(fake: Path, code: int) -> None:
+    script = f"""
+device = Device()
+device.allocate(64), device.pinned((4,), np.float32), device.event()
+stream = device.stream()
+os.environ["FAKE_CUDA"] = "cuStreamSynchronize:{code}"
+try: device.synchronise(stream)
+except CrwedgeError as error: print(error)
+os.environ["FAKE_CUDA"] = "cuMemFree_v2:{code}"
+device.close()
+"""
+    printed = run(script, fake, FAKE_CUDA_LEFT="1").splitlines()
+    assert printed[0].startswith("cannot finish the work on the device: ")
+    assert printed[1:] == ["left: 1 blocks"]
+
+
+def test_pinned_memory_is_given_back_when_labels_come_and_go(fake: Path) -> None:
+    script = """
+device = Device()
+propagator = DevicePropagator(device, settings, variant=Variant(False, 8))
+propagator.pin(features[0], soft)
+propagator.propagate(features[1]); propagator.ids((1,), (50, 60))
+before = len(device._pinned), len(device._modules), len(device._made)
+for count in range(3, 30):
+    propagator.grow_labels(count)
+    propagator.propagate(features[1])
+    propagator.ids(tuple(range(1, count)), (50 + count, 60))
+    propagator.propagate(features[1]); propagator.propagate(features[1])
+assert (len(device._pinned), len(device._modules), len(device._made)) == before
+assert len(device._graphs) == 1
+one = DevicePropagator(device, settings, variant=Variant(False, 8))
+one.pin(features[0], np.ones((1, 7, 9), np.float32))
+alone = one.propagate(features[1])
+second = one.propagate(features[2])
+alone[:] = 7
+np.testing.assert_allclose(second, 1, atol=1e-6)  # the arrays are the caller's, not the buffer
+assert one.propagate(features[1]) is not second and (alone == 7).all()
+"""
+    assert run(script, fake) == ""
 
 
 def test_a_fork_after_cuda_began(fake: Path) -> None:
@@ -181,10 +300,25 @@ device.launch(launch, (3, 4), 32, 16, Params(7, 9), stream)
 assert launched == [(bytes(Params(7, 9)), (3, 4, 1), (32, 1, 1), 16)]
 device.free(address)
 try: device.allocate(2 << 20)
-except CrwedgeError as error: print(error)
+except CrwedgeError as error: print(error, error.lost)
+# PyCUDA frees pinned memory with its last reference, while the device may still write to it: so we hold one.
+import gc, weakref
+held = weakref.ref(host_side)
+del host_side
+gc.collect()
+assert held() is not None
+device.unpin(held())
+gc.collect()
+assert held() is None
+os.environ["FAKE_CUDA"] = "cuCtxSynchronize:719"
+try: device.allocate(2 << 20)
+except CrwedgeError as error: print(error, error.lost)
+del os.environ["FAKE_CUDA"]
 device.close()
 print("depth", depth[0])
 """
     printed = run(script, fake).splitlines()
     assert printed[0].startswith("cannot take 2.1 MB of device memory: out of device memory; use a smaller --size")
-    assert printed[1] == "depth 0"
+    assert printed[0].endswith(" False")
+    assert printed[1].startswith("cannot take 2.1 MB of device memory: a kernel failed and the device is lost")
+    assert printed[2] == "depth 0"

@@ -14,6 +14,7 @@ from crwedge.runtime.cuda.frames import FrameStage, Pictures
 from crwedge.runtime.cuda.host import HostDriver
 from crwedge.runtime.cuda.propagator import DevicePropagator, live_words
 from crwedge.runtime.propagate import labels_to_ids
+from tests.unit.runtime.late_driver import LateDriver, held
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++ to compile the plain kernels with")
 PICTURE = render_scene(1, 60, 82).frames[0]
@@ -121,3 +122,46 @@ def test_frames_ahead_arrive_in_order(integrated: bool) -> None:
     # One that was not announced, and one of another size.
     assert at(stage.take(frames[2])) == 2
     assert stage.take(np.zeros((8, 8, 3), np.uint8)) != 0
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("integrated", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_no_frame_is_overwritten_before_it_is_read(early: bool, integrated: bool, seed: int) -> None:
+    from dataclasses import replace
+
+    rng = np.random.default_rng(seed)
+    driver = LateDriver(early)
+    driver.facts = replace(driver.facts, integrated=integrated)
+    stream = driver.stream()
+    stage = FrameStage(driver, stream)
+    expected, found = [], []
+    waiting = rng.integers(0, 256, (4, 6, 3), np.uint8)
+    for _ in range(40):
+        frame = waiting
+        found.append(held(frame, stage.take(frame), driver, stream))
+        expected.append(frame.copy())
+        shape = (4, 6, 3) if rng.random() < 0.8 else (5, 7, 3)
+        waiting = rng.integers(0, 256, shape, np.uint8)
+        for _ in range(rng.integers(0, 3)):
+            # One that was sent ahead makes way for a newer one, once or not at all.
+            stage.prefetch(waiting)
+            if rng.random() < 0.4:
+                waiting = rng.integers(0, 256, shape, np.uint8)
+        if rng.random() < 0.2:
+            driver.synchronise(stream)
+    stage.prefetch(waiting)
+    stage.close()
+    for have, want in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(have, want)
+
+
+def test_a_copy_ahead_waits_for_no_other_frame() -> None:
+    driver = LateDriver()
+    stream = driver.stream()
+    stage = FrameStage(driver, stream)
+    first, second = (np.full((4, 6, 3), number, np.uint8) for number in (1, 2))
+    held(first, stage.take(first), driver, stream)
+    driver.log.clear()
+    stage.prefetch(second)
+    assert driver.log == ["upload 72 on 12"]
