@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.bundle import Bundle
-from crwedge.core.errors import SettingError
+from crwedge.core.errors import MaskError, SettingError
+from crwedge.core.joints import Joints
 from crwedge.core.labels import LabelMap
-from crwedge.core.masks import check_mask, resize_mask
+from crwedge.core.masks import resize_mask
 from crwedge.core.settings import PropagationSettings
+from crwedge.core.start import Given
 from crwedge.runtime.budget import Budget
 from crwedge.runtime.engine import Engine, resident
 from crwedge.runtime.events import EventLog
@@ -54,11 +56,11 @@ class Options:
 
 @dataclass
 class Stream:
-    """One source, its mask and its outputs."""
+    """One source, what to follow in it, and its outputs."""
 
     source: str
-    mask: NDArray[np.uint8] | None
-    """(H, W) ids; None only where a snapshot has them."""
+    start: NDArray[np.uint8] | Joints | None
+    """(H, W) ids, or joints; None only where a snapshot has them."""
     outs: list[str] | None
     snapshot: Path | None
     trainer: TestTimeTrainer | None = None
@@ -98,7 +100,7 @@ class Follower:
         state = None
         if options.resume and stream.snapshot is not None and stream.snapshot.exists():
             state = read_snapshot(stream.snapshot)
-        elif stream.mask is None:
+        elif stream.start is None:
             raise SettingError("give --mask init.png: there is no snapshot yet to go on from")
         with open_source(stream.source, self.log, options.watchdog) as frames:
             self.name = frames.name
@@ -109,9 +111,9 @@ class Follower:
             with self._tracker(Tracker, engine) as tracker:
                 tracker.any_size = frames.live
                 # Trust is estimated on the CPU alone: where a device propagates, somebody has to ask for it.
-                watched = frames.live and resident(tracker.engine) is None
+                watched = frames.live and resident(tracker.engine) is None and not isinstance(stream.start, Joints)
                 tracker.watch = watched if options.confidence is None else options.confidence
-                skip = 0
+                skip = 0 if frames.live else self._first_frame()
                 if state is not None:
                     tracker.restore(state)
                     skip = 0 if frames.live else (state.source_index or 0) + 1
@@ -138,10 +140,12 @@ class Follower:
                     halt=self.halt,
                     skip=skip,
                     gap_first=state is not None and frames.live,
-                    before_step=None if state is not None else self._first_mask,
+                    before_step=None if state is not None else self._given,
                     after_step=self._after_step(tracker),
                     interrupt=getattr(frames, "interrupt", None),
                 )
+                if skip and state is None and not self.stats.frames_in and not self.halt.is_set():
+                    raise MaskError(f"the joints begin with frame {skip} (from 0), which {frames.name} does not have")
                 self.stats.restarts = getattr(frames, "restarts", 0)
                 if self.snapshots is not None:
                     self.snapshots.finish(tracker.state() if self.stats.tracked else None)
@@ -155,15 +159,27 @@ class Follower:
         made.bundle = o.bundle
         return made
 
-    def _first_mask(self, frame: Frame) -> NDArray[np.uint8] | None:
-        """The mask with the first frame, fitted to it where that was asked for."""
-        if self.stats.tracked or self.stream.mask is None:
+    def _first_frame(self) -> int:
+        """Number of the frame that following starts with: that of a mask is the source's first."""
+        start = self.stream.start
+        if not isinstance(start, Joints) or (number := start.first()[0]) == 0:
+            return 0
+        self.say(f"the joints begin with frame {number}; the frames before it are passed over")
+        return number
+
+    def _given(self, frame: Frame) -> Given | None:
+        """The mask or the joints with the first frame, fitted to it where that was asked for."""
+        start, size = self.stream.start, (frame.image.shape[0], frame.image.shape[1])
+        if self.stats.tracked or start is None:
             return None
-        size = frame.image.shape[0], frame.image.shape[1]
-        mask = self.stream.mask
-        if self.options.resize_mask and mask.shape != size:
-            mask = resize_mask(mask, size)
-        return check_mask(mask, size)
+        if not isinstance(start, Joints):
+            return resize_mask(start, size) if self.options.resize_mask and start.shape != size else start
+        _, joints = start.first()
+        if start.beyond and (outside := joints.outside(size)).any():
+            names = ", ".join(name for name, out in zip(joints.names, outside, strict=True) if out)
+            self.say(f"note: outside the first frame, and not followed: {names}")
+            joints = replace(joints, xy=np.where(outside[:, None], np.nan, joints.xy))
+        return joints
 
     def _after_step(self, tracker: Tracker) -> Callable[[Frame], Callable[[], None] | None]:
         def after(_: Frame) -> Callable[[], None] | None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from crwedge.core.errors import MaskError
-from crwedge.core.keypoints import JHMDB_JOINTS, joints_to_soft, read_joints, soft_to_joints
+from crwedge.core.joints import JHMDB_JOINTS, read_joints
+from crwedge.core.keypoints import joints_to_soft, soft_to_joints
 
 
 def test_a_drawn_joint_is_read_back() -> None:
