@@ -160,4 +160,5 @@ def _places(values: Any, number: int) -> NDArray[np.float64]:
         raise ValueError(f"xy of entry {number} is not a list of [x, y]")
     if len(xy) > MOST:
         raise ValueError(f"it has {len(xy)} joints, at most {MOST} can be followed")
+    xy[~np.isfinite(xy).all(axis=1)] = np.nan
     return xy
