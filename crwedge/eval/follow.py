@@ -7,7 +7,7 @@ read them from its cache, and labels may be joints as well as masks.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from crwedge.core.settings import PropagationSettings
 from crwedge.core.start import MaskStart, Start
 from crwedge.eval.encoders import EncoderSpec
 from crwedge.eval.feature_cache import FeatureCache
+from crwedge.eval.sweep import sweep_features
 from crwedge.runtime.engine import Engine
 from crwedge.runtime.propagate import labels_to_ids, propagate_features
 
@@ -83,6 +84,17 @@ class Follower:
         first = start.soft(grid_size(*(self.size or start.size)))
         labels = propagate_features(self.features(frames), first, self.settings, self.threads)
         yield from itertools.islice(labels, 1, None)
+
+    def sweep(
+        self, frames: Sequence[Path], start: MaskStart, points: Mapping[str, PropagationSettings]
+    ) -> Iterator[dict[str, NDArray[np.uint8]]]:
+        """Follow a mask under several settings at once; yields label -> ids (H, W) for every frame, the first too."""
+        first = start.soft(grid_size(*(self.size or start.size)))
+        for found in sweep_features(self.features(frames), first, points, self.threads):
+            yield {
+                label: labels_to_ids(soft, start.ids, start.size, points[label].output_norm)
+                for label, soft in found.items()
+            }
 
     def _encode(self, frames: Sequence[Path]) -> Iterator[Features]:
         engine: Engine = self.encoder.open(self.threads)
