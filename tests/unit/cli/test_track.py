@@ -281,7 +281,7 @@ def test_the_jhmdb_clip_has_the_score_of_eval(data: Path, tmp_path: Path) -> Non
     scores = json.loads((tmp_path / "eval" / "summary.json").read_text())["sequences"][clip.name]
     # Places are written to a hundredth of a pixel.
     np.testing.assert_allclose(scorer.conclude().errors, scores["errors"], atol=0.001)
-    assert scores["PCK"]["0.5"] > 0.8
+    assert scores["PCK"]["0.5"] > 0.6
 
 
 def test_a_bundle_with_a_surprise_in_it_is_refused(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
