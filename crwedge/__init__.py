@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from crwedge.adapt.trainer import TestTimeTrainer as TestTimeTrainer
     from crwedge.core.bundle import Bundle as Bundle
     from crwedge.core.errors import CrwedgeError as CrwedgeError
+    from crwedge.core.joints import FrameJoints as FrameJoints
+    from crwedge.core.joints import read_joints as read_joints
     from crwedge.core.labels import LabelMap as LabelMap
     from crwedge.core.masks import read_mask as read_mask
     from crwedge.core.masks import resize_mask as resize_mask
@@ -51,6 +53,7 @@ _HOME = {
     "CrwedgeError": "crwedge.core.errors",
     "Engine": "crwedge.runtime.engine",
     "Frame": "crwedge.runtime.sources",
+    "FrameJoints": "crwedge.core.joints",
     "FrameSource": "crwedge.runtime.sources",
     "LabelMap": "crwedge.core.labels",
     "LabelPropagator": "crwedge.runtime.propagate",
@@ -65,6 +68,7 @@ _HOME = {
     "open_source": "crwedge.runtime.sources",
     "preset": "crwedge.core.settings",
     "propagate": "crwedge.runtime.offline",
+    "read_joints": "crwedge.core.joints",
     "read_mask": "crwedge.core.masks",
     "render_scene": "crwedge.core.scene",
     "resize_mask": "crwedge.core.masks",

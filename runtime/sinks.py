@@ -14,11 +14,12 @@ from typing import Any, Protocol
 
 from crwedge.core.errors import SinkError
 from crwedge.core.images import resize_frame
+from crwedge.core.joints import FrameJoints
 from crwedge.core.labels import LabelMap
 from crwedge.core.masks import encode_rle, write_mask
 from crwedge.core.need import need
 from crwedge.runtime.closing import Closing
-from crwedge.runtime.draw import overlay
+from crwedge.runtime.draw import draw
 
 _TICKS = 90_000
 """Ticks a second of a video whose frames keep their own time stamps."""
@@ -133,11 +134,15 @@ class JsonLinesSink(_Sink):
 def frame_facts(labels: LabelMap) -> dict[str, Any]:
     """What a line of JSON says of a frame: index, pts and frame number of the source, and each object's RLE.
 
-    `states` and `confidence` are there when they are known.
+    `states` and `confidence` are there when they are known. Where joints are followed, `joints` stands in place of all
+    three: by name, x and y in pixels of the frame and the confidence, or null for one that is not to be found.
     """
     facts: dict[str, Any] = {"index": labels.index, "pts": labels.pts}
     if labels.source_index is not None:
         facts["frame"] = labels.source_index
+    if labels.joints is not None:
+        facts["joints"] = joint_facts(labels.joints)
+        return facts
     facts["objects"] = {str(i): encode_rle(labels.ids == i) for i in labels.object_ids}
     if labels.states:
         facts["states"] = {str(i): state for i, state in labels.states.items()}
@@ -146,8 +151,19 @@ def frame_facts(labels: LabelMap) -> dict[str, Any]:
     return facts
 
 
+def joint_facts(joints: FrameJoints) -> dict[str, dict[str, float] | None]:
+    """By name: x and y in pixels, rounded to hundredths, and the confidence; null for a joint without a place."""
+    trust = joints.confidence if joints.confidence is not None else [None] * len(joints.names)
+    facts: dict[str, dict[str, float] | None] = {}
+    for name, (x, y), seen, value in zip(joints.names, joints.xy, joints.visible, trust, strict=True):
+        place = {"x": round(float(x), 2), "y": round(float(y), 2)}
+        known = {} if value is None else {"confidence": round(float(value), 4)}
+        facts[name] = {**place, **known} if seen else None
+    return facts
+
+
 class VideoSink(_Sink):
-    """Frames with their objects tinted, as fragmented mp4: playable up to the last fragment if the process dies.
+    """Frames with their objects tinted or joints drawn, as fragmented mp4: playable to its last fragment if the process dies.
 
     Args:
         path: the file.
@@ -174,7 +190,7 @@ class VideoSink(_Sink):
             if self._container is None:
                 self._open(labels.frame.shape[0], labels.frame.shape[1])
             # Codecs for players need even sides; the last row or column of an odd frame is left out.
-            drawn = resize_frame(overlay(labels.frame, labels.ids), self._size)
+            drawn = resize_frame(draw(labels.frame, labels), self._size)
             frame = av.VideoFrame.from_ndarray(drawn[: self._stream.height, : self._stream.width], format="rgb24")
             frame.pts, frame.time_base = self._time(labels), self._stream.codec_context.time_base
             self._container.mux(self._stream.encode(frame))
@@ -244,7 +260,7 @@ class WindowSink(_Sink):
         if labels.frame is None:
             raise SinkError("cannot draw into a window: the label map carries no frame")
         try:
-            self._cv2.imshow("crwedge", overlay(labels.frame, labels.ids)[..., ::-1])
+            self._cv2.imshow("crwedge", draw(labels.frame, labels)[..., ::-1])
             key = self._cv2.waitKey(1) & 0xFF
             closed = self._shown and self._cv2.getWindowProperty("crwedge", self._cv2.WND_PROP_VISIBLE) < 1
         except self._cv2.error as error:

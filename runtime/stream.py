@@ -13,11 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from crwedge.core.errors import CrwedgeError
 from crwedge.core.labels import LabelMap
+from crwedge.core.start import Given
 from crwedge.runtime.mailbox import Halt, Mailbox
 from crwedge.runtime.sinks import MaskSink, StopStream
 from crwedge.runtime.sources import Frame, FrameSource
@@ -64,7 +62,7 @@ def run_stream(
     tracker: Tracker,
     source: FrameSource,
     sinks: Sequence[MaskSink] = (),
-    mask: NDArray[np.uint8] | None = None,
+    mask: Given | None = None,
     max_frames: int | None = None,
     on_frame: Callable[[LabelMap, StreamStats], None] | None = None,
     stats: StreamStats | None = None,
@@ -72,7 +70,7 @@ def run_stream(
     late: Late | None = None,
     halt: Halt | None = None,
     after_step: Callable[[Frame], Callable[[], None] | None] | None = None,
-    before_step: Callable[[Frame], NDArray[np.uint8] | None] | None = None,
+    before_step: Callable[[Frame], Given | None] | None = None,
     skip: int = 0,
     gap_first: bool = False,
     interrupt: Callable[[], None] | None = None,
@@ -83,7 +81,7 @@ def run_stream(
         tracker: a tracker that was just opened, reset or restored.
         source: frames.
         sinks: outputs; each writes in a thread of its own.
-        mask: (H, W) ids of the first frame. That frame is never dropped.
+        mask: (H, W) ids, or joints, of the first frame. That frame is never dropped.
         max_frames: stop after so many frames of the source.
         on_frame: called after each frame was written everywhere, in the thread of the sink that was last.
         stats: filled in place, so that a caller still has the counts when this raises.
@@ -91,7 +89,7 @@ def run_stream(
         halt: ends the run in good order when it is set, from any thread or signal handler.
         after_step: called in the tracker's thread after each step; what it returns is called once that frame was
             written everywhere.
-        before_step: called in the tracker's thread before each step; what it returns is that frame's mask.
+        before_step: called in the tracker's thread before each step; what it returns is that frame's mask or joints.
         skip: frames of the source to pass over, as they were labelled in an earlier run; they are not counted.
         gap_first: whether frames are missing before the first one.
         interrupt: makes a source that hangs end; by default its own `interrupt`, where it has one.
@@ -136,8 +134,8 @@ def _track(
     tracker: Tracker,
     inbox: Mailbox[_Arrival],
     run: _Run,
-    mask: NDArray[np.uint8] | None,
-    before_step: Callable[[Frame], NDArray[np.uint8] | None] | None,
+    mask: Given | None,
+    before_step: Callable[[Frame], Given | None] | None,
     after_step: Callable[[Frame], Callable[[], None] | None] | None,
 ) -> None:
     """The tracker's part: one frame after the other, until there is none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 from crwedge.core.bundle import Bundle
 from crwedge.core.errors import CrwedgeError, MaskError, SourceError
 from crwedge.core.images import check_frame, grid_size
+from crwedge.core.joints import FrameJoints
+from crwedge.core.keypoints import soft_to_joints
 from crwedge.core.labels import LabelMap, soft_labels
-from crwedge.core.masks import VOID, check_mask, object_ids
 from crwedge.core.settings import PropagationSettings, preset
+from crwedge.core.start import Given, JointStart, MaskStart, Start, start_of
 from crwedge.runtime.adapter import Adapter
 from crwedge.runtime.closing import Closing
 from crwedge.runtime.confidence import CALIBRATION, object_signs
@@ -81,6 +84,8 @@ class Tracker(Closing):
         self._shares = 1.0, 1.0
         self._sharp: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
         self._ids: tuple[int, ...] = ()
+        self._names: dict[int, str] = {}
+        """Of the objects that are joints; empty when masks are followed."""
         self._index = 0
         self._source_index: int | None = None
         self._frame_size: tuple[int, int] | None = None
@@ -122,6 +127,11 @@ class Tracker(Closing):
         return self._ids
 
     @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Names of the joints followed now; empty where masks are followed."""
+        return tuple(self._names.values())
+
+    @property
     def memory_statement(self) -> str:
         """The context's memory as a formula and a number; known after the first mask."""
         if self._context.empty:
@@ -129,13 +139,14 @@ class Tracker(Closing):
         channels = self._context.frames()[0].features.shape[2]
         return memory_formula(self.settings, self._context.grid, channels, 1 + len(self._ids))[0]
 
-    def step(self, frame: NDArray[np.uint8] | Frame, mask: NDArray[np.uint8] | None = None) -> LabelMap:
+    def step(self, frame: NDArray[np.uint8] | Frame, mask: Given | None = None) -> LabelMap:
         """Label one frame.
 
         Args:
             frame: RGB uint8 (H, W, 3), or a `Frame` of a source, whose time stamp goes to the result.
             mask: (H, W) ids. On the first frame it says what to follow. On a later one it adds objects and corrects those it
                 shows; other objects stay as predicted where it is 0, and so does everything where it is 255 (void).
+                Or joints, with the first frame alone: `LabelMap.joints` then says where they are.
 
         Returns:
             The label map, of the frame's own size.
@@ -147,7 +158,7 @@ class Tracker(Closing):
         with at_work():
             return self._step(frame, mask)
 
-    def _step(self, frame: NDArray[np.uint8] | Frame, mask: NDArray[np.uint8] | None) -> LabelMap:
+    def _step(self, frame: NDArray[np.uint8] | Frame, mask: Given | None) -> LabelMap:
         pts = frame.pts if isinstance(frame, Frame) else None
         pixels = check_frame(frame.image if isinstance(frame, Frame) else frame)
         size = pixels.shape[0], pixels.shape[1]
@@ -157,10 +168,13 @@ class Tracker(Closing):
                 f"the frame is {size[1]}x{size[0]}, those before it {self._frame_size[1]}x{self._frame_size[0]}; "
                 "reset the tracker and give a mask, or keep one size"
             )
-        if mask is not None:
-            mask = check_mask(mask, size)
-        elif self._context.empty:
+        given = None if mask is None else start_of(mask, size)
+        if given is None and self._context.empty:
             raise MaskError("the first frame needs a mask of the objects to follow (--mask init.png)")
+        if given is not None and not self._context.empty and (self._names or isinstance(given, JointStart)):
+            raise MaskError(
+                "joints come with the first frame alone, and no mask after them; reset the tracker to begin anew"
+            )
         self._frame_size = self._frame_size or size
         start = time.perf_counter()
         if self._context.empty:
@@ -170,33 +184,31 @@ class Tracker(Closing):
         if self.adapter is not None:
             self._adapt(self.adapter, pixels, frame.index if isinstance(frame, Frame) else self._index)
         features = self._encode(pixels)
-        measured = self.watch and isinstance(self._placement, OnHost)
+        # The expected overlap is that of masks; a joint has its own measure.
+        measured = self.watch and isinstance(self._placement, OnHost) and not self._names
         encoded = time.perf_counter()
         if self._context.empty:
-            assert mask is not None
+            assert given is not None
             check_features(features)
-            soft, shown = self._start(features, mask)
+            soft = self._start(features, given)
         else:
             propagator = self._choose_propagator(measured)
             soft = propagator(features, self._context)
-            shown = () if mask is None else self._correct(mask)
-            if mask is None:
-                self._context.append(features, soft)
-            else:
-                soft = self._corrected(soft, mask)
+            if isinstance(given, MaskStart):
+                soft = self._corrected(soft, given)
                 self._context.pin(features, soft)
+            else:
+                self._context.append(features, soft)
         propagated = time.perf_counter()
         predicted = self._placement.ids(soft, self._ids, size)
-        if mask is not None:
-            # What a person painted is the truth of this frame, to the pixel.
-            known = (mask != VOID) & ((mask != 0) | np.isin(predicted, shown))
-            predicted = np.where(known, mask, predicted)
-        confidence = self._confidence(features, soft) if measured and mask is None else {}
-        if mask is not None:
-            self._recovery.painted(shown)
-        present = np.bincount(predicted.reshape(-1), minlength=256) > 0
-        states = self._recovery.judge(self._ids, confidence, {i: bool(present[i]) for i in self._ids})
-        self._trust[self._context.newest_slot] = min(confidence.values(), default=1.0 if mask is not None else 0.5)
+        if isinstance(given, MaskStart):
+            predicted = given.over(predicted)
+        joints = self._joints(soft, size, given) if self._names else None
+        confidence = self._confidence(features, soft) if measured and given is None else {}
+        if given is not None:
+            self._recovery.painted(given.ids)
+        states = self._recovery.judge(self._ids, confidence, self._present(predicted, joints))
+        self._trust[self._context.newest_slot] = min(confidence.values(), default=1.0 if given is not None else 0.5)
         done = time.perf_counter()
         self.stages_ms = {
             "encode": 1e3 * (encoded - start),
@@ -204,10 +216,12 @@ class Tracker(Closing):
             "output": 1e3 * (done - propagated),
         }
         self._source_index = frame.index if isinstance(frame, Frame) else None
-        labels = LabelMap(predicted, self._index, self._ids, soft, pts, pixels, self._source_index, confidence, states)
+        labels = LabelMap(
+            predicted, self._index, self._ids, soft, pts, pixels, self._source_index, confidence, states, joints
+        )
         self._index += 1
         if self._images is not None:
-            self._images.note(self._context, pixels, pinned=mask is not None)
+            self._images.note(self._context, pixels, pinned=given is not None)
         return labels
 
     def tune(self, context: float, radius: float, size: float) -> None:
@@ -250,6 +264,7 @@ class Tracker(Closing):
         for object_id in ids:
             self._context.drop_label(1 + self._ids.index(object_id))
             self._ids = tuple(i for i in self._ids if i != object_id)
+            self._names.pop(object_id, None)
 
     def state(self) -> State:
         """Everything that the next label map depends on, copied: see `crwedge.runtime.snapshot`."""
@@ -259,6 +274,7 @@ class Tracker(Closing):
         facts = {
             "places": places,
             "object_ids": self._ids,
+            "joints": list(self._names.items()),
             "index": self._index,
             "source_index": self._source_index,
             "frame_size": self._frame_size,
@@ -293,6 +309,7 @@ class Tracker(Closing):
         self._context.newest, self._shares = newest, (float(radius), float(share))
         self._trust = {int(slot): float(value) for slot, value in state.facts["trust"]}
         self._ids = tuple(int(i) for i in state.facts["object_ids"])
+        self._names = {int(i): str(name) for i, name in state.facts.get("joints", ())}
         self._index, self._source_index = state.index, state.source_index
         size = state.facts["frame_size"]
         self._frame_size = (int(size[0]), int(size[1]))
@@ -300,7 +317,7 @@ class Tracker(Closing):
     def reset(self) -> None:
         """Forget all objects and frames; the next frame needs a mask and may have another size."""
         self._context.clear()
-        self._ids, self._index, self._frame_size = (), 0, None
+        self._ids, self._names, self._index, self._frame_size = (), {}, 0, None
         self._recovery, self._trust = Recovery(), {}
         self._shares, self._sharp = (1.0, 1.0), {}
         if self._images is not None:
@@ -399,31 +416,41 @@ class Tracker(Closing):
         if self._images is not None:
             self._images.encode_again(self._context, adapter.features, self._encode)
 
-    def _start(
-        self, features: NDArray[np.float32], mask: NDArray[np.uint8]
-    ) -> tuple[NDArray[np.float32], tuple[int, ...]]:
-        self._ids = object_ids(mask)
-        soft, _ = soft_labels(mask, self._ids, (features.shape[1], features.shape[2]))
+    def _start(self, features: NDArray[np.float32], given: Start) -> NDArray[np.float32]:
+        """Follow what is given with the first frame; returns its soft labels."""
+        self._ids = given.ids
+        if isinstance(given, JointStart):
+            self._names = dict(zip(given.ids, given.joints.names, strict=True))
+        soft = given.soft((features.shape[1], features.shape[2]))
         self._context.pin(features, soft)
-        return soft, self._ids
+        return soft
 
-    def _correct(self, mask: NDArray[np.uint8]) -> tuple[int, ...]:
-        """Make room for the ids that are new; returns the ids of the mask."""
-        shown = object_ids(mask)
-        self._ids = (*self._ids, *(i for i in shown if i not in self._ids))
-        self._context.grow_labels(1 + len(self._ids))
-        return shown
+    def _joints(self, soft: NDArray[np.float32], size: tuple[int, int], given: Start | None) -> FrameJoints:
+        """Where the joints are: as given, or read from the soft labels."""
+        if isinstance(given, JointStart):
+            return replace(given.joints, confidence=given.joints.visible.astype(np.float64))
+        return FrameJoints(tuple(self._names.values()), *soft_to_joints(soft, size))
 
-    def _corrected(self, soft: NDArray[np.float32], mask: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Soft labels of a frame whose mask tells part of the truth.
+    def _present(self, ids: NDArray[np.uint8], joints: FrameJoints | None) -> dict[int, bool]:
+        """Whether anything is left of each object; a joint wins no pixel where the background is stronger."""
+        if joints is not None:
+            return {i: bool(seen) for i, seen in zip(self._ids, joints.visible, strict=True)}
+        pixels = np.bincount(ids.reshape(-1), minlength=256)
+        return {i: bool(pixels[i]) for i in self._ids}
+
+    def _corrected(self, soft: NDArray[np.float32], given: MaskStart) -> NDArray[np.float32]:
+        """Soft labels of a frame whose mask tells part of the truth; ids that are new are followed from here on.
 
         Objects in the mask take its values; the others keep what was predicted in what room is left; void keeps all.
         """
+        painted_ids = given.ids
+        self._ids = (*self._ids, *(i for i in painted_ids if i not in self._ids))
+        self._context.grow_labels(1 + len(self._ids))
         count, (h, w) = 1 + len(self._ids), soft.shape[1:]
         predicted = np.zeros((count, h, w), np.float32)
         predicted[: soft.shape[0]] = soft
-        painted, known = soft_labels(mask, self._ids, (h, w))
-        shown = np.array([False, *(i in object_ids(mask) for i in self._ids)])
+        painted, known = soft_labels(given.mask, self._ids, (h, w))
+        shown = np.array([False, *(i in painted_ids for i in self._ids)])
         # Objects that the mask does not show, and the background, share what the painted ones leave.
         rest = predicted * ~shown[:, None, None]
         total = rest.sum(axis=0)

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.bundle import Bundle
-from crwedge.core.errors import SettingError
+from crwedge.core.errors import MaskError, SettingError
+from crwedge.core.joints import Joints
 from crwedge.core.labels import LabelMap
-from crwedge.core.masks import check_mask, resize_mask
+from crwedge.core.masks import resize_mask
 from crwedge.core.settings import PropagationSettings
+from crwedge.core.start import Given
 from crwedge.runtime.budget import Budget
 from crwedge.runtime.control import Control
 from crwedge.runtime.engine import Engine, resident
@@ -55,11 +57,11 @@ class Options:
 
 @dataclass
 class Stream:
-    """One source, its mask and its outputs."""
+    """One source, what to follow in it, and its outputs."""
 
     source: str
-    mask: NDArray[np.uint8] | None
-    """(H, W) ids; None only where a snapshot has them."""
+    start: NDArray[np.uint8] | Joints | None
+    """(H, W) ids, or joints; None only where a snapshot has them."""
     outs: list[str] | None
     snapshot: Path | None
     control: Path | None = None
@@ -101,7 +103,7 @@ class Follower:
         state = None
         if options.resume and stream.snapshot is not None and stream.snapshot.exists():
             state = read_snapshot(stream.snapshot)
-        elif stream.mask is None:
+        elif stream.start is None:
             raise SettingError("give --mask init.png: there is no snapshot yet to go on from")
         if stream.control is not None:
             self.control = Control(stream.control, self.log, state.facts.get("control") if state is not None else None)
@@ -114,9 +116,9 @@ class Follower:
             with self._tracker(Tracker, engine) as tracker:
                 tracker.any_size = frames.live
                 # Trust is estimated on the CPU alone: where a device propagates, somebody has to ask for it.
-                watched = frames.live and resident(tracker.engine) is None
+                watched = frames.live and resident(tracker.engine) is None and not isinstance(stream.start, Joints)
                 tracker.watch = watched if options.confidence is None else options.confidence
-                skip = 0
+                skip = 0 if frames.live else self._first_frame()
                 if state is not None:
                     tracker.restore(state)
                     skip = 0 if frames.live else (state.source_index or 0) + 1
@@ -147,6 +149,8 @@ class Follower:
                     after_step=self._after_step(tracker),
                     interrupt=getattr(frames, "interrupt", None),
                 )
+                if skip and state is None and not self.stats.frames_in and not self.halt.is_set():
+                    raise MaskError(f"the joints begin with frame {skip} (from 0), which {frames.name} does not have")
                 self.stats.restarts = getattr(frames, "restarts", 0)
                 if self.snapshots is not None:
                     self.snapshots.finish(self._state(tracker) if self.stats.tracked else None)
@@ -160,21 +164,44 @@ class Follower:
         made.bundle = o.bundle
         return made
 
-    def _before_step(self, tracker: Tracker, state: State | None) -> Callable[[Frame], NDArray[np.uint8] | None] | None:
-        """What brings masks: the first one, and those that commands name later."""
+    def _before_step(self, tracker: Tracker, state: State | None) -> Callable[[Frame], Given | None] | None:
+        """What brings the start, and the masks that commands name later."""
         if state is not None and self.control is None:
             return None
         done = 0 if state is None else state.index
 
-        def before(frame: Frame) -> NDArray[np.uint8] | None:
-            size = frame.image.shape[0], frame.image.shape[1]
+        def before(frame: Frame) -> Given | None:
             if not self.stats.tracked and state is None:
-                return None if self.stream.mask is None else check_mask(self._fit(self.stream.mask, size), size)
+                return self._given(frame)
             if self.control is None:
                 return None
-            return self.control.take(done + self.stats.tracked, size, tracker, self._fit)
+            size = frame.image.shape[0], frame.image.shape[1]
+            fit = _no_mask if tracker.joint_names else self._fit
+            return self.control.take(done + self.stats.tracked, size, tracker, fit)
 
         return before
+
+    def _first_frame(self) -> int:
+        """Number of the frame that following starts with: that of a mask is the source's first."""
+        start = self.stream.start
+        if not isinstance(start, Joints) or (number := start.first()[0]) == 0:
+            return 0
+        self.say(f"the joints begin with frame {number}; the frames before it are passed over")
+        return number
+
+    def _given(self, frame: Frame) -> Given | None:
+        """The mask or the joints with the first frame, fitted to it where that was asked for."""
+        start, size = self.stream.start, (frame.image.shape[0], frame.image.shape[1])
+        if start is None:
+            return None
+        if not isinstance(start, Joints):
+            return self._fit(start, size)
+        _, joints = start.first()
+        if start.beyond and (outside := joints.outside(size)).any():
+            names = ", ".join(name for name, out in zip(joints.names, outside, strict=True) if out)
+            self.say(f"note: outside the first frame, and not followed: {names}")
+            joints = replace(joints, xy=np.where(outside[:, None], np.nan, joints.xy))
+        return joints
 
     def _fit(self, mask: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
         """The mask at the frame's size, where that was asked for."""
@@ -230,6 +257,10 @@ class Follower:
             "outputs": shown,
             "stopped_by": self.halt.signal,
         }
+
+
+def _no_mask(mask: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    raise MaskError("joints are followed, which a mask cannot correct; remove takes their numbers")
 
 
 @contextlib.contextmanager

@@ -41,7 +41,8 @@ def study(
     engine: Annotated[str, typer.Option(help="auto or cpu.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder of the results; default: docs/studies/NAME.")] = None,
     work: Annotated[
-        Path | None, typer.Option(help="Scores of each point, kept to go on; default: runs/study-NAME.")
+        Path | None,
+        typer.Option(help="Scores of each point and features; default: runs/study-NAME, runs/study-features."),
     ] = None,
     small: Annotated[bool, typer.Option("--small", help="Four sequences, 24 frames, half size: minutes.")] = False,
     sequences: Annotated[str | None, typer.Option(help="Names of sequences to take, with commas.")] = None,
@@ -85,12 +86,14 @@ def study(
     if small and not sequences:
         clips = clips[:SMALL_SEQUENCES]
     clips = [clip.first(max_frames or (SMALL_FRAMES if small else None)) for clip in clips]
+    # Studies of the same encoder, frames and size share their features, unless a place of its own is asked for.
+    features = work / "features" if work else Path("runs") / "study-features"
     work = work or Path("runs") / f"study-{name}"
     out = out or Path("docs") / "studies" / name
     say = _say(as_json)
     asked = _size(size)
     where = (SMALL_SIZE if small else None) if asked == "usual" else None if asked == "frame" else asked
-    cache = FeatureCache(work / "features", int(cache_gb * 1e9)) if cache_gb > 0 else None
+    cache = FeatureCache(features, int(cache_gb * 1e9)) if cache_gb > 0 else None
     if name in TRAINING:
         if not videos:
             raise SettingError(f"the study {name} trains an encoder for each point: give --videos")

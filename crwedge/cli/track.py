@@ -23,6 +23,10 @@ def track(
         list[Path] | None,
         typer.Option(help="PNG with the objects of the first frame: value = object id; one a source."),
     ] = None,
+    init: Annotated[
+        list[Path] | None,
+        typer.Option(help="What to follow: joints (*.json, *.mat) or a mask (PNG, as --mask); one a source."),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Bundle; default: the newest exported, else the shipped one.")
     ] = None,
@@ -89,6 +93,7 @@ def track(
     from crwedge.cli.ttt_options import finish, open_trainer
     from crwedge.core.errors import SettingError
     from crwedge.core.images import parse_size
+    from crwedge.core.joints import Joints
     from crwedge.core.settings import preset as preset_of
     from crwedge.runtime.engine import ENGINES
     from crwedge.runtime.events import EventLog
@@ -116,7 +121,9 @@ def track(
         storage=storage,
     )
     say = _say(as_json or "-" in (out or ()))
-    streams = _streams(source, mask, out, snapshot, resume, control)
+    streams = _streams(source, mask, init, out, snapshot, resume, control)
+    if confidence and any(isinstance(stream.start, Joints) for stream in streams):
+        raise SettingError("--confidence estimates the overlap of masks; joints come with a confidence of their own")
     trainer = streams[0].trainer = open_trainer(ttt, ttt_budget, ttt_set, save_adapted, say)
     if not bundle.manifest.trained:
         say(f"note: the encoder {bundle.manifest.name} is random, not trained; masks will drift")
@@ -172,6 +179,7 @@ def track(
 def _streams(
     sources: list[str],
     masks: list[Path] | None,
+    inits: list[Path] | None,
     outs: list[str] | None,
     snapshot: Path | None,
     resume: bool,
@@ -181,19 +189,25 @@ def _streams(
     from crwedge.cli.follow import Stream
     from crwedge.core.errors import SettingError
     from crwedge.core.masks import read_mask
+    from crwedge.core.start import read_start
 
-    if masks is None and not resume:
+    if masks and inits:
+        raise SettingError("--mask and --init say the same: give one of them (--init takes masks too)")
+    if not (masks or inits or resume):
         raise SettingError("the first frame needs a mask of the objects to follow: add --mask init.png")
-    if masks is not None and len(masks) != len(sources):
+    option, given = ("--init", inits) if inits else ("--mask", masks)
+    if given and len(given) != len(sources):
         raise SettingError(
-            f"{len(sources)} sources need as many masks: give --mask {len(sources)} times, in their order"
+            f"{len(sources)} sources need as many masks: give {option} {len(sources)} times, in their order"
         )
+    starts: list[Any] = [read_start(path) if inits else read_mask(path) for path in given or ()]
+    starts = starts or [None] * len(sources)
     if len(sources) == 1:
-        return [Stream(sources[0], read_mask(masks[0]) if masks else None, outs, snapshot, control)]
+        return [Stream(sources[0], starts[0], outs, snapshot, control)]
     return [
         Stream(
             source,
-            read_mask(masks[number]) if masks else None,
+            starts[number],
             [_numbered(target, number) for target in outs] if outs else [f"masks/{number}"],
             snapshot.with_stem(f"{snapshot.stem}-{number}") if snapshot else None,
             control.with_stem(f"{control.stem}-{number}") if control else None,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from crwedge.core.joints import FrameJoints
 from crwedge.core.masks import VOID
 
 
@@ -33,6 +34,8 @@ class LabelMap:
     """Expected overlap with the truth, 0 to 1, of each object; empty when it is not estimated."""
     states: Mapping[int, str] = field(default_factory=dict)
     """`ok`, `recovering` or `lost` for each object; empty when nothing watches."""
+    joints: FrameJoints | None = None
+    """Where the joints are, when these are followed; joint i is object i + 1 of the start."""
 
 
 def linear_taps(n_out: int, n_in: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError
 from crwedge.core.masks import VOID, write_mask
+from crwedge.core.start import MaskStart
 from crwedge.eval.folders import davis_protocol, read_ids
 from crwedge.eval.follow import Follower, read_frame
 from crwedge.eval.scorer import Rule, SequenceScore, SequenceScorer, overall
@@ -44,18 +46,46 @@ def score_clip(
         if out is not None and sheet.wants(number):
             sheet.add_masks(read_frame(clip.frames[number]), ids, truth)
 
-    first = true_mask(clip.masks[0], rule)
-    size = read_frame(clip.frames[0]).shape[:2]
-    if first.shape != size:
-        raise MaskError(
-            f"{clip.masks[0]} is {first.shape[1]}x{first.shape[0]} (width x height), its frame {size[1]}x{size[0]}"
-        )
+    first = first_mask(clip, rule)
     take(0, first, first)
     for number, ids in enumerate(follower.masks(clip.frames, first), start=1):
         take(number, ids, true_mask(clip.masks[number], rule))
     if out is not None:
         sheet.write(out / "sheets" / f"{clip.name}.jpg")
     return scorer.conclude()
+
+
+def score_sweep(clip: Clip, points: Mapping[str, Follower], rule: Rule) -> dict[str, SequenceScore]:
+    """What `score_clip` gives for each of several followers that differ in their settings alone, at the cost of few.
+
+    Args:
+        clip: the sequence.
+        points: label -> follower, with settings that can be swept together (`crwedge.eval.sweep.shared_key`).
+        rule: as in `score_clip`.
+    """
+    scorers = {label: SequenceScorer(rule) for label in points}
+    first = first_mask(clip, rule)
+    follower = next(iter(points.values()))
+    settings = {label: point.settings for label, point in points.items()}
+    for number, found in enumerate(follower.sweep(clip.frames, MaskStart(first), settings)):
+        truth = true_mask(clip.masks[number], rule)
+        for label, scorer in scorers.items():
+            try:
+                scorer.feed_frame(found[label] if number else first, truth)
+            except MaskError as error:
+                raise MaskError(f"{clip.masks[number]}: {error}") from error
+    return {label: scorer.conclude() for label, scorer in scorers.items()}
+
+
+def first_mask(clip: Clip, rule: Rule) -> NDArray[np.uint8]:
+    """The true ids (H, W) of the first frame; MaskError when they are not of its size."""
+    first = true_mask(clip.masks[0], rule)
+    size = read_frame(clip.frames[0]).shape[:2]
+    if first.shape != size:
+        raise MaskError(
+            f"{clip.masks[0]} is {first.shape[1]}x{first.shape[0]} (width x height), its frame {size[1]}x{size[0]}"
+        )
+    return first
 
 
 def true_mask(path: Path, rule: Rule) -> NDArray[np.uint8]:

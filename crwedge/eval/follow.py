@@ -6,7 +6,8 @@ read them from its cache, and labels may be joints as well as masks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import SourceError
 from crwedge.core.images import check_frame, grid_size, resize_frame
-from crwedge.core.labels import soft_labels
-from crwedge.core.masks import object_ids
 from crwedge.core.settings import PropagationSettings
+from crwedge.core.start import MaskStart, Start
 from crwedge.eval.encoders import EncoderSpec
 from crwedge.eval.feature_cache import FeatureCache
+from crwedge.eval.sweep import sweep_features
 from crwedge.runtime.engine import Engine
 from crwedge.runtime.propagate import labels_to_ids, propagate_features
 
@@ -71,24 +72,29 @@ class Follower:
         Yields:
             (H, W) ids for every frame but the first.
         """
-        size = mask.shape[0], mask.shape[1]
-        ids = object_ids(mask)
-        soft, _ = soft_labels(mask, ids, grid_size(*(self.size or size)))
-        kept = [0, *(n for n, i in enumerate(ids, start=1) if i not in never)]
-        shown = tuple(i for i in ids if i not in never)
-        for number, labels in enumerate(self._propagate(frames, soft)):
-            if number:
-                chosen = labels if len(kept) == len(labels) else np.ascontiguousarray(labels[kept])
-                yield labels_to_ids(chosen, shown, size, self.settings.output_norm)
+        start = MaskStart(mask)
+        kept = [0, *(n for n, i in enumerate(start.ids, start=1) if i not in never)]
+        shown = tuple(i for i in start.ids if i not in never)
+        for labels in self.soft(frames, start):
+            chosen = labels if len(kept) == len(labels) else np.ascontiguousarray(labels[kept])
+            yield labels_to_ids(chosen, shown, start.size, self.settings.output_norm)
 
-    def soft(self, frames: Sequence[Path], first: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-        """Follow soft labels (K, h, w) of the first frame; yields those of every frame but the first."""
-        for number, labels in enumerate(self._propagate(frames, first)):
-            if number:
-                yield labels
+    def soft(self, frames: Sequence[Path], start: Start) -> Iterator[NDArray[np.float32]]:
+        """Follow what is given with the first frame; yields the soft labels (K, h, w) of every frame but that."""
+        first = start.soft(grid_size(*(self.size or start.size)))
+        labels = propagate_features(self.features(frames), first, self.settings, self.threads)
+        yield from itertools.islice(labels, 1, None)
 
-    def _propagate(self, frames: Sequence[Path], first: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-        return propagate_features(self.features(frames), first, self.settings, self.threads)
+    def sweep(
+        self, frames: Sequence[Path], start: MaskStart, points: Mapping[str, PropagationSettings]
+    ) -> Iterator[dict[str, NDArray[np.uint8]]]:
+        """Follow a mask under several settings at once; yields label -> ids (H, W) for every frame, the first too."""
+        first = start.soft(grid_size(*(self.size or start.size)))
+        for found in sweep_features(self.features(frames), first, points, self.threads):
+            yield {
+                label: labels_to_ids(soft, start.ids, start.size, points[label].output_norm)
+                for label, soft in found.items()
+            }
 
     def _encode(self, frames: Sequence[Path]) -> Iterator[Features]:
         engine: Engine = self.encoder.open(self.threads)

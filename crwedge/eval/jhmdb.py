@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from crwedge.core.errors import MaskError, SourceError
-from crwedge.core.images import grid_size
-from crwedge.core.keypoints import SIGMA, STRONGEST, joints_to_soft, read_joints, soft_to_joints
+from crwedge.core.joints import read_joints
+from crwedge.core.keypoints import SIGMA, STRONGEST, soft_to_joints
+from crwedge.core.start import JointStart
 from crwedge.eval.follow import Follower, read_frame
 from crwedge.eval.pose import SIZE_SHARE, PoseScore, PoseScorer, pck
 from crwedge.eval.sheet import SheetMaker
@@ -75,25 +76,25 @@ def score_clip(clip: PoseClip, follower: Follower, out: Path | None = None) -> P
     Joints that are not visible at the start are not scored.
     """
     joints = read_joints(clip.joints)
-    truth = {frame: xy for frame, xy in zip(joints.frames, joints.xy, strict=True) if frame < len(clip.frames)}
-    if not truth:
+    truth = dict(zip(joints.frames, joints.xy, strict=True))
+    if min(truth) >= len(clip.frames):
         raise MaskError(f"{clip.joints} labels no frame of {clip.name}")
-    start = min(truth)
-    given = truth[start]
-    if not np.isfinite(given).all(axis=1).any():
-        raise MaskError(f"{clip.joints}: no joint is visible in frame {start}, where following starts")
+    try:
+        start, first = joints.first()
+    except MaskError as error:
+        raise MaskError(f"{clip.joints}: {error}") from error
+    given = first.xy
     frames = clip.frames[start:]
     shape = read_frame(frames[0]).shape
     size = shape[0], shape[1]
-    first = joints_to_soft(given, size, grid_size(*(follower.size or size)))
     scorer, sheet = PoseScorer(joints.names), SheetMaker(len(frames))
     if out is not None and sheet.wants(0):
         sheet.add_joints(read_frame(frames[0]), given, given)
-    for number, soft in enumerate(follower.soft(frames, first), start=1):
+    for number, soft in enumerate(follower.soft(frames, JointStart(first, size)), start=1):
         predicted, _ = soft_to_joints(soft, size)
         true = truth.get(start + number)
         if true is not None:
-            scorer.feed_frame(predicted, np.where(np.isfinite(given), true, np.nan), start + number)
+            scorer.feed_frame(predicted, np.where(first.visible[:, None], true, np.nan), start + number)
         if out is not None and sheet.wants(number):
             sheet.add_joints(read_frame(frames[number]), predicted, true)
     if out is not None:

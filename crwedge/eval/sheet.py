@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from crwedge.core.files import atomic_write
 from crwedge.core.images import resize_frame
-from crwedge.core.masks import palette, resize_mask
-from crwedge.runtime.draw import overlay, sheet
+from crwedge.core.masks import resize_mask
+from crwedge.runtime.draw import draw_joints, overlay, sheet
 
 WIDTH = 300
 """Pixels of one picture."""
@@ -43,19 +43,11 @@ class SheetMaker:
         self, frame: NDArray[np.uint8], joints: NDArray[np.float64], truth: NDArray[np.float64] | None
     ) -> None:
         """Add a frame (H, W, 3) with predicted and true joints (J, 2), x and y in pixels of the frame."""
-        from PIL import Image, ImageDraw
-
         size = self._size(frame)
         scale = np.array([size[1] / frame.shape[1], size[0] / frame.shape[0]])
         for row, points in zip(self._rows, (joints, truth), strict=True):
-            picture = Image.fromarray(resize_frame(frame, size))
-            draw = ImageDraw.Draw(picture)
-            for number, point in enumerate([] if points is None else points):
-                if np.isfinite(point).all():
-                    x, y = (point + 0.5) * scale
-                    colour = tuple(int(c) for c in palette()[number + 1])
-                    draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=colour, outline=(255, 255, 255))
-            row.append(np.asarray(picture))
+            small = resize_frame(frame, size)
+            row.append(small if points is None else draw_joints(small, (points + 0.5) * scale - 0.5))
 
     def write(self, path: Path) -> None:
         """Write the sheet as a JPEG."""

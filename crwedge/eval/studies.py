@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from crwedge.core.errors import SettingError
 from crwedge.core.settings import PRESETS, PropagationSettings
-from crwedge.eval.davis import score_clip
+from crwedge.eval.davis import score_sweep
 from crwedge.eval.follow import Follower
 from crwedge.eval.results import ResultFolder, write_csv, write_json
-from crwedge.eval.runner import run_clips
 from crwedge.eval.scorer import SequenceScore, overall
+from crwedge.eval.sweep import shared_key
 from crwedge.eval.tree import Clip
 
 SMALL_SEQUENCES = 4
@@ -121,24 +120,45 @@ def propagation_study(
 ) -> list[dict[str, Any]]:
     """Score every point of a study; what was done before is kept.
 
-    Give the follower a feature cache: the encoder then runs once a clip, and each point costs its propagation alone.
+    The points of a clip are propagated together: frames are encoded and similarities computed once for all of them. Give
+    the follower a feature cache, and a study after this one does not encode either.
 
     Returns:
         One row a point: label, J&F, J and F with their statistics.
     """
     if not clips:
         raise SettingError("a study needs at least one sequence")
-    rows = []
-    for label in study.points:
-        point = replace(follower, settings=study.settings(label, follower.settings))
-        protocol = {**point.protocol(), "rule": "2017", "frames": {clip.name: len(clip.frames) for clip in clips}}
-        kept = ResultFolder(folder / "points" / label.replace(" ", "-"), protocol)
-        tasks = {clip.name: partial(score_clip, clip, point, "2017") for clip in clips}
-        scores = run_clips(tasks, kept)
-        row = {"point": label, **overall({name: SequenceScore.from_dict(s) for name, s in scores.items()})}
-        say(f"{study.axis} {label}: J&F {100 * row['JF']:.1f}")
-        rows.append(row)
+    points = {label: replace(follower, settings=study.settings(label, follower.settings)) for label in study.points}
+    frames = {clip.name: len(clip.frames) for clip in clips}
+    kept = {
+        label: ResultFolder(
+            folder / "points" / label.replace(" ", "-"), {**point.protocol(), "rule": "2017", "frames": frames}
+        )
+        for label, point in points.items()
+    }
+    scores: dict[str, dict[str, SequenceScore]] = {label: {} for label in points}
+    for clip in clips:
+        for label in points:
+            if (known := kept[label].done(clip.name)) is not None:
+                scores[label][clip.name] = SequenceScore.from_dict(known)
+        missing = {label: point for label, point in points.items() if clip.name not in scores[label]}
+        for together in _shared(missing):
+            for label, score in score_sweep(clip, together, "2017").items():
+                kept[label].put(clip.name, score.to_dict())
+                scores[label][clip.name] = score
+        say(f"{clip.name}: {len(points)} points" + ("" if missing else " (done before)"))
+    rows = [{"point": label, **overall(scores[label])} for label in points]
+    for row in rows:
+        say(f"{study.axis} {row['point']}: J&F {100 * row['JF']:.1f}")
     return rows
+
+
+def _shared(points: dict[str, Follower]) -> list[dict[str, Follower]]:
+    """The points in groups that can be propagated together."""
+    groups: dict[tuple[object, ...], dict[str, Follower]] = {}
+    for label, point in points.items():
+        groups.setdefault(shared_key(point.settings), {})[label] = point
+    return list(groups.values())
 
 
 def conclusion(study: Study, rows: Sequence[dict[str, Any]]) -> str:

@@ -77,3 +77,15 @@ def test_errors_are_one_line(tree: Path, arguments: list[str], words: str, capsy
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+def test_studies_share_their_features(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    for name, points in (("joint-topk", 2), ("radius", 5)):
+        arguments = ["study", name, str(tree), "--encoder", "colour", "--size", "frame", "--threads", "1"]
+        assert run(arguments) == 0
+        table = (tmp_path / "docs" / "studies" / name / "results.csv").read_text().splitlines()
+        assert len(table) == 1 + points
+        assert len(list((tmp_path / "runs" / "study-features").glob("*.npy"))) == 1
+        assert "points" in {path.name for path in (tmp_path / "runs" / f"study-{name}").iterdir()}

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -111,6 +112,11 @@ def two_sizes(clip: Path) -> str:
     return str(clip / "frames")
 
 
+def joints_of(clip: Path, text: str) -> str:
+    (clip / "joints.json").write_text(text)
+    return str(clip / "joints.json")
+
+
 Change = Callable[[Path], dict[str, str]]
 BAD: dict[str, tuple[Change, str]] = {
     "mask of another size": (lambda c: {"--mask": mask_of(c, np.ones((10, 10), np.uint8))}, "--resize-mask"),
@@ -118,6 +124,24 @@ BAD: dict[str, tuple[Change, str]] = {
     "empty mask": (lambda c: {"--mask": mask_of(c, np.zeros((64, 96), np.uint8))}, "empty"),
     "too many ids": (lambda c: {"--mask": mask_of(c, np.full((64, 96), 999, np.uint16))}, "id 999"),
     "missing mask": (lambda c: {"--mask": str(c / "none.png")}, "no mask file"),
+    "joints outside": (lambda c: {"--mask": "", "--init": joints_of(c, '{"a": [96, 3]}')}, "a at (96, 3) lies outside"),
+    "no joint visible": (lambda c: {"--mask": "", "--init": joints_of(c, '{"a": null}')}, "no joint is visible"),
+    "joints of a later frame": (
+        lambda c: {"--mask": "", "--init": joints_of(c, '[{"frame": 6, "xy": [[1, 2]]}]')},
+        "begin with frame 6",
+    ),
+    "wrong JSON": (lambda c: {"--mask": "", "--init": joints_of(c, '{"a": 3')}, "holds no joints"),
+    "JSON of other things": (lambda c: {"--mask": "", "--init": joints_of(c, '{"a": "b"}')}, "in pixels from 0"),
+    "missing joints": (lambda c: {"--mask": "", "--init": str(c / "none.json")}, "no joint file"),
+    "a mask and joints": (lambda c: {"--init": joints_of(c, '{"a": [1, 2]}')}, "give one of them"),
+    "two starts": (
+        lambda c: {"--mask": "", "--init": str(c / "init.png"), "--init ": str(c / "init.png")},
+        "1 sources",
+    ),
+    "trust in joints": (
+        lambda c: {"--mask": "", "--init": joints_of(c, '{"a": [1, 2]}'), "--confidence": "flag"},
+        "a confidence of their own",
+    ),
     "missing source": (lambda c: {"source": str(c / "none.mp4")}, "there is no file"),
     "text named mp4": (lambda c: {"source": text_as_mp4(c)}, "cannot open"),
     "folder without images": (lambda c: {"source": folder_of_text(c)}, "holds no pictures"),
@@ -149,7 +173,9 @@ def test_bad_input(clip: Path, capsys: pytest.CaptureFixture[str], case: str) ->
     }
     before = sorted(clip.rglob("*"))
     source = values.pop("source")
-    code = run(["track", source, *(part for pair in values.items() for part in pair)])
+    # An option without a value is left out; "flag" stands for one that takes none.
+    pairs = [(name.strip(), value) for name, value in values.items() if value]
+    code = run(["track", source, *(part for pair in pairs for part in pair if part != "flag")])
     shown = capsys.readouterr()
     lines = [line for line in shown.err.splitlines() if not line.startswith("note:")]
     assert code == 2
@@ -173,6 +199,89 @@ def test_what_a_truncated_video_holds_stays_written(
     assert all(cw.read_mask(path).shape == (64, 96) for path in masks)
     with av.open(str(clip / "o.mp4")) as container:
         assert len(list(container.decode(video=0))) == len(masks)
+
+
+def joint_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_joints_are_followed_to_all_outputs(clip: Path, small_scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    centre = np.argwhere(small_scene.masks[0] == 1).mean(axis=0)[::-1]
+    (clip / "j.json").write_text(json.dumps({"middle": centre.tolist(), "hidden": None}))
+    outs = ["--out", str(clip / "o.jsonl"), "--out", str(clip / "o.mp4"), "--out", str(clip / "m")]
+    assert run(["track", str(clip / "frames"), "--init", str(clip / "j.json"), "--context", "3", *outs, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["tracked"] == 6
+    lines = joint_lines(clip / "o.jsonl")
+    assert len(lines) == 6
+    for line, mask in zip(lines, small_scene.masks, strict=True):
+        assert set(line) == {"index", "pts", "frame", "joints"}
+        assert line["joints"]["hidden"] is None
+        middle = line["joints"]["middle"]
+        truth = np.argwhere(mask == 1).mean(axis=0)[::-1]
+        assert np.hypot(middle["x"] - truth[0], middle["y"] - truth[1]) < 10
+        assert 0 < middle["confidence"] <= 1
+    np.testing.assert_allclose([lines[0]["joints"]["middle"][k] for k in "xy"], centre, atol=0.01)
+    assert set(np.unique(cw.read_mask(clip / "m" / "00000.png"))) <= {0, 1}
+
+
+def test_joints_start_where_they_are_labelled(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (clip / "j.json").write_text('[{"frame": 5, "xy": [[9, 9]]}, {"frame": 3, "xy": [[40, 30]]}]')
+    assert run(["track", str(clip / "clip.mp4"), "--init", str(clip / "j.json"), "--out", str(clip / "o.jsonl")]) == 0
+    assert "begin with frame 3" in capsys.readouterr().out
+    lines = joint_lines(clip / "o.jsonl")
+    assert [(line["index"], line["frame"]) for line in lines] == [(0, 3), (1, 4), (2, 5)]
+    assert lines[0]["joints"]["joint0"] == {"x": 40.0, "y": 30.0, "confidence": 1.0}
+
+
+def test_joints_go_on_from_a_snapshot(clip: Path) -> None:
+    (clip / "j.json").write_text('{"a": [40, 30]}')
+    arguments = ["track", str(clip / "frames"), "--init", str(clip / "j.json")]
+    assert run([*arguments, "--out", str(clip / "whole.jsonl")]) == 0
+    parts = [*arguments, "--out", str(clip / "parts.jsonl"), "--snapshot", str(clip / "s.safetensors"), "--resume"]
+    assert run([*parts, "--max-frames", "3"]) == 0
+    assert run(parts) == 0
+    assert (clip / "parts.jsonl").read_text() == (clip / "whole.jsonl").read_text()
+
+
+def test_init_takes_masks_and_matlab_files_too(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    io = pytest.importorskip("scipy.io")
+    arguments = ["track", str(clip / "frames"), "--max-frames", "2"]
+    assert run([*arguments, "--init", str(clip / "init.png"), "--out", str(clip / "a")]) == 0
+    assert run([*arguments, "--mask", str(clip / "init.png"), "--out", str(clip / "b")]) == 0
+    assert (clip / "a" / "00001.png").read_bytes() == (clip / "b" / "00001.png").read_bytes()
+    position = np.full((2, 15, 6), 31.0)
+    position[0, 3] = 97.5
+    io.savemat(clip / "joint_positions.mat", {"pos_img": position})
+    capsys.readouterr()
+    assert run([*arguments, "--init", str(clip / "joint_positions.mat"), "--out", str(clip / "o.jsonl")]) == 0
+    # JHMDB guesses joints beyond the edge: they are named, and not followed.
+    assert "not followed: right_shoulder" in capsys.readouterr().out
+    joints = joint_lines(clip / "o.jsonl")[1]["joints"]
+    assert len(joints) == 15
+    assert joints["right_shoulder"] is None
+    assert joints["neck"] is not None
+
+
+@pytest.mark.data
+def test_the_jhmdb_clip_has_the_score_of_eval(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("scipy.io")
+    from crwedge.core.joints import read_joints
+    from crwedge.eval.pose import PoseScorer
+
+    clip = next((data / "pose").glob("jhmdb-*"))
+    truth = read_joints(clip / "joint_positions.mat")
+    how = ["--size", "320x320", "--context", "7", "--max-frames", "6", "--json"]
+    init = ["--init", str(clip / "joint_positions.mat"), "--out", str(tmp_path / "o.jsonl")]
+    assert run(["track", str(clip / "JPEGImages"), *init, *how]) == 0
+    scorer = PoseScorer(truth.names)
+    for line in joint_lines(tmp_path / "o.jsonl")[1:]:
+        places = [[joint["x"], joint["y"]] for joint in line["joints"].values()]
+        scorer.feed_frame(np.array(places), truth.xy[line["index"]], line["index"])
+    assert run(["eval", "jhmdb", str(clip), "--max-frames", "6", "--out", str(tmp_path / "eval")]) == 0
+    scores = json.loads((tmp_path / "eval" / "summary.json").read_text())["sequences"][clip.name]
+    # Places are written to a hundredth of a pixel.
+    np.testing.assert_allclose(scorer.conclude().errors, scores["errors"], atol=0.001)
+    assert scores["PCK"]["0.5"] > 0.6
 
 
 def test_a_bundle_with_a_surprise_in_it_is_refused(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from crwedge.core.errors import MaskError
-from crwedge.core.keypoints import JHMDB_JOINTS, joints_to_soft, read_joints, soft_to_joints
+from crwedge.core.joints import JHMDB_JOINTS, read_joints
+from crwedge.core.keypoints import joints_to_soft, soft_to_joints
 
 
 def test_a_drawn_joint_is_read_back() -> None:
@@ -44,6 +45,7 @@ def test_a_joint_on_a_cell_centre_peaks_there() -> None:
         [{"frame": 3, "xy": [[1, 2], [3, 4]], "visible": [True, False]}],
         {"frame": 3, "xy": [[1, 2], None]},
         {"names": ["hand", "foot"], "frames": [{"frame": 3, "xy": [[1, 2], [0, 0]], "visible": [1, 0]}]},
+        [{"frame": 3, "xy": [[1, 2], [float("nan"), 4]]}],
     ],
 )
 def test_json_forms(tmp_path: Path, value: Any) -> None:
@@ -59,14 +61,41 @@ def test_json_forms(tmp_path: Path, value: Any) -> None:
 
 def test_plain_list_is_frame_zero(tmp_path: Path) -> None:
     path = tmp_path / "joints.json"
-    path.write_text("[[1, 2], [3, 4]]")
-    assert read_joints(path).frames == (0,)
+    path.write_text("[null, [1, 2], [3, 4]]")
+    joints = read_joints(path)
+    assert joints.frames == (0,)
+    assert np.isnan(joints.xy[0, 0]).all()
+
+
+def test_names_with_places_are_frame_zero(tmp_path: Path) -> None:
+    path = tmp_path / "joints.json"
+    path.write_text('{"hand": [1, 2], "foot": null, "nose": [3.5, 4]}')
+    number, given = read_joints(path).first()
+    assert number == 0
+    assert given.names == ("hand", "foot", "nose")
+    np.testing.assert_array_equal(given.xy, [[1, 2], [np.nan, np.nan], [3.5, 4]])
+    np.testing.assert_array_equal(given.visible, [True, False, True])
+
+
+def test_the_first_labelled_frame_is_the_lowest(tmp_path: Path) -> None:
+    path = tmp_path / "joints.json"
+    path.write_text('[{"frame": 7, "xy": [[1, 2]]}, {"frame": 2, "xy": [[3, 4]]}]')
+    number, given = read_joints(path).first()
+    assert number == 2
+    np.testing.assert_array_equal(given.xy, [[3, 4]])
+    path.write_text('[{"frame": 2, "xy": [null]}]')
+    with pytest.raises(MaskError, match="no joint is visible in frame 2"):
+        read_joints(path).first()
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "{}", '"word"', '[{"xy": [[1, 2, 3]]}]', '[{"xy": [[1, 2]], "visible": [true, true]}]',
-     '[{"xy": [[1, 2]]}, {"xy": [[1, 2], [3, 4]]}]', '{"names": ["a", "b"], "frames": [{"xy": [[1, 2]]}]}'],
+     '[{"xy": [[1, 2]]}, {"xy": [[1, 2], [3, 4]]}]', '{"names": ["a", "b"], "frames": [{"xy": [[1, 2]]}]}',
+     '{"hand": 3}', '{"hand": [1, 2, 3]}', '{"hand": {"x": 1, "y": 2}}', '{"hand": []}', '[3]', '[{"frame": 1}]',
+     '{"names": ["a", "a"], "xy": [[1, 2], [3, 4]]}', '[{"frame": -1, "xy": [[1, 2]]}]', '[{"xy": 3}]',
+     '[{"frame": 1, "xy": [[1, 2]]}, {"frame": 1, "xy": [[1, 2]]}]', '[{"xy": [["a", "b"]]}]', '[null, 3]',
+     '[[' + "[1, 2]," * 254 + '[1, 2]]]'],
 )  # fmt: skip
 def test_bad_json_is_refused_by_name(tmp_path: Path, text: str) -> None:
     path = tmp_path / "joints.json"

@@ -21,6 +21,7 @@ from crwedge.eval.follow import Follower
 from crwedge.eval.report import write_report
 from crwedge.eval.results import ResultFolder, plain, write_tables
 from crwedge.eval.runner import run_clips
+from crwedge.eval.scorer import overall
 from crwedge.eval.studies import PROPAGATION, Study, conclusion, propagation_study, write_study
 from crwedge.eval.tree import davis_clips
 from crwedge.runtime.tracker import Tracker
@@ -221,7 +222,14 @@ def test_a_study_of_two_points(tree: Path, tmp_path: Path) -> None:
         study, davis_clips(tree), follower(FeatureCache(tmp_path / "cache")), tmp_path / "work", said.append
     )
     assert [row["point"] for row in rows] == ["1", "5"]
-    assert len(said) == 2
+    assert len(said) == 4
+    for row in rows:
+        point = replace(follower(FeatureCache(tmp_path / "cache")), settings=replace(SETTINGS, topk=int(row["point"])))
+        alone = {clip.name: davis.score_clip(clip, point, "2017") for clip in davis_clips(tree)}
+        assert row["JF"] == pytest.approx(overall(alone)["JF"], abs=1e-4)
+    again = propagation_study(study, davis_clips(tree), follower(), tmp_path / "work", said.append)
+    assert again == rows
+    assert said[-3] == "two: 2 points (done before)"
     result = write_study(study, rows, {"encoder": "colour"}, tmp_path / "out", "Two clips.")
     assert result["conclusion"] == conclusion(study, rows)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {

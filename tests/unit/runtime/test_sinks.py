@@ -15,6 +15,7 @@ import pytest
 
 import crwedge as cw
 from crwedge.core.errors import CrwedgeError, MissingExtraError, SinkError
+from crwedge.core.joints import FrameJoints
 from crwedge.core.masks import decode_rle
 from crwedge.core.scene import Scene
 
@@ -78,6 +79,32 @@ def test_odd_sizes_are_cut_to_even_ones(tmp_path: Path) -> None:
         sink.write(cw.LabelMap(np.zeros((33, 47), np.uint8), 0, (), np.zeros((1, 5, 6), np.float32), None, frame))
     with av.open(str(tmp_path / "o.mp4")) as container:
         assert (container.streams.video[0].height, container.streams.video[0].width) == (32, 46)
+
+
+def test_joints_are_written_and_drawn(tmp_path: Path) -> None:
+    frame = np.full((96, 128, 3), 90, np.uint8)
+    xy = np.array([[40.0, 30.0], [np.nan, np.nan], [127.0, 95.0]])
+    joints = FrameJoints(("hand", "foot", "nose"), xy, np.array([0.51239, 0.0, 1.0]))
+    soft = np.zeros((4, 12, 16), np.float32)
+    labels = cw.LabelMap(frame[..., 0] * 0, 0, (1, 2, 3), soft, 0.5, frame, states={1: "ok"}, joints=joints)
+    with cw.open_sink(tmp_path / "o.jsonl") as lines, cw.open_sink(tmp_path / "o.mp4", fps=10) as video:
+        lines.write(labels)
+        video.write(labels)
+    assert json.loads((tmp_path / "o.jsonl").read_text()) == {
+        "index": 0,
+        "pts": 0.5,
+        "joints": {
+            "hand": {"x": 40.0, "y": 30.0, "confidence": 0.5124},
+            "foot": None,
+            "nose": {"x": 127.0, "y": 95.0, "confidence": 1.0},
+        },
+    }
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        drawn = next(container.decode(video=0)).to_ndarray(format="rgb24").astype(int)
+    # Object 1 is dark red and object 3 olive, object 2 has no place; nothing else is touched.
+    assert drawn[30, 40, 0] > drawn[30, 40, 2] + 60
+    assert drawn[94, 126, 1] > drawn[94, 126, 2] + 40
+    assert np.abs(drawn[60:, :100] - 90).max() < 8
 
 
 def test_refusals(tmp_path: Path, small_scene: Scene) -> None:
