@@ -36,7 +36,9 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(film: Path, *more: object) -> subprocess.Popen[str]:
-    words = ["track", film / "clip.mp4", "--mask", film / "first.png", "--model", shipped_bundle(), "--threads", 1]
+    words = ["track", film / "clip.mp4", "--model", shipped_bundle(), "--threads", 1]
+    if "--init" not in more:
+        words += ["--mask", film / "first.png"]
     return subprocess.Popen(
         [sys.executable, "-m", "crwedge", *map(str, (*words, "--context", CONTEXT, "--json", *more))],
         stdout=subprocess.PIPE,
@@ -133,3 +135,19 @@ def test_commands_added_while_it_runs(film: Path, tmp_path: Path) -> None:
     assert isinstance(at, int)
     assert 0 < at < COUNT
     assert followed == [[1]] * at + [[1, 2]] * (COUNT - at)
+
+
+@pytest.mark.slow
+def test_joints_can_go_and_take_no_mask(film: Path, tmp_path: Path) -> None:
+    (tmp_path / "j.json").write_text('{"a": [20, 20], "b": [40, 30]}')
+    commands: list[dict[str, object]] = [{"index": 3, "mask": str(film / "all.png")}, {"index": 5, "remove": [1]}]
+    control = tmp_path / "c.jsonl"
+    control.write_text("".join(json.dumps(command) + "\n" for command in commands))
+    out = tmp_path / "o.jsonl"
+    process = start(film, "--init", tmp_path / "j.json", "--out", out, "--control", control, "--max-frames", 8)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    assert [event["event"] for event in events_of(said)] == ["control_refused", "control_done"]
+    assert "joints" in str(events_of(said)[0]["reason"])
+    names = [list(json.loads(line)["joints"]) for line in out.read_text().splitlines()]
+    assert names == [["a", "b"]] * 5 + [["b"]] * 3
