@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from crwedge.adapt.background import WORKER, BackgroundTrainer
 from crwedge.adapt.lookahead import LookaheadSource
+from crwedge.adapt.priority import giving_way
 from crwedge.adapt.settings import TestTimeSettings
 from crwedge.adapt.stats import TestTimeStats
 from crwedge.adapt.weights import Renewed, encoder_file, encoder_graph, graph_precision, renewed
@@ -214,8 +215,12 @@ class TestTimeTrainer:
         """In the trainer's thread: a new engine, and what it makes of the context, so that no frame waits for that."""
         engine = self._make_engine(graph, frame)
         made = Renewed(engine, {})
-        if not self.recompute or engine is self._engine:
-            return made
+        if self.recompute and engine is not self._engine:
+            # The engine itself was opened at the usual priority, which its threads keep.
+            giving_way(lambda: self._encode_context(engine, made), self.settings.nice)
+        return made
+
+    def _encode_context(self, engine: Engine, made: Renewed) -> None:
         for _ in range(_ROUNDS):
             with self._lock:
                 wanted = [*([] if self._first is None else [self._first]), *self._recent]
@@ -225,8 +230,7 @@ class TestTimeTrainer:
                 cells = np.ascontiguousarray(engine.run(self._sized(image)).transpose(1, 2, 0))
                 made.features[id(image)] = (image, cells.transpose(2, 0, 1))
             if not missing:
-                break
-        return made
+                return
 
     def _sized(self, frame: Picture) -> Picture:
         return resize_frame(frame, self._size) if self._size else frame
