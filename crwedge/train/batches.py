@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -98,18 +99,22 @@ def batches(
 
     A step's batch is divided by place: micro-step first, then rank.
     """
-    loader = DataLoader(
-        Clips(source, config),
-        batch_sampler=_Places(config, start, rank, world, stop),
-        num_workers=config.workers,
-        collate_fn=_join,
-        prefetch_factor=3 if config.workers else None,
-        persistent_workers=False,
-        multiprocessing_context="fork" if config.workers else None,
-        pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_own_signals,
-    )
-    yield from loader
+    with warnings.catch_warnings():
+        # Workers wait for files as well as compute; how many is a setting, on one processor too.
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+        loader = DataLoader(
+            Clips(source, config),
+            batch_sampler=_Places(config, start, rank, world, stop),
+            num_workers=config.workers,
+            collate_fn=_join,
+            prefetch_factor=3 if config.workers else None,
+            persistent_workers=False,
+            multiprocessing_context="fork" if config.workers else None,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_own_signals,
+        )
+        ready = iter(loader)
+    yield from ready
 
 
 class _Places:
