@@ -1,14 +1,14 @@
 """Two streams that share one engine, against one stream alone: time, use of the processors, and the same label maps.
 
-    python benchmarks/streaming.py [--sizes HxW ...] [--frames N] [--repeats N] [--context M]
+    python benchmarks/streaming.py [--sizes HxW ...] [--frames N] [--repeats N] [--context M] [--first-frame global|restricted]
                                    [--footage FOLDER MASK FOLDER MASK] [--processors P] [--json FILE]
 
 Each stream is what `crwedge track` runs: a reader that decodes pictures (JPEG), a tracker with the shipped encoder on the
 CPU, a writer of palette PNGs. In one process, on one engine that stays open, five ways take turns in each round:
 
 * a, b: one stream alone.
-* both: the two at the same moment, on a `SharedEngine`.
-* turns: the two at the same moment, one frame in the encoder at a time.
+* both: the two at the same moment, on a `SharedEngine` as `crwedge track` opens it for two.
+* turns: the two at the same moment, one frame in the encoder at a time, with all threads.
 * apart: the two at the same moment, each with an engine of its own and half of the processors: what nothing shared costs.
 
 Reported are medians over the rounds of the ratios within a round: both over a, and both over the slower of a and b. `used`
@@ -44,7 +44,7 @@ from crwedge.core.masks import write_mask
 from crwedge.runtime.attention import cpu_count
 from crwedge.runtime.engine import Engine
 from crwedge.runtime.models import shipped_bundle
-from crwedge.runtime.shared import SharedEngine
+from crwedge.runtime.shared import SharedEngine, threads_of_each
 
 WAYS = ("a", "b", "both", "turns", "apart")
 RESULT = Path(__file__).parent / "results" / "streaming-cpu.json"
@@ -75,14 +75,16 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--context", type=int, default=20)
+    parser.add_argument("--first-frame", choices=("global", "restricted"), default="global")
     parser.add_argument("--footage", nargs=4, type=Path, metavar=("FOLDER", "MASK", "FOLDER", "MASK"))
     parser.add_argument("--processors", type=int, default=cpu_count(), help="threads of each part; default: all")
     parser.add_argument("--json", type=Path, default=RESULT)
     options = parser.parse_args()
-    settings = cw.PropagationSettings(context_length=options.context)
+    settings = cw.PropagationSettings(context_length=options.context, first_frame=options.first_frame)
     bundle = cw.Bundle.open(shipped_bundle())
+    # All processors for one stream; what two streams share; and for each of two alone.
     engine = cw.open_engine(bundle, "cpu", options.processors)
-    halves = [cw.open_engine(bundle, "cpu", max(1, options.processors // 2)) for _ in range(2)]
+    halves = [cw.open_engine(bundle, "cpu", threads_of_each(2, options.processors)) for _ in range(3)]
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         for size in options.sizes:
@@ -120,8 +122,8 @@ def measure(
     options: Any,
     out: Path,
 ) -> dict[str, Any]:
-    """One row: medians of times and of ratios within a round. The engines are one with all processors, two with half."""
-    engine, all_processors = engines[0], options.processors
+    """One row: medians of times and of ratios within a round. The engines are one with all processors, three with half."""
+    engine, shared, all_processors = engines[0], SharedEngine(engines[1]), options.processors
 
     def follow(engine: Engine, number: int, way: str, workers: int = all_processors) -> None:
         mask, target = cw.read_mask(clips[number][1]), out / way / str(number)
@@ -132,16 +134,16 @@ def measure(
         ):
             cw.run_stream(tracker, source, [sink], mask=mask, max_frames=options.frames, late="wait")
 
-    def together(shared: list[Engine], way: str, workers: int = all_processors) -> None:
+    def together(given: list[Engine], way: str, workers: int = all_processors) -> None:
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda number: follow(shared[number], number, way, workers), range(2)))
+            list(pool.map(lambda number: follow(given[number], number, way, workers), range(2)))
 
     runs: dict[str, Callable[[], None]] = {
         "a": lambda: follow(Turns(engine), 0, "alone"),
         "b": lambda: follow(Turns(engine), 1, "alone"),
-        "both": lambda: together([SharedEngine(engine)] * 2, "both"),
+        "both": lambda: together([shared] * 2, "both"),
         "turns": lambda: together([Turns(engine)] * 2, "turns"),
-        "apart": lambda: together([Turns(half) for half in engines[1:]], "apart", max(1, all_processors // 2)),
+        "apart": lambda: together([Turns(half) for half in engines[2:]], "apart", max(1, all_processors // 2)),
     }
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     work: dict[str, list[float]] = {way: [] for way in WAYS}

@@ -27,13 +27,24 @@ class _Limit:
             self._users += 1
             if self._users == 1:
                 self._controller = self._controller or ThreadpoolController()
+                self._take_over(self._controller)
                 self._limiter = self._controller.limit(limits=1, user_api="blas")
 
     def leave(self) -> None:
         with self._lock:
             self._users -= 1
             if self._users == 0:
+                assert self._controller is not None
+                self._take_over(self._controller)
                 self._limiter.restore_original_limits()
+
+    @staticmethod
+    def _take_over(controller: ThreadpoolController) -> None:
+        """Let the calling thread set the limit: from 3.8 on threadpoolctl heeds one thread, and passes over the others."""
+        for library in controller.lib_controllers:
+            forget = getattr(library, "clear_controlling_thread", None)
+            if forget is not None:
+                forget(force=True)
 
 
 _LIMIT = _Limit()

@@ -8,7 +8,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from crwedge.runtime.attention import cpu_count
 from crwedge.runtime.engine import Batching, Engine
+
+
+def threads_of_each(streams: int, threads: int | None = None) -> int:
+    """Threads of the engine that so many streams share, of `threads` in all (by default every processor).
+
+    Two frames side by side with one thread each take less than the same two with two threads each, one after the other:
+    threads of one frame wait for each other between layers.
+    """
+    return max(1, (threads or cpu_count()) // max(1, streams))
+
 
 MOST_IN_A_BATCH = 4
 """Frames that are encoded together; each takes the memory of its activations."""

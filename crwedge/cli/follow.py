@@ -264,13 +264,13 @@ def _no_mask(mask: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
 
 
 @contextlib.contextmanager
-def shared_engine(options: Options, say: Callable[[str], None]) -> Iterator[Engine]:
-    """One engine for several streams: frames of different streams take turns on it."""
+def shared_engine(options: Options, streams: int, say: Callable[[str], None]) -> Iterator[Engine]:
+    """One engine for several streams: their frames are encoded side by side."""
     from crwedge.runtime.engine import open_engine
-    from crwedge.runtime.shared import SharedEngine
+    from crwedge.runtime.shared import SharedEngine, threads_of_each
 
     size = options.size or options.bundle.manifest.size
-    engine = open_engine(options.bundle, options.engine, options.threads, say, size)
+    engine = open_engine(options.bundle, options.engine, threads_of_each(streams, options.threads), say, size)
     try:
         yield SharedEngine(engine)
     finally:

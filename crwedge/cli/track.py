@@ -254,7 +254,10 @@ def _several(followers: list[Any], options: Any, halt: Any, say: Any) -> list[di
             halt.set()
             raise
 
-    with shared_engine(options, say) as engine, ThreadPoolExecutor(len(followers), "crwedge-stream") as pool:
+    with (
+        shared_engine(options, len(followers), say) as engine,
+        ThreadPoolExecutor(len(followers), "crwedge-stream") as pool,
+    ):
         waiting = [pool.submit(run, follower, engine) for follower in followers]
         # Short waits, so that the main thread can take signals.
         while wait(waiting, timeout=0.2).not_done:

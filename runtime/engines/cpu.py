@@ -29,8 +29,7 @@ class CpuEngine:
         self._session = Session(ort, bundle.read(ONNX), str(bundle.path / ONNX), options, ["CPUExecutionProvider"])
         self._input = self._session.current.get_inputs()[0].name
         self._size = bundle.manifest.size
-        # A second frame beside the first fills the gaps in which threads wait for each other; a third finds none.
-        self.at_once = min(2, options.intra_op_num_threads)
+        self.at_once = max(1, cpu_count() // options.intra_op_num_threads)
         """See `Batching.at_once`."""
         self.name = f"onnxruntime {ort.__version__} cpu"
 

@@ -22,4 +22,4 @@ def test_the_work_is_lowered_and_nothing_else() -> None:
 
 def test_what_it_raises_is_raised() -> None:
     with pytest.raises(KeyError, match="gone"):
-        giving_way(lambda: {}["gone"], 5)
+        giving_way(lambda: {"here": 1}["gone"], 5)

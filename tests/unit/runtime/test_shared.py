@@ -11,12 +11,10 @@ from functools import partial
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
 
 import crwedge as cw
 from crwedge.core.errors import CrwedgeError
 from crwedge.core.scene import render_scene
-from crwedge.runtime.blas import one_blas_thread
 from crwedge.runtime.engine import Batching, Engine
 from crwedge.runtime.models import shipped_bundle
 from crwedge.runtime.processors import at_work, share
@@ -157,25 +155,6 @@ def test_streams_give_what_each_gives_alone(engine: Engine) -> None:
             np.testing.assert_array_equal(its_ids, ids)
             np.testing.assert_array_equal(its_soft, soft)
             assert its_confidence == confidence
-
-
-def blas_threads() -> list[int]:
-    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
-
-
-def test_the_limit_on_blas_lasts_until_the_last_has_gone() -> None:
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(2, user_api="blas"):
-        assert set(blas_threads()) == {2}
-        first, second = one_blas_thread(), one_blas_thread()
-        first.__enter__()
-        second.__enter__()
-        assert set(blas_threads()) == {1}
-        first.__exit__(None, None, None)
-        assert set(blas_threads()) == {1}
-        second.__exit__(None, None, None)
-        assert set(blas_threads()) == {2}
 
 
 def test_streams_at_work_share_the_threads() -> None:
