@@ -44,7 +44,7 @@ from crwedge.core.masks import write_mask
 from crwedge.runtime.attention import cpu_count
 from crwedge.runtime.engine import Engine
 from crwedge.runtime.models import shipped_bundle
-from crwedge.runtime.shared import SharedEngine, threads_of_each
+from crwedge.runtime.shared import SharedEngine, divided
 
 WAYS = ("a", "b", "both", "turns", "apart")
 RESULT = Path(__file__).parent / "results" / "streaming-cpu.json"
@@ -84,7 +84,7 @@ def main() -> None:
     bundle = cw.Bundle.open(shipped_bundle())
     # All processors for one stream; what two streams share; and for each of two alone.
     engine = cw.open_engine(bundle, "cpu", options.processors)
-    halves = [cw.open_engine(bundle, "cpu", threads_of_each(2, options.processors)) for _ in range(3)]
+    halves = [cw.open_engine(bundle, "cpu", divided(2, options.processors)[0]) for _ in range(3)]
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         for size in options.sizes:
@@ -123,7 +123,11 @@ def measure(
     out: Path,
 ) -> dict[str, Any]:
     """One row: medians of times and of ratios within a round. The engines are one with all processors, three with half."""
-    engine, shared, all_processors = engines[0], SharedEngine(engines[1]), options.processors
+    engine, shared, all_processors = (
+        engines[0],
+        SharedEngine(engines[1], divided(2, options.processors)[1]),
+        options.processors,
+    )
 
     def follow(engine: Engine, number: int, way: str, workers: int = all_processors) -> None:
         mask, target = cw.read_mask(clips[number][1]), out / way / str(number)

@@ -11,18 +11,23 @@ from numpy.typing import NDArray
 from crwedge.runtime.attention import cpu_count
 from crwedge.runtime.engine import Batching, Engine
 
+MOST_IN_A_BATCH = 4
+"""Frames that are encoded together; each takes the memory of its activations."""
 
-def threads_of_each(streams: int, threads: int | None = None) -> int:
-    """Threads of the engine that so many streams share, of `threads` in all (by default every processor).
+
+def divided(streams: int, threads: int | None = None) -> tuple[int, int]:
+    """How so many streams share an engine: threads of one frame, and frames side by side.
 
     Two frames side by side with one thread each take less than the same two with two threads each, one after the other:
     threads of one frame wait for each other between layers.
+
+    Args:
+        streams: how many, at least one.
+        threads: in all; by default every processor this process may use.
     """
-    return max(1, (threads or cpu_count()) // max(1, streams))
-
-
-MOST_IN_A_BATCH = 4
-"""Frames that are encoded together; each takes the memory of its activations."""
+    threads = threads or cpu_count()
+    each = max(1, threads // streams)
+    return each, max(1, threads // each)
 
 
 class SharedEngine:
@@ -33,9 +38,10 @@ class SharedEngine:
     opened it.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        """The engine stays open when the streams end."""
+    def __init__(self, engine: Engine, most: int | None = None) -> None:
+        """At most `most` frames side by side, where the engine takes as many; it stays open when the streams end."""
         self._engine, self.name = engine, engine.name
+        self._most = most
         self._changed = threading.Condition()
         self._waiting: list[_Request] = []
         self._running = 0
@@ -70,7 +76,7 @@ class SharedEngine:
     def _next(self) -> list[_Request]:
         """What is encoded next: the frame that has waited longest and those of its size; nothing while all is busy."""
         most = self._engine.at_once if isinstance(self._engine, Batching) else 1
-        if self._running >= most:
+        if self._running >= (most if self._most is None else min(most, self._most)):
             return []
         size = self._waiting[0].frame.shape
         return [request for request in self._waiting if request.frame.shape == size][:MOST_IN_A_BATCH]

@@ -267,11 +267,12 @@ def _no_mask(mask: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
 def shared_engine(options: Options, streams: int, say: Callable[[str], None]) -> Iterator[Engine]:
     """One engine for several streams: their frames are encoded side by side."""
     from crwedge.runtime.engine import open_engine
-    from crwedge.runtime.shared import SharedEngine, threads_of_each
+    from crwedge.runtime.shared import SharedEngine, divided
 
     size = options.size or options.bundle.manifest.size
-    engine = open_engine(options.bundle, options.engine, threads_of_each(streams, options.threads), say, size)
+    threads, most = divided(streams, options.threads)
+    engine = open_engine(options.bundle, options.engine, threads, say, size)
     try:
-        yield SharedEngine(engine)
+        yield SharedEngine(engine, most)
     finally:
         engine.close()

@@ -18,7 +18,7 @@ from crwedge.core.scene import render_scene
 from crwedge.runtime.engine import Batching, Engine
 from crwedge.runtime.models import shipped_bundle
 from crwedge.runtime.processors import at_work, share
-from crwedge.runtime.shared import MOST_IN_A_BATCH, SharedEngine
+from crwedge.runtime.shared import MOST_IN_A_BATCH, SharedEngine, divided
 
 
 class FakeEngine:
@@ -98,6 +98,21 @@ def test_as_many_side_by_side_as_the_engine_takes() -> None:
         assert sorted(int(future.result(60)[0, 0, 0]) for future in futures) == [0, 1, 2, 3]
     assert engine.most_beside == 2
     assert sorted(map(len, engine.batches)) == [1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("streams", "threads", "expected"), [(1, 4, (4, 1)), (2, 4, (2, 2)), (3, 2, (1, 2)), (2, 1, (1, 1)), (3, 8, (2, 4))]
+)
+def test_streams_together_take_no_more_than_they_may(streams: int, threads: int, expected: tuple[int, int]) -> None:
+    assert divided(streams, threads) == expected
+    engine = FakeEngine(at_once=8)
+    shared = SharedEngine(engine, expected[1])
+    with ThreadPoolExecutor(9) as pool:
+        futures = [pool.submit(shared.run, frame(n)) for n in range(9)]
+        wait_until(lambda: shared._running == expected[1] and len(shared._waiting) == 9 - expected[1])
+        engine.go.set()
+        assert sorted(int(future.result(60)[0, 0, 0]) for future in futures) == list(range(9))
+    assert engine.most_beside == expected[1]
 
 
 def test_an_error_reaches_those_it_concerns() -> None:
