@@ -15,7 +15,7 @@ from crwedge.runtime.cuda.compiler import compile_now
 from crwedge.runtime.cuda.driver import Driver
 from crwedge.runtime.cuda.propagator import DevicePropagator
 from crwedge.runtime.cuda.source import Variant
-from crwedge.runtime.window import half_heights
+from crwedge.runtime.window import neighbours
 
 
 class Rate(Structure):
@@ -70,8 +70,7 @@ def floor_ms(
     """
     (h, w), m = grid, settings.context_length
     cells = h * w
-    half = half_heights(settings) if settings.local else np.zeros(0, np.int64)
-    near = int(sum((1 if dx == 0 else 2) * (2 * tall + 1) for dx, tall in enumerate(half))) if settings.local else cells
+    near = neighbours(settings) if settings.local else cells
     first = cells if settings.first_frame == "global" else near
     operations = 2 * channels * cells * (m * near + first)
     moved = (m + 2) * cells * channels * 2 + cells * labels * 4 * (settings.topk + 1)

@@ -20,11 +20,12 @@ from crwedge.runtime import kernels
 from crwedge.runtime.blas import one_blas_thread
 from crwedge.runtime.context import ContextFrame
 from crwedge.runtime.processors import share
-from crwedge.runtime.window import half_heights
+from crwedge.runtime.window import half_heights, is_global
 
-_TILE = 8
+TILE = 8
 """Columns of a tile: narrow tiles waste less of their window, products with fewer queries run slower; 8 was fastest."""
-_KEY_BLOCK = 1024
+KEY_BLOCK = 1024
+"""Keys of one product, where a frame is searched everywhere."""
 
 
 def cpu_count() -> int:
@@ -44,7 +45,7 @@ class LocalAttention:
         """Threads are started at the first call."""
         self.settings = settings
         self.workers = workers or cpu_count()
-        self._half = half_heights(settings) if settings.local else np.zeros(0, np.int64)
+        self._half = half_heights(settings)
         self._pool: ThreadPoolExecutor | None = None
         self.measure = False
         """Whether `spread` is to be filled at each call."""
@@ -68,7 +69,9 @@ class LocalAttention:
         out = np.empty((h * w, labels.shape[1]), np.float32)
         self.spread = np.empty(h * w, np.float32) if self.measure else None
         everywhere = {
-            id(f): np.ascontiguousarray(f.features.reshape(h * w, -1), np.float32) for f in frames if self.is_global(f)
+            id(f): np.ascontiguousarray(f.features.reshape(h * w, -1), np.float32)
+            for f in frames
+            if is_global(self.settings, f)
         }
         tall = strip_height(h, self.workers)
         strips = [(y, min(y + tall, h)) for y in range(0, h, tall)]
@@ -100,10 +103,6 @@ class LocalAttention:
             self._pool.shutdown()
             self._pool = None
 
-    def is_global(self, frame: ContextFrame) -> bool:
-        """Whether the frame is searched everywhere rather than in the window."""
-        return not self.settings.local or (frame.pinned and self.settings.first_frame == "global")
-
     def _strip(
         self,
         query: NDArray[np.float32],
@@ -128,7 +127,7 @@ class LocalAttention:
         reach = len(self._half) - 1
         ky0, ky1 = max(0, y0 - reach), min(h, y1 + reach)
         keys = np.empty((w, ky1 - ky0, c), np.float32) if len(everywhere) < len(frames) else None
-        similarity = np.empty(_TILE * tall * max(_KEY_BLOCK, min(w, _TILE + 2 * reach) * (ky1 - ky0)), np.float32)
+        similarity = np.empty(TILE * tall * max(KEY_BLOCK, min(w, TILE + 2 * reach) * (ky1 - ky0)), np.float32)
         for number, frame in enumerate(frames):
             copies = frame.copies
             columns = slice(0, k)
@@ -143,13 +142,13 @@ class LocalAttention:
                     kernels.pack_rows_half(frame.features.view(np.uint16), ky0, ky1, keys)
                 else:
                     kernels.pack_rows(np.asarray(frame.features, np.float32), ky0, ky1, keys)
-            for x0 in range(0, w, _TILE):
-                x1 = min(x0 + _TILE, w)
+            for x0 in range(0, w, TILE):
+                x1 = min(x0 + TILE, w)
                 rows = slice(x0 * tall, x1 * tall)
                 tile, tile_best, tile_entries = queries[rows], best[rows, columns], entries[rows, columns]
                 if cells is not None:
-                    for start in range(0, h * w, _KEY_BLOCK):
-                        found = _product(cells[start : start + _KEY_BLOCK], tile, similarity)
+                    for start in range(0, h * w, KEY_BLOCK):
+                        found = _product(cells[start : start + KEY_BLOCK], tile, similarity)
                         kernels.scan_all(found, slot_entry + start, copies, tile_best, tile_entries)
                 else:
                     assert keys is not None

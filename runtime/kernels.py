@@ -55,6 +55,15 @@ def _insert(best: NDArray[np.float32], entries: NDArray[np.int64], value: float,
 
 
 @kernel
+def _any_above(line: NDArray[np.float32], threshold: NDArray[np.float32]) -> bool:
+    """Whether anything passes its threshold. Almost always nothing does, and counting is a loop that can be vectorised."""
+    passed = 0
+    for q in range(line.shape[0]):
+        passed += line[q] > threshold[q]
+    return passed > 0
+
+
+@kernel
 def scan_window(
     similarity: NDArray[np.float32],
     queries: tuple[int, int, int, int],
@@ -91,11 +100,7 @@ def scan_window(
         for y in range(ky0, ky1):
             line = similarity[row]
             row += 1
-            # Counting first is a loop the compiler can vectorise; almost always nothing passes its threshold.
-            passed = 0
-            for q in range(count):
-                passed += line[q] > threshold[q]
-            if passed == 0:
+            if not _any_above(line, threshold):
                 continue
             for q in range(count):
                 value = line[q]
@@ -125,10 +130,7 @@ def scan_all(
     threshold = best[:, k - 1].copy()
     for row in range(similarity.shape[0]):
         line = similarity[row]
-        passed = 0
-        for q in range(count):
-            passed += line[q] > threshold[q]
-        if passed == 0:
+        if not _any_above(line, threshold):
             continue
         for q in range(count):
             value = line[q]

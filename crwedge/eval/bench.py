@@ -15,13 +15,13 @@ from crwedge.core.images import grid_size
 from crwedge.core.scene import render_scene
 from crwedge.core.settings import PropagationSettings
 from crwedge.eval.metrics import boundary_f, jaccard
-from crwedge.runtime.attention import LocalAttention, cpu_count
+from crwedge.runtime.attention import cpu_count
 from crwedge.runtime.context import ContextBuffer
 from crwedge.runtime.engine import resident
 from crwedge.runtime.power import Meter, find_sensor
 from crwedge.runtime.propagate import LabelPropagator
 from crwedge.runtime.tracker import Tracker
-from crwedge.runtime.window import half_heights
+from crwedge.runtime.window import is_global, neighbours
 
 _CHANNELS = 256
 
@@ -116,9 +116,8 @@ def bench_dense(
     dense_affinity(query, context, settings)
     dense.append(1e3 * (time.perf_counter() - start))
     propagator.close()
-    offsets = sum((1 if dx == 0 else 2) * (2 * int(tall) + 1) for dx, tall in enumerate(half_heights(settings)))
-    attention = LocalAttention(settings, 1)
-    cells = sum(h * w if attention.is_global(frame) else offsets for frame in context.frames())
+    near = neighbours(settings)
+    cells = sum(h * w if is_global(settings, frame) else near for frame in context.frames())
     floor_ms = 2e3 * cells * h * w * _CHANNELS / (gflops * 1e9)
     return {
         "against_dense": {
@@ -145,7 +144,7 @@ def dense_affinity(
         affinity = q[rows] @ keys.T
         far = (ys[rows, None] - ys) ** 2 + (xs[rows, None] - xs) ** 2 >= settings.radius**2
         for number, frame in enumerate(context.frames()):
-            if not (frame.pinned and settings.first_frame == "global"):
+            if not is_global(settings, frame):
                 affinity[:, number * h * w : (number + 1) * h * w][far] = -np.inf
         best = np.argpartition(affinity, -settings.topk, axis=1)[:, -settings.topk :]
         found = np.take_along_axis(affinity, best, axis=1)

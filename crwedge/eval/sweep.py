@@ -12,19 +12,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from crwedge.core.errors import SettingError
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime import kernels
-from crwedge.runtime.attention import cpu_count, strip_height
+from crwedge.runtime.attention import KEY_BLOCK, TILE, cpu_count, strip_height
+from crwedge.runtime.blas import one_blas_thread
 from crwedge.runtime.context import ContextBuffer, ContextFrame
 from crwedge.runtime.propagate import check_features
-from crwedge.runtime.window import half_heights
-
-_TILE = 8
-"""Columns of a tile, as in `crwedge.runtime.attention`."""
-_KEY_BLOCK = 1024
+from crwedge.runtime.window import half_heights, is_global
 
 
 def shared_key(settings: PropagationSettings) -> tuple[object, ...]:
@@ -58,7 +54,7 @@ def sweep_features(
     context, lanes = ContextBuffer.from_settings(longest), {}
     slots, (count, h, w) = longest.max_pinned + longest.context_length, first_soft.shape
     workers = workers or cpu_count()
-    with ThreadPoolExecutor(workers, "crwedge-sweep") as pool, threadpool_limits(1, "blas"):
+    with ThreadPoolExecutor(workers, "crwedge-sweep") as pool:
         for current in features:
             check_features(current)
             if context.empty:
@@ -90,14 +86,11 @@ class _Lane:
     out: NDArray[np.float32] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.half = half_heights(self.settings) if self.settings.local else np.zeros(0, np.int64)
+        self.half = half_heights(self.settings)
 
     @property
     def reach(self) -> int:
         return len(self.half) - 1
-
-    def is_global(self, frame: ContextFrame) -> bool:
-        return not self.settings.local or (frame.pinned and self.settings.first_frame == "global")
 
 
 class _Found:
@@ -120,6 +113,11 @@ class _Found:
             self.columns.append(columns)
             self.copies.append(frame.copies if joint else 1)
 
+    def tile(self, number: int, rows: slice) -> tuple[int, NDArray[np.float32], NDArray[np.int64]]:
+        """What a scan of the lane's frame `number` needs: its copies, and the best so far with their entries."""
+        columns = self.columns[number]
+        return self.copies[number], self.best[rows, columns], self.entries[rows, columns]
+
 
 def _attend(
     query: NDArray[np.float32], context: ContextBuffer, lanes: Sequence[_Lane], workers: int, pool: ThreadPoolExecutor
@@ -133,7 +131,8 @@ def _attend(
     context.newest = None
     tall = strip_height(h, workers)
     strips = [(y, min(y + tall, h)) for y in range(0, h, tall)]
-    list(pool.map(lambda strip: _strip(query, strip, lanes), strips))
+    with one_blas_thread():
+        list(pool.map(lambda strip: _strip(query, strip, lanes), strips))
 
 
 def _strip(query: NDArray[np.float32], strip: tuple[int, int], lanes: Sequence[_Lane]) -> None:
@@ -150,7 +149,7 @@ def _strip(query: NDArray[np.float32], strip: tuple[int, int], lanes: Sequence[_
     stored: dict[int, NDArray[np.float32]] = {}
     for one in sorted(found, key=lambda one: -len(one.lane.frames)):
         for number, frame in enumerate(one.lane.frames):
-            wanted.setdefault((frame.slot, one.lane.is_global(frame)), []).append((one, number))
+            wanted.setdefault((frame.slot, is_global(one.lane.settings, frame)), []).append((one, number))
             stored[frame.slot] = frame.features  # type: ignore[assignment]
     for (slot, everywhere), looking in wanted.items():
         features = np.ascontiguousarray(stored[slot], np.float32)
@@ -172,19 +171,12 @@ def _everywhere(
 ) -> None:
     """Every cell of a frame (h, w, C) against a strip's queries (w * rows, C)."""
     tall, cells = strip[1] - strip[0], features.reshape(-1, features.shape[2])
-    for x0 in range(0, features.shape[1], _TILE):
-        rows = slice(x0 * tall, min(x0 + _TILE, features.shape[1]) * tall)
-        for start in range(0, len(cells), _KEY_BLOCK):
-            similarity = cells[start : start + _KEY_BLOCK] @ queries[rows].T
+    for x0 in range(0, features.shape[1], TILE):
+        rows = slice(x0 * tall, min(x0 + TILE, features.shape[1]) * tall)
+        for start in range(0, len(cells), KEY_BLOCK):
+            similarity = cells[start : start + KEY_BLOCK] @ queries[rows].T
             for one, number in looking:
-                columns = one.columns[number]
-                kernels.scan_all(
-                    similarity,
-                    slot_entry + start,
-                    one.copies[number],
-                    one.best[rows, columns],
-                    one.entries[rows, columns],
-                )
+                kernels.scan_all(similarity, slot_entry + start, *one.tile(number, rows))
 
 
 def _window(
@@ -202,8 +194,8 @@ def _window(
     ky0, ky1 = max(0, y0 - widest), min(h, y1 + widest)
     keys = np.empty((w, ky1 - ky0, c), np.float32)
     kernels.pack_rows(features, ky0, ky1, keys)
-    for x0 in range(0, w, _TILE):
-        x1 = min(x0 + _TILE, w)
+    for x0 in range(0, w, TILE):
+        x1 = min(x0 + TILE, w)
         rows = slice(x0 * tall, x1 * tall)
         kx0, kx1 = max(0, x0 - widest), min(w, x1 + widest)
         similarity = (keys[kx0:kx1].reshape(-1, c) @ queries[rows].T).reshape(kx1 - kx0, ky1 - ky0, -1)
@@ -217,15 +209,5 @@ def _window(
                 flat = np.ascontiguousarray(part).reshape(-1, similarity.shape[2])
                 parts[reach] = flat, (left, right, top, bottom)
             flat, window = parts[reach]
-            columns = one.columns[number]
-            kernels.scan_window(
-                flat,
-                (x0, x1, y0, y1),
-                window,
-                one.lane.half,
-                w,
-                slot_entry,
-                one.copies[number],
-                one.best[rows, columns],
-                one.entries[rows, columns],
-            )
+            tile = (x0, x1, y0, y1)
+            kernels.scan_window(flat, tile, window, one.lane.half, w, slot_entry, *one.tile(number, rows))

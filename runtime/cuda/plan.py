@@ -77,7 +77,7 @@ def make_plan(
         raise SettingError(
             f"a context of {frames} frames of {h}x{w} cells is too large for a GPU; use a smaller --size"
         )
-    half = half_heights(settings).astype(np.int32) if settings.local else np.zeros(0, np.int32)
+    half = half_heights(settings).astype(np.int32)
     tall, broad = variant.tile
     tiles = -(-h // tall) * -(-w // broad)
     rows = min(h, tall + 2 * (len(half) - 1)) if settings.local else 0

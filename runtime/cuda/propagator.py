@@ -18,6 +18,7 @@ from crwedge.runtime.cuda.graphs import Graphs
 from crwedge.runtime.cuda.kernels import Kernels, Memory, words_of
 from crwedge.runtime.cuda.plan import context_table
 from crwedge.runtime.cuda.source import Variant
+from crwedge.runtime.window import is_global
 
 
 class DevicePropagator(ContextBuffer):
@@ -214,9 +215,8 @@ class DevicePropagator(ContextBuffer):
     def tell(self, query: int, settings: PropagationSettings | None = None) -> None:
         """Write the table of the next step: the context as it stands, and the place of the frame to be labelled."""
         settings = settings or self.settings
-        everywhere, first = not settings.local, settings.first_frame == "global"
         frames = [] if self.empty else self.frames()
-        entries = [(self._places[frame.slot], everywhere or (frame.pinned and first), frame.copies) for frame in frames]
+        entries = [(self._places[frame.slot], is_global(settings, frame), frame.copies) for frame in frames]
         self._table[:] = context_table(entries, query, self.slots + 1)
 
     @property

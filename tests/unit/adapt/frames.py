@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crwedge.runtime.closing import Closing
 from crwedge.runtime.sources import Frame
 
 
-class FrameList:
+class FrameList(Closing):
     """Frames (H, W, 3) one after the other; after the last an error, where there is one."""
 
     def __init__(self, frames: list[NDArray[np.uint8]], error: Exception | None = None) -> None:
@@ -25,14 +25,6 @@ class FrameList:
             yield Frame(frame, index)
         if self.error is not None:
             raise self.error
-
-    def __enter__(self) -> FrameList:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self.closed = True
