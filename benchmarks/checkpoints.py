@@ -1,0 +1,91 @@
+"""Score training checkpoints against each other by a short protocol: what ablations of a recipe are ranked by.
+
+    python benchmarks/checkpoints.py DAVIS runs/a runs/b/step-00002000.safetensors --out scores.csv
+
+Each argument after DAVIS is a run's folder (its encoder.safetensors) or an encoder file. DAVIS 2016 rules, the first
+`--frames` of each sequence at its own size, preset crw but for `--context`; PyTorch, in bfloat16 where asked for.
+Prints J, F and J&F of each, the mean over the sequences, and appends a row to the CSV.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from crwedge.core.images import grid_size
+from crwedge.core.settings import PropagationSettings
+from crwedge.core.start import MaskStart
+from crwedge.eval.davis import first_mask, true_mask
+from crwedge.eval.follow import read_frame
+from crwedge.eval.scorer import SequenceScorer
+from crwedge.eval.tree import Clip, davis_clips
+from crwedge.model.checkpoint import load_encoder
+from crwedge.model.encoder import Encoder
+from crwedge.runtime.propagate import labels_to_ids, propagate_features
+from crwedge.train.objective import autocast
+
+
+def main() -> None:
+    """Score, print, append."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("davis", type=Path)
+    parser.add_argument("checkpoints", type=Path, nargs="+")
+    parser.add_argument("--frames", type=int, default=30)
+    parser.add_argument("--context", type=int, default=7)
+    parser.add_argument("--temperature", type=float, default=0.07, help="of the propagation")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
+    parser.add_argument("--out", type=Path, help="CSV to append to")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    settings = PropagationSettings(context_length=options.context, temperature=options.temperature)
+    clips = [clip.first(options.frames) for clip in davis_clips(options.davis)]
+    for path in options.checkpoints:
+        file = path / "encoder.safetensors" if path.is_dir() else path
+        encoder = load_encoder(file)[0].eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        scores = np.array([_score(encoder, clip, settings, options.precision, options.threads) for clip in clips])
+        j, f = (100 * float(value) for value in scores.mean(axis=0))
+        each = " ".join(
+            f"{clip.name} {100 * float(score.mean()):.1f}" for clip, score in zip(clips, scores, strict=True)
+        )
+        print(f"{path}: J {j:.1f} F {f:.1f} J&F {(j + f) / 2:.1f}  ({each})", flush=True)
+        if options.out:
+            new = not options.out.exists()
+            with options.out.open("a", newline="") as stream:
+                table = csv.writer(stream)
+                if new:
+                    table.writerow(["checkpoint", "frames", "context", "temperature", "precision", "J", "F", "JF"])
+                row = [path, options.frames, options.context, options.temperature, options.precision]
+                table.writerow([*row, f"{j:.2f}", f"{f:.2f}", f"{(j + f) / 2:.2f}"])
+
+
+def _score(
+    encoder: Encoder, clip: Clip, settings: PropagationSettings, precision: str, threads: int
+) -> tuple[float, float]:
+    """Mean J and F of one sequence, 0 to 1."""
+    start = MaskStart(first_mask(clip, "2016"))
+    soft = start.soft(grid_size(*start.size))
+    scorer = SequenceScorer("2016")
+    labels = propagate_features(_features(encoder, clip, precision), soft, settings, threads)
+    for found, truth in zip(labels, clip.masks, strict=True):
+        scorer.feed_frame(labels_to_ids(found, start.ids, start.size), true_mask(truth, "2016"))
+    score = scorer.conclude().objects[0].statistics
+    return score["J"].mean, score["F"].mean
+
+
+def _features(encoder: Encoder, clip: Clip, precision: str) -> Iterator[NDArray[np.float32]]:
+    for path in clip.frames:
+        frame = torch.from_numpy(np.array(read_frame(path)))[None]
+        with torch.no_grad(), autocast(torch.device("cpu"), precision):
+            found = encoder.features(frame)
+        yield np.ascontiguousarray(found[0].float().numpy())
+
+
+if __name__ == "__main__":
+    main()
