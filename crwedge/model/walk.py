@@ -100,13 +100,8 @@ def walk_loss(
         losses: dict[int, Tensor] = {}
         accuracy: dict[int, Tensor] = {}
         if back is not None:
-            # Straight from the logits: at a low temperature one step can be unlikelier than the logarithm can bear.
             tau = direct_temperature or temperature
-            if across:
-                direct = _among_all(nodes[:, 0], back, tau)
-            else:
-                direct = affinity(nodes[:, 0], back, tau).log_softmax(dim=-1)
-            losses[1], accuracy[1] = _return_loss(direct, target, seen)
+            losses[1], accuracy[1] = _direct_step(nodes[:, 0], back, tau, target, seen, across)
         home = nodes[:, 0] if back is None else back
         forth: Tensor | None = None
         rear: Tensor | None = None
@@ -127,13 +122,39 @@ def walk_loss(
     return WalkResult(loss, {s: value.detach() for s, value in losses.items()}, accuracy)
 
 
-def _among_all(q: Tensor, k: Tensor, temperature: float) -> Tensor:
-    """Log-probabilities (B, N, M) of a step within each clip, where the nodes of all clips were to choose from."""
-    clips, count = k.shape[:2]
-    everywhere = affinity(q, k.flatten(0, 1), temperature).log_softmax(dim=-1)
-    own = torch.arange(clips, device=q.device)
-    within: Tensor = everywhere.unflatten(-1, (clips, count))[own, :, own]
-    return within
+def _direct_step(
+    q: Tensor, k: Tensor, temperature: float, target: Tensor | None, seen: Tensor | None, across: bool
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy and accuracy of one step from nodes q (B, N, d) to nodes k (B, M, d) of another view.
+
+    Taken from the logits: at a low temperature a step can be unlikelier than a probability in float32 can say. Only rows
+    that count are multiplied, and the logit of the target is <q, sum of the target's k>, so that the one array of size
+    rows x nodes is read by its logsumexp alone. With `across` the nodes of all clips are there to choose from.
+    """
+    clips, count = q.shape[:2]
+    if target is None:
+        target = torch.eye(count, k.shape[1], dtype=q.dtype, device=q.device).expand(clips, -1, -1)
+    target = target.to(q.dtype)
+    if seen is None:
+        seen = torch.ones(clips, count, dtype=torch.bool, device=q.device)
+    clip, node = seen.nonzero(as_tuple=True)
+    sizes = seen.sum(dim=1).tolist()
+    rows, wanted = q[clip, node] / temperature, (target @ k)[clip, node]
+    if across:
+        logits = rows @ k.flatten(0, 1).T
+        mass = logits.logsumexp(dim=-1)
+        own = [part.unflatten(-1, (clips, -1))[:, i] for i, part in enumerate(logits.detach().split(sizes))]
+    else:
+        own = [part @ k[i].T for i, part in enumerate(rows.split(sizes))]
+        mass = torch.cat([part.logsumexp(dim=-1) for part in own])
+    loss = mass - (rows * wanted).sum(dim=-1)
+    with torch.no_grad():
+        best = torch.cat([part.argmax(dim=-1) for part in own])
+        # A node that belongs between cells may return to any of those around it.
+        right = (target[clip, node, best] > 0).to(loss.dtype)
+    # Clip by clip: the mean over clips does not depend on how a batch is split over machines.
+    weight = 1 / (clips * seen.sum(dim=1).clamp(min=1).to(loss.dtype))[clip]
+    return (loss * weight).sum(), (right * weight).sum().float()
 
 
 def _return_loss(walk: Tensor, target: Tensor | None, seen: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from crwedge.train.clips import ClipSource
 from crwedge.train.config import TrainConfig
-from crwedge.train.views import cut_views, draw_maps
+from crwedge.train.views import cover, cut_views, draw_boxes, draw_maps
 
 Place = tuple[int, int, int]
 """(step, part of the mixture, place of the clip in the whole batch)."""
@@ -34,6 +34,8 @@ class Batch:
     """(B,) int64: what is drawn on the device for a clip (jitter, dropout) follows from its seed alone."""
     broken: dict[str, str]
     """Files found unreadable on the way."""
+    boxes: Tensor | None = None
+    """(B, V, pieces, 4) int64 pixels that another frame covers, where views are covered."""
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
@@ -43,6 +45,7 @@ class Batch:
             self.colours.to(device, non_blocking=True),
             self.seeds,
             self.broken,
+            None if self.boxes is None else self.boxes.to(device),
         )
 
 
@@ -65,8 +68,15 @@ class Clips(Dataset[Batch]):
             frames = [*frames, frames[0]]
         views = _cut(frames, maps, self.config.size)
         seeds = torch.tensor([int(rng.integers(2**62))])
+        boxes = None
+        if self.config.occlude > 0:
+            corners = draw_boxes(rng, len(maps), self.config)
+            other = self.source.frame(rng)
+            others = draw_maps(rng, (other.shape[0], other.shape[1]), len(maps) - 1, self.config)
+            cover(views, _cut([other], others, self.config.size), corners)
+            boxes = torch.from_numpy(corners)[None]
         broken = dict(self.source.broken)
-        return Batch(views[None], torch.from_numpy(maps)[None], torch.from_numpy(colours)[None], seeds, broken)
+        return Batch(views[None], torch.from_numpy(maps)[None], torch.from_numpy(colours)[None], seeds, broken, boxes)
 
 
 def draw_colours(rng: np.random.Generator, count: int, config: TrainConfig) -> np.ndarray:
@@ -159,4 +169,5 @@ def _join(clips: list[Batch]) -> Batch:
         torch.cat([clip.colours for clip in clips]),
         torch.cat([clip.seeds for clip in clips]),
         broken,
+        torch.cat(boxes) if (boxes := [clip.boxes for clip in clips if clip.boxes is not None]) else None,
     )

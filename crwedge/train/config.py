@@ -111,6 +111,9 @@ class TrainConfig:
     """Strength of the jitter of brightness, contrast and saturation."""
     grey: float = 0.0
     """Share of the views in grey."""
+    occlude: float = 0.0
+    """Own views: share of a view, at most, that pieces of another frame cover. Covered cells do not count; those beside
+    them have to be known by themselves, whatever lies around."""
     blur: float = 0.0
     """Share of the frames that are blurred (a control of appendix C)."""
 
@@ -127,6 +130,10 @@ class TrainConfig:
     """Its width to height."""
     map_crop: int = 0
     """Cells left out at each border of a feature map; -1: as many as can see the border."""
+    pools: tuple[int, ...] = (1,)
+    """Own views: a node is the mean of so many cells along a side; several: the mean of their losses (multi-scale)."""
+    spread: float = 0.0
+    """Own views: a node belongs to the cells around its point by a Gaussian of so many cells; 0: to the nearest four."""
     dim: int = 128
     """d: length of the embedding, where there is a head."""
     head: int = 1
@@ -237,13 +244,19 @@ class TrainConfig:
         for name in ("temperature", "learning_rate", "memory_rate", "folder_rate"):
             if not getattr(self, name) > 0 or math.isinf(getattr(self, name)):
                 raise SettingError(f"{name} is {getattr(self, name)}; it must be a finite number above 0")
-        for name in ("edge_dropout", "stills", "reverse", "flip", "grey", "blur", "ema", "colour"):
+        for name in ("edge_dropout", "stills", "reverse", "flip", "grey", "blur", "ema", "colour", "occlude"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingError(f"{name} is {getattr(self, name)}; it must be from 0 to 1")
         for name in ("scale", "middle_scale", "jitter_scale"):
             low, high = getattr(self, name)
             if not 0 < low <= high <= 1:
                 raise SettingError(f"{name} is {[low, high]}; it must be two rising shares between 0 and 1")
+        if not self.pools or min(self.pools) < 1:
+            raise SettingError(f"pools is {list(self.pools)}; it must hold whole numbers of at least 1")
+        if self.spread < 0 or math.isinf(self.spread) or math.isnan(self.spread):
+            raise SettingError(f"spread is {self.spread}; it must be a finite number, at least 0")
+        if self.views == "shared" and (self.pools != (1,) or self.spread or self.occlude):
+            raise SettingError('pools, spread and occlude need views = "own"')
         if self.ratio < 1:
             raise SettingError(f"ratio is {self.ratio}; it must be at least 1")
         if self.nodes == "patches" and self.patch_size > self.size:
@@ -288,6 +301,10 @@ def _coerce(name: str, value: Any, default: Any) -> Any:
         value = (value,) if isinstance(value, str | int | float) else tuple(value)
         if name in ("videos", "images"):
             return tuple(str(item) for item in value)
+        if name == "pools":
+            if not all(isinstance(item, int) and not isinstance(item, bool) for item in value):
+                raise SettingError(f"pools is {list(value)}; it must hold whole numbers")
+            return value
         if not all(isinstance(item, int | float) and not isinstance(item, bool) for item in value):
             raise SettingError(f"{name} is {list(value)}; it must hold numbers")
         if name != "frame_rates" and len(value) != len(default):

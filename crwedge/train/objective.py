@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from crwedge.core.errors import SettingError
@@ -59,9 +60,32 @@ def batch_loss(model: Callable[..., Any], batch: Batch, config: TrainConfig) -> 
     generators = [torch.Generator(nodes.device).manual_seed(seed + 1) for seed in batch.seeds.tolist()]
     if config.views == "shared":
         return walk_loss(nodes, config.temperature, config.edge_dropout, generators=generators), nodes
+    results = [_between_views(pooled(nodes, pool), pool, batch, config, generators) for pool in config.pools]
+    loss = torch.stack([result.loss for result in results]).mean()
+    return WalkResult(loss, results[0].losses, results[0].accuracy), nodes
+
+
+def pooled(nodes: Tensor, pool: int) -> Tensor:
+    """Unit means (B, V, M, d) of squares of pool x pool cells, of a map's cells (B, V, N, d) row by row."""
+    if pool == 1:
+        return nodes
+    side = math.isqrt(nodes.shape[2])
+    if side < 2 * pool:
+        raise SettingError(f"pools has {pool}, which leaves fewer than 2 nodes along a map of {side} cells; raise size")
+    maps = nodes.unflatten(2, (side, side)).flatten(0, 1).permute(0, 3, 1, 2)
+    means = F.normalize(F.avg_pool2d(maps, pool), dim=1)
+    return means.flatten(2).transpose(1, 2).unflatten(0, nodes.shape[:2])
+
+
+def _between_views(
+    nodes: Tensor, pool: int, batch: Batch, config: TrainConfig, generators: Sequence[torch.Generator]
+) -> WalkResult:
+    """The walk from one view of frame 1 to the other, over nodes (B, V, M, d)."""
     cells = math.isqrt(nodes.shape[2])
-    target, seen = cell_targets(batch.maps[:, 0], batch.maps[:, -1], cells, map_crop(config))
-    result = walk_loss(
+    crop = map_crop(config)
+    boxes = None if batch.boxes is None else (batch.boxes[:, 0], batch.boxes[:, -1])
+    target, seen = cell_targets(batch.maps[:, 0], batch.maps[:, -1], cells, crop, pool, config.spread, boxes)
+    return walk_loss(
         nodes[:, :-1],
         config.temperature,
         config.edge_dropout,
@@ -73,7 +97,6 @@ def batch_loss(model: Callable[..., Any], batch: Batch, config: TrainConfig) -> 
         across=config.across_clips,
         generators=generators,
     )
-    return result, nodes
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:

@@ -19,6 +19,9 @@ from crwedge.train.config import TrainConfig
 
 Map = NDArray[np.float64]
 
+PIECES = 2
+"""Pieces of another frame that cover a view, where views are covered."""
+
 
 def draw_maps(rng: np.random.Generator, frame: tuple[int, int], count: int, config: TrainConfig) -> Map:
     """Maps (V, 2, 3) for a clip of `count` frames of size `frame` = (H, W).
@@ -81,29 +84,76 @@ def cut_views(frames: Tensor, maps: Map, size: int) -> Tensor:
     return out.add_(0.5).clamp_(0, 255).to(torch.uint8)
 
 
-def cell_targets(here: Tensor, there: Tensor, cells: int, crop: int = 0, stride: int = 8) -> tuple[Tensor, Tensor]:
-    """Where each cell of one view of a frame lies in another view of it.
+def draw_boxes(rng: np.random.Generator, count: int, config: TrainConfig) -> NDArray[np.int64]:
+    """Where pieces of another frame cover each of `count` views: (V, 2, 4), from x0, y0 up to x1, y1 in pixels.
+
+    Each of a view's two boxes takes half of `config.occlude` of its area at most.
+    """
+    size = config.size
+    boxes = np.zeros((count, PIECES, 4), np.int64)
+    for view, piece in np.ndindex(count, PIECES):
+        side = math.sqrt(config.occlude / PIECES * rng.random()) * size
+        stretch = math.exp(rng.uniform(-math.log(2), math.log(2)) / 2)
+        wide, high = min(round(side * stretch), size), min(round(side / stretch), size)
+        x, y = (int(rng.integers(size - length + 1)) for length in (wide, high))
+        boxes[view, piece] = x, y, x + wide, y + high
+    return boxes
+
+
+def cover(views: Tensor, others: Tensor, boxes: NDArray[np.int64]) -> None:
+    """Copy the pixels of `others` (V, 3, S, S) inside the boxes (V, pieces, 4) into `views`, in place."""
+    for view, piece in np.ndindex(boxes.shape[:2]):
+        x0, y0, x1, y1 = boxes[view, piece]
+        views[view, :, y0:y1, x0:x1] = others[view, :, y0:y1, x0:x1]
+
+
+def _covered(places: Tensor, boxes: Tensor) -> Tensor:
+    """(B, N): whether pixels (B, 2, N) or (2, N), x and y, lie in any of the boxes (B, pieces, 4)."""
+    low, high = boxes[:, :, :2, None], boxes[:, :, 2:, None]
+    point = places[..., None, :, :]
+    return ((point >= low) & (point < high)).all(dim=2).any(dim=1)
+
+
+def cell_targets(
+    here: Tensor,
+    there: Tensor,
+    cells: int,
+    crop: int = 0,
+    pool: int = 1,
+    spread: float = 0.0,
+    boxes: tuple[Tensor, Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Where each node of one view of a frame lies in another view of it.
 
     Cell (i, j) looks at pixel (8 i, 8 j): each stride-2 convolution with padding is centred on the even pixels.
 
     Args:
         here: (B, 2, 3) float64 maps of the views that walks start in.
         there: (B, 2, 3) maps of the views that they return to.
-        cells: n, cells along a side of the map, after cropping.
+        cells: n, nodes along a side of the map, after cropping and pooling.
         crop: cells cropped at each border.
-        stride: pixels of a cell.
+        pool: cells along a side of a node.
+        spread: sigma, in nodes, of a Gaussian around the point; 0 takes the four nodes around it, by linear weights.
+        boxes: (B, pieces, 4) covered pixels of the first view, and of the other.
 
     Returns:
-        target: (B, n * n, n * n) float32, linear weights of the four cells around the point; rows sum to 1 where seen.
-        seen: (B, n * n) bool, whether the point lies within the other map.
+        target: (B, n * n, n * n) float32 weights; rows sum to 1 where seen.
+        seen: (B, n * n) bool, whether the point lies within the other map, and is covered in neither.
     """
     batch = here.shape[0]
-    steps = (torch.arange(cells, dtype=torch.float64, device=here.device) + crop) * stride
+    stride, first = 8 * pool, 8 * crop + 4 * (pool - 1)  # pixels of a node, and its first centre
+    steps = torch.arange(cells, dtype=torch.float64, device=here.device) * stride + first
     y, x = torch.meshgrid(steps, steps, indexing="ij")
     pixels = torch.stack([x.reshape(-1), y.reshape(-1)])
     points = here[:, :, :2] @ pixels + here[:, :, 2:]
-    place = torch.linalg.solve(there[:, :, :2], points - there[:, :, 2:]) / stride - crop
+    place = (torch.linalg.solve(there[:, :, :2], points - there[:, :, 2:]) - first) / stride
     seen = ((place >= 0) & (place <= cells - 1)).all(dim=1)
+    if boxes is not None:
+        seen &= ~_covered(pixels, boxes[0]) & ~_covered(place * stride + first, boxes[1])
+    if spread > 0:
+        nodes = torch.arange(cells, dtype=torch.float32, device=here.device)
+        near = [(-((place[:, axis, :, None].float() - nodes) ** 2) / (2 * spread**2)).softmax(-1) for axis in (0, 1)]
+        return (near[1][..., :, None] * near[0][..., None, :]).flatten(2), seen
     low = place.floor().clamp(0, max(cells - 2, 0)).long()
     part = (place - low).clamp(0, 1).float()
     target = torch.zeros(batch, cells * cells, cells * cells, device=here.device)
