@@ -36,6 +36,8 @@ class Batch:
     """Files found unreadable on the way."""
     boxes: Tensor | None = None
     """(B, V, pieces, 4) int64 pixels that another frame covers, where views are covered."""
+    others: Tensor | None = None
+    """(B, V, 2, 3) float64 maps of that other frame, view pixels to its pixels."""
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
@@ -46,6 +48,7 @@ class Batch:
             self.seeds,
             self.broken,
             None if self.boxes is None else self.boxes.to(device),
+            None if self.others is None else self.others.to(device),
         )
 
 
@@ -68,15 +71,15 @@ class Clips(Dataset[Batch]):
             frames = [*frames, frames[0]]
         views = _cut(frames, maps, self.config.size)
         seeds = torch.tensor([int(rng.integers(2**62))])
-        boxes = None
-        if self.config.occlude > 0:
-            corners = draw_boxes(rng, len(maps), self.config)
-            other = self.source.frame(rng)
-            others = draw_maps(rng, (other.shape[0], other.shape[1]), len(maps) - 1, self.config)
-            cover(views, _cut([other], others, self.config.size), corners)
-            boxes = torch.from_numpy(corners)[None]
         broken = dict(self.source.broken)
-        return Batch(views[None], torch.from_numpy(maps)[None], torch.from_numpy(colours)[None], seeds, broken, boxes)
+        batch = Batch(views[None], torch.from_numpy(maps)[None], torch.from_numpy(colours)[None], seeds, broken)
+        if self.config.occlude > 0:
+            other = self.source.frame(rng)
+            others = draw_maps(rng, (other.shape[0], other.shape[1]), len(frames) - 1, self.config)
+            boxes = draw_boxes(rng, others, self.config)
+            cover(views, _cut([other], others, self.config.size), boxes)
+            batch.boxes, batch.others = torch.from_numpy(boxes)[None], torch.from_numpy(others)[None]
+        return batch
 
 
 def draw_colours(rng: np.random.Generator, count: int, config: TrainConfig) -> np.ndarray:
@@ -170,4 +173,5 @@ def _join(clips: list[Batch]) -> Batch:
         torch.cat([clip.seeds for clip in clips]),
         broken,
         torch.cat(boxes) if (boxes := [clip.boxes for clip in clips if clip.boxes is not None]) else None,
+        torch.cat(others) if (others := [clip.others for clip in clips if clip.others is not None]) else None,
     )

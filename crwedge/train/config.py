@@ -114,6 +114,8 @@ class TrainConfig:
     occlude: float = 0.0
     """Own views: share of a view, at most, that pieces of another frame cover. Covered cells do not count; those beside
     them have to be known by themselves, whatever lies around."""
+    follow_pieces: bool = False
+    """Whether the pieces' own cells count too: they lie in the other view where the other frame's own cut puts them."""
     blur: float = 0.0
     """Share of the frames that are blurred (a control of appendix C)."""
 

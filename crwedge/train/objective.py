@@ -84,7 +84,10 @@ def _between_views(
     cells = math.isqrt(nodes.shape[2])
     crop = map_crop(config)
     boxes = None if batch.boxes is None else (batch.boxes[:, 0], batch.boxes[:, -1])
-    target, seen = cell_targets(batch.maps[:, 0], batch.maps[:, -1], cells, crop, pool, config.spread, boxes)
+    others = None
+    if batch.others is not None and config.follow_pieces:
+        others = batch.others[:, 0], batch.others[:, -1]
+    target, seen = cell_targets(batch.maps[:, 0], batch.maps[:, -1], cells, crop, pool, config.spread, boxes, others)
     return walk_loss(
         nodes[:, :-1],
         config.temperature,

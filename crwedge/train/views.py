@@ -84,19 +84,25 @@ def cut_views(frames: Tensor, maps: Map, size: int) -> Tensor:
     return out.add_(0.5).clamp_(0, 255).to(torch.uint8)
 
 
-def draw_boxes(rng: np.random.Generator, count: int, config: TrainConfig) -> NDArray[np.int64]:
-    """Where pieces of another frame cover each of `count` views: (V, 2, 4), from x0, y0 up to x1, y1 in pixels.
+def draw_boxes(rng: np.random.Generator, maps: Map, config: TrainConfig) -> NDArray[np.int64]:
+    """Where pieces of another frame cover each view: (V, 2, 4), from x0, y0 up to x1, y1 in pixels.
 
-    Each of a view's two boxes takes half of `config.occlude` of its area at most.
+    Each of a view's two boxes takes half of `config.occlude` of its area at most. With `config.follow_pieces` a box lies
+    where the maps (V, 2, 3) of that frame put its place in the first view, so that views share most of a piece.
     """
     size = config.size
-    boxes = np.zeros((count, PIECES, 4), np.int64)
-    for view, piece in np.ndindex(count, PIECES):
+    boxes = np.zeros((len(maps), PIECES, 4), np.int64)
+    for view, piece in np.ndindex(len(maps), PIECES):
         side = math.sqrt(config.occlude / PIECES * rng.random()) * size
         stretch = math.exp(rng.uniform(-math.log(2), math.log(2)) / 2)
-        wide, high = min(round(side * stretch), size), min(round(side / stretch), size)
-        x, y = (int(rng.integers(size - length + 1)) for length in (wide, high))
-        boxes[view, piece] = x, y, x + wide, y + high
+        lengths = np.array([min(round(side * stretch), size), min(round(side / stretch), size)])
+        low = np.array([int(rng.integers(size - length + 1)) for length in lengths])
+        if view and config.follow_pieces:
+            middle = boxes[0, piece].reshape(2, 2).mean(axis=0)
+            point = maps[0][:, :2] @ middle + maps[0][:, 2]
+            there = np.linalg.solve(maps[view][:, :2], point - maps[view][:, 2])
+            low = np.clip(np.round(there - lengths / 2).astype(np.int64), 0, size - lengths)
+        boxes[view, piece] = *low, *(low + lengths)
     return boxes
 
 
@@ -122,6 +128,7 @@ def cell_targets(
     pool: int = 1,
     spread: float = 0.0,
     boxes: tuple[Tensor, Tensor] | None = None,
+    others: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Where each node of one view of a frame lies in another view of it.
 
@@ -135,25 +142,42 @@ def cell_targets(
         pool: cells along a side of a node.
         spread: sigma, in nodes, of a Gaussian around the point; 0 takes the four nodes around it, by linear weights.
         boxes: (B, pieces, 4) covered pixels of the first view, and of the other.
+        others: (B, 2, 3) maps of the frame that covers them; nodes on its pieces are followed too.
 
     Returns:
         target: (B, n * n, n * n) float32 weights; rows sum to 1 where seen.
-        seen: (B, n * n) bool, whether the point lies within the other map, and is covered in neither.
+        seen: (B, n * n) bool, whether the point lies within the other map and is visible there.
     """
     batch = here.shape[0]
     stride, first = 8 * pool, 8 * crop + 4 * (pool - 1)  # pixels of a node, and its first centre
     steps = torch.arange(cells, dtype=torch.float64, device=here.device) * stride + first
     y, x = torch.meshgrid(steps, steps, indexing="ij")
     pixels = torch.stack([x.reshape(-1), y.reshape(-1)])
-    points = here[:, :, :2] @ pixels + here[:, :, 2:]
-    place = (torch.linalg.solve(there[:, :, :2], points - there[:, :, 2:]) - first) / stride
-    seen = ((place >= 0) & (place <= cells - 1)).all(dim=1)
+
+    def places(start: Tensor, end: Tensor) -> Tensor:
+        """(B, 2, N) pixels of the other view that show what the nodes' pixels show."""
+        points = start[:, :, :2] @ pixels + start[:, :, 2:]
+        return torch.linalg.solve(end[:, :, :2], points - end[:, :, 2:])
+
+    place, visible = places(here, there), None
     if boxes is not None:
-        seen &= ~_covered(pixels, boxes[0]) & ~_covered(place * stride + first, boxes[1])
+        covered = _covered(pixels, boxes[0])
+        if others is not None:
+            place = torch.where(covered[:, None], places(*others), place)
+            visible = covered == _covered(place, boxes[1])
+        else:
+            visible = ~covered & ~_covered(place, boxes[1])
+    place = (place - first) / stride
+    seen = ((place >= 0) & (place <= cells - 1)).all(dim=1)
+    if visible is not None:
+        seen &= visible
     if spread > 0:
         nodes = torch.arange(cells, dtype=torch.float32, device=here.device)
         near = [(-((place[:, axis, :, None].float() - nodes) ** 2) / (2 * spread**2)).softmax(-1) for axis in (0, 1)]
-        return (near[1][..., :, None] * near[0][..., None, :]).flatten(2), seen
+        target = (near[1][..., :, None] * near[0][..., None, :]).flatten(2)
+        # Beyond three sigma nothing is left, so that a node still belongs to few.
+        target = target * (target > 0.01 * target.amax(-1, keepdim=True))
+        return target / target.sum(-1, keepdim=True), seen
     low = place.floor().clamp(0, max(cells - 2, 0)).long()
     part = (place - low).clamp(0, 1).float()
     target = torch.zeros(batch, cells * cells, cells * cells, device=here.device)

@@ -36,7 +36,8 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 @pytest.mark.parametrize("kind", ["map", "patches"])
 def test_a_resumed_run_equals_one_that_never_stopped(kind: str, clips: Path, tmp_path: Path) -> None:
-    config = small(videos=str(clips), edge_dropout=0.2, colour=0.2, ema=0.9)
+    extra = {} if kind == "patches" else {"occlude": 0.3, "follow_pieces": True, "pools": (1, 2), "spread": 0.5}
+    config = small(videos=str(clips), edge_dropout=0.2, colour=0.2, ema=0.9, **extra)
     if kind == "patches":
         config = replace(
             config, nodes="patches", views="shared", size=48, patch_size=32, patch_stride=16, head=1, dim=16,

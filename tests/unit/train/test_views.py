@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from crwedge.core.errors import SettingError
 from crwedge.train.augment import colour_views, jittered_patches
-from crwedge.train.views import cell_targets, cut_views, draw_maps
+from crwedge.train.objective import pooled
+from crwedge.train.views import cell_targets, cover, cut_views, draw_boxes, draw_maps
 from tests.unit.train.conftest import small
 
 
@@ -74,6 +76,91 @@ def test_a_crop_moves_targets() -> None:
     target, seen = cell_targets(identity, identity, 4, crop=2)
     assert seen.all()
     assert torch.equal(target[0], torch.eye(16))
+
+
+def test_targets_of_pooled_cells_lie_between_those_of_their_cells() -> None:
+    """A view shifted by one pooled cell of 2 x 2: node (i, j) lies at (i, j - 1); half a cell less, between the two."""
+    identity = torch.tensor([[[1.0, 0, 0], [0, 1, 0]]], dtype=torch.float64)
+    shifted = torch.tensor([[[1.0, 0, 16], [0, 1, 0]]], dtype=torch.float64)
+    target, seen = cell_targets(identity, shifted, 4, pool=2)
+    assert float(target[0, 6, 5]) == 1
+    assert not seen.view(4, 4)[:, 0].any()
+    # Turned by half a turn around pixel (12, 12), the middle of a map of 4 cells: the pooled nodes trade places.
+    turned = torch.tensor([[[-1.0, 0, 24], [0, -1, 24]]], dtype=torch.float64)
+    target, seen = cell_targets(identity, turned, 2, pool=2)
+    assert seen.all()
+    torch.testing.assert_close(target[0], torch.eye(4).flip(0))
+
+
+@pytest.mark.parametrize("spread", [0.1, 0.6, 1.0])
+def test_spread_targets_equal_a_gaussian(spread: float) -> None:
+    identity = torch.tensor([[[1.0, 0, 0], [0, 1, 0]]], dtype=torch.float64)
+    moved = torch.tensor([[[1.0, 0, -10], [0, 1, -3]]], dtype=torch.float64)
+    target, seen = cell_targets(identity, moved, 6, spread=spread)
+    assert seen[0, 0]
+    x, y = 10 / 8, 3 / 8  # where cell (0, 0) lies in the other view, in cells
+    expected = torch.tensor(
+        [[np.exp(-((c - x) ** 2 + (r - y) ** 2) / (2 * spread**2)) for c in range(6)] for r in range(6)]
+    )
+    expected[expected <= 0.01 * expected.max()] = 0
+    torch.testing.assert_close(target[0, 0].view(6, 6).double(), expected / expected.sum(), atol=1e-6, rtol=1e-5)
+
+
+def test_covered_cells_do_not_count() -> None:
+    identity = torch.tensor([[[1.0, 0, 0], [0, 1, 0]]], dtype=torch.float64)
+    shifted = torch.tensor([[[1.0, 0, 8], [0, 1, 0]]], dtype=torch.float64)
+    nothing = torch.zeros(1, 1, 4, dtype=torch.int64)
+    column = torch.tensor([[[8, 0, 16, 32]]])  # pixels 8 to 15: the cells of column 1
+    seen = cell_targets(identity, shifted, 4, boxes=(column, nothing))[1].view(4, 4)
+    assert seen.tolist() == [[False, False, True, True]] * 4
+    # Column 1 of the other view shows column 2 of this one.
+    seen = cell_targets(identity, shifted, 4, boxes=(nothing, column))[1].view(4, 4)
+    assert seen.tolist() == [[False, True, False, True]] * 4
+
+
+def test_cells_of_pieces_are_followed_where_their_own_frame_moves() -> None:
+    identity = torch.tensor([[[1.0, 0, 0], [0, 1, 0]]], dtype=torch.float64)
+    right = torch.tensor([[[1.0, 0, -8], [0, 1, 0]]], dtype=torch.float64)
+    # Behind nothing moves; the piece, pixels 8 to 15, goes to pixels 16 to 23.
+    boxes = torch.tensor([[[8, 0, 16, 32]]]), torch.tensor([[[16, 0, 24, 32]]])
+    target, seen = cell_targets(identity, identity, 4, boxes=boxes, others=(identity, right))
+    assert seen.view(4, 4).tolist() == [[True, True, False, True]] * 4  # what lay in column 2 is covered now
+    assert target[0].argmax(-1).view(4, 4)[:, [0, 1, 3]].tolist() == [[4 * r, 4 * r + 2, 4 * r + 3] for r in range(4)]
+
+
+def test_followed_pieces_show_the_same_place() -> None:
+    config = small(size=64, occlude=0.5, follow_pieces=True)
+    maps = np.stack([np.eye(2, 3), np.array([[1.0, 0, -4], [0, 1, 6]])])
+    boxes = draw_boxes(np.random.default_rng(0), maps, config)
+    first, second = (box.reshape(2, 2).mean(0) for box in boxes[:, 0])
+    assert np.abs(second - first - [4, -6]).max() <= 1
+
+
+def test_boxes_cover_no_more_than_asked() -> None:
+    config = small(size=64, occlude=0.5)
+    rng = np.random.default_rng(0)
+    boxes = np.concatenate([draw_boxes(rng, np.tile(np.eye(2, 3), (3, 1, 1)), config) for _ in range(100)])
+    assert (boxes >= 0).all()
+    assert (boxes <= 64).all()
+    shares = (boxes[..., 2:] - boxes[..., :2]).prod(-1) / 64**2
+    assert shares.max() <= 0.25 * 1.05  # sides are whole pixels
+    assert 0.1 < shares.mean() < 0.15
+    views, others = torch.zeros(3, 3, 64, 64, dtype=torch.uint8), torch.ones(3, 3, 64, 64, dtype=torch.uint8)
+    cover(views, others, boxes[:3])
+    for view, (first, second) in zip(views, boxes[:3], strict=True):
+        inside = [[any(a <= x < c and b <= y < d for a, b, c, d in (first, second)) for x in range(64)] for y in range(64)]
+        assert torch.equal(view[0].bool(), torch.tensor(inside))
+
+
+def test_pooled_nodes_are_unit_means_of_squares() -> None:
+    nodes = torch.nn.functional.normalize(torch.randn(2, 3, 25, 7, generator=torch.Generator().manual_seed(0)), dim=-1)
+    found = pooled(nodes, 2)
+    assert found.shape == (2, 3, 4, 7)  # the fifth row and column are left over
+    square = nodes[1, 2][[10, 11, 15, 16]].mean(0)  # rows 2 and 3, columns 0 and 1
+    torch.testing.assert_close(found[1, 2, 2], square / square.norm())
+    assert pooled(nodes, 1) is nodes
+    with pytest.raises(SettingError, match="raise size"):
+        pooled(nodes, 3)
 
 
 def test_patches_equal_unfold_and_kornia() -> None:
