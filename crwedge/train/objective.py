@@ -74,7 +74,8 @@ def pooled(nodes: Tensor, pool: int) -> Tensor:
         raise SettingError(f"pools has {pool}, which leaves fewer than 2 nodes along a map of {side} cells; raise size")
     maps = nodes.unflatten(2, (side, side)).flatten(0, 1).permute(0, 3, 1, 2)
     means = F.normalize(F.avg_pool2d(maps, pool), dim=1)
-    return means.flatten(2).transpose(1, 2).unflatten(0, nodes.shape[:2])
+    count, views = nodes.shape[:2]
+    return means.flatten(2).transpose(1, 2).reshape(count, views, -1, nodes.shape[-1])
 
 
 def _between_views(

@@ -117,7 +117,8 @@ def _covered(places: Tensor, boxes: Tensor) -> Tensor:
     """(B, N): whether pixels (B, 2, N) or (2, N), x and y, lie in any of the boxes (B, pieces, 4)."""
     low, high = boxes[:, :, :2, None], boxes[:, :, 2:, None]
     point = places[..., None, :, :]
-    return ((point >= low) & (point < high)).all(dim=2).any(dim=1)
+    inside: Tensor = ((point >= low) & (point < high)).all(dim=2).any(dim=1)
+    return inside
 
 
 def cell_targets(

@@ -148,7 +148,9 @@ def test_boxes_cover_no_more_than_asked() -> None:
     views, others = torch.zeros(3, 3, 64, 64, dtype=torch.uint8), torch.ones(3, 3, 64, 64, dtype=torch.uint8)
     cover(views, others, boxes[:3])
     for view, (first, second) in zip(views, boxes[:3], strict=True):
-        inside = [[any(a <= x < c and b <= y < d for a, b, c, d in (first, second)) for x in range(64)] for y in range(64)]
+        inside = [
+            [any(a <= x < c and b <= y < d for a, b, c, d in (first, second)) for x in range(64)] for y in range(64)
+        ]
         assert torch.equal(view[0].bool(), torch.tensor(inside))
 
 
