@@ -158,7 +158,8 @@ def cell_targets(
     def places(start: Tensor, end: Tensor) -> Tensor:
         """(B, 2, N) pixels of the other view that show what the nodes' pixels show."""
         points = start[:, :, :2] @ pixels + start[:, :, 2:]
-        return torch.linalg.solve(end[:, :, :2], points - end[:, :, 2:])
+        found: Tensor = torch.linalg.solve(end[:, :, :2], points - end[:, :, 2:])
+        return found
 
     place, visible = places(here, there), None
     if boxes is not None:
