@@ -89,10 +89,10 @@ class TestTimeSettings:
     """Frames are shrunk to this short side first."""
     temperature: float = 0.03
     edge_dropout: float = 0.1
-    scale: tuple[float, float] = (0.25, 1.0)
+    scale: tuple[float, float] = (0.1, 1.0)
     ratio: float = 1.25
     rotation: float = 15.0
-    colour: float = 0.3
+    colour: float = 0.1
     precision: Precision = "float32"
     """Of training. float64 is for comparing implementations: Adam's first steps are all of one length, so that where a
     gradient is nearly zero the rounding of float32 decides which way a weight goes."""
