@@ -1,9 +1,9 @@
 """Score training checkpoints against each other by a short protocol: what ablations of a recipe are ranked by.
 
-    python benchmarks/checkpoints.py DAVIS runs/a runs/b/step-00002000.safetensors --out scores.csv
+    python benchmarks/checkpoints.py DAVIS runs/a runs/b/encoder.safetensors --out scores.csv
 
 Each argument after DAVIS is a run's folder (its encoder.safetensors) or an encoder file. DAVIS 2016 rules, the first
-`--frames` of each sequence at its own size, preset crw but for `--context`; PyTorch, in bfloat16 where asked for.
+`--frames` of each sequence at its own size, preset crw but for `--context`; PyTorch, in bfloat16 unless `--precision float32`.
 Prints J, F and J&F of each, the mean over the sequences, and appends a row to the CSV.
 """
 
@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from crwedge.core.images import grid_size
 from crwedge.core.settings import PropagationSettings
@@ -28,7 +26,7 @@ from crwedge.eval.tree import Clip, davis_clips
 from crwedge.model.checkpoint import load_encoder
 from crwedge.model.encoder import Encoder
 from crwedge.runtime.propagate import labels_to_ids, propagate_features
-from crwedge.train.objective import autocast
+from crwedge.train.probe import frame_features
 
 
 def main() -> None:
@@ -72,19 +70,12 @@ def _score(
     start = MaskStart(first_mask(clip, "2016"))
     soft = start.soft(grid_size(*start.size))
     scorer = SequenceScorer("2016")
-    labels = propagate_features(_features(encoder, clip, precision), soft, settings, threads)
+    features = (frame_features(encoder, read_frame(path), precision) for path in clip.frames)
+    labels = propagate_features(features, soft, settings, threads)
     for found, truth in zip(labels, clip.masks, strict=True):
         scorer.feed_frame(labels_to_ids(found, start.ids, start.size), true_mask(truth, "2016"))
     score = scorer.conclude().objects[0].statistics
     return score["J"].mean, score["F"].mean
-
-
-def _features(encoder: Encoder, clip: Clip, precision: str) -> Iterator[NDArray[np.float32]]:
-    for path in clip.frames:
-        frame = torch.from_numpy(np.array(read_frame(path)))[None]
-        with torch.no_grad(), autocast(torch.device("cpu"), precision):
-            found = encoder.features(frame)
-        yield np.ascontiguousarray(found[0].float().numpy())
 
 
 if __name__ == "__main__":

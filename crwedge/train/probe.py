@@ -65,20 +65,22 @@ def probe_score(encoder: Encoder, clip: ProbeClip, precision: str = "float32") -
     size = (clip.frames[0].shape[0], clip.frames[0].shape[1])
     ids = object_ids(clip.masks[0])
     soft, _ = soft_labels(clip.masks[0], ids, grid_size(*size))
-    device = next(encoder.parameters()).device
-
-    def features(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-        with torch.no_grad(), autocast(device, precision):
-            found = encoder.features(torch.from_numpy(np.array(frame))[None].to(device))
-        return np.ascontiguousarray(found[0].float().cpu().numpy())
-
-    labels = propagate_features((features(frame) for frame in clip.frames), soft, SETTINGS, torch.get_num_threads())
+    features = (frame_features(encoder, frame, precision) for frame in clip.frames)
+    labels = propagate_features(features, soft, SETTINGS, torch.get_num_threads())
     scores = []
     for index, (found_soft, truth) in enumerate(zip(labels, clip.masks, strict=True)):
         if 0 < index < len(clip.frames) - 1:
             found = labels_to_ids(found_soft, ids, size)
             scores += [_overlap(found == one, truth == one) for one in ids]
     return float(np.mean(scores))
+
+
+def frame_features(encoder: Encoder, frame: NDArray[np.uint8], precision: str = "float32") -> NDArray[np.float32]:
+    """Features (C, h, w) of an RGB frame (H, W, 3), unit length over C, as propagation takes them."""
+    device = next(encoder.parameters()).device
+    with torch.no_grad(), autocast(device, precision):
+        found = encoder.features(torch.from_numpy(np.array(frame))[None].to(device))
+    return np.ascontiguousarray(found[0].float().cpu().numpy())
 
 
 def _overlap(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
