@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,12 @@ VOID = 255
 """Marks pixels of which nothing is known; never an object."""
 
 
+@cache
 def palette() -> NDArray[np.uint8]:
-    """The usual colours of video object segmentation, (256, 3) RGB: the bits of an id, spread over the channels."""
+    """The usual colours of video object segmentation, (256, 3) RGB: the bits of an id, spread over the channels.
+
+    Made once, as every mask that is written needs it; read-only.
+    """
     colours = np.zeros((256, 3), np.uint8)
     for index in range(256):
         value = index
@@ -24,6 +29,7 @@ def palette() -> NDArray[np.uint8]:
             for channel in range(3):
                 colours[index, channel] |= ((value >> channel) & 1) << bit
             value >>= 3
+    colours.flags.writeable = False
     return colours
 
 
@@ -107,7 +113,7 @@ def write_mask(path: str | Path, ids: NDArray[np.uint8]) -> None:
     from PIL import Image
 
     image = Image.fromarray(ids, mode=None).convert("L")
-    image.putpalette(palette().reshape(-1).tolist())
+    image.putpalette(palette().tobytes())
     with atomic_write(Path(path)) as file:
         image.save(file, format="PNG", compress_level=1)
 
