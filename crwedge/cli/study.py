@@ -38,6 +38,9 @@ def study(
     ] = None,
     encoder: Annotated[str, typer.Option(help="bundle, or a floor: random, colour.")] = "bundle",
     seed: Annotated[int, typer.Option(help="Seed of --encoder random and of training.")] = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Studies that train: runs of each point, with seeds from --seed on.")
+    ] = 1,
     engine: Annotated[str, typer.Option(help="auto or cpu.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder of the results; default: docs/studies/NAME.")] = None,
     work: Annotated[
@@ -104,7 +107,8 @@ def study(
         recipe = config or Path(__file__).parents[1] / "train" / "configs" / "paper.toml"
         steps = steps or (SMALL_STEPS if small else 20_000)
         words = [*(small_settings(name) if small else ()), *(settings or ())]
-        rows, made = training_study(chosen, clips, follower, videos, steps, seed, recipe, words, work, say)
+        numbers = range(seed, seed + seeds)
+        rows, made = training_study(chosen, clips, follower, videos, steps, numbers, recipe, words, work, say)
     else:
         spec = _spec(encoder, model, engine, seed)
         base, preset_name = _settings("davis", spec, preset, *(None,) * 7)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from crwedge.core.errors import CrwedgeError
@@ -77,7 +78,7 @@ def training_study(
     follower: Follower,
     videos: Sequence[Path],
     steps: int,
-    seed: int,
+    seeds: Sequence[int],
     config: Path,
     settings: Sequence[str],
     work: Path,
@@ -91,14 +92,14 @@ def training_study(
         follower: settings and size of the propagation; its encoder is replaced.
         videos: unlabelled video.
         steps: updates of each run.
-        seed: of every run, so that the points differ in one setting only.
+        seeds: of the runs of each point, so that the points differ in one setting only, and that chance can be seen.
         config: TOML file that every run starts from.
         settings: `key=value` for every run.
         work: folder of runs, bundles and scores; what is done there is kept.
-        say: told of each point.
+        say: told of each run.
 
     Returns:
-        One row a point, with the last loss, and what belongs to the protocol.
+        One row a point, the mean over its seeds with their range and last loss, and what belongs to the protocol.
     """
     from crwedge.cli.floors import random_bundle
     from crwedge.eval.davis import score_clip
@@ -109,22 +110,45 @@ def training_study(
 
     rows = []
     for label in ("untrained", *study.points):
-        place = work / "points" / label.replace(" ", "-").replace(",", "")
-        if label == "untrained":
-            bundle, loss = random_bundle(seed), None
-        else:
-            words = [f"{key}={value}" for key, value in study.points[label].items()]
-            bundle, loss = _trained(place, videos, steps, seed, config, [*settings, *words], say)
-        point = replace(follower, encoder=EncoderSpec("bundle", str(bundle), follower.encoder.engine))
-        protocol = {**point.protocol(), "frames": {clip.name: len(clip.frames) for clip in clips}}
-        tasks = {clip.name: partial(score_clip, clip, point, "2017") for clip in clips}
-        scores = run_clips(tasks, ResultFolder(place / "scores", protocol))
-        row = {"point": label, **overall({name: SequenceScore.from_dict(s) for name, s in scores.items()})}
-        rows.append({**row, "loss": loss})
-        say(f"{study.axis} {label}: J&F {100 * row['JF']:.1f}" + ("" if loss is None else f", last loss {loss:.3f}"))
-    trained = {"config": config.name, "steps": steps, "seed": seed, "set": list(settings), "videos": len(videos)}
+        runs = []
+        for seed in seeds:
+            place = work / "points" / label.replace(" ", "-").replace(",", "") / f"seed-{seed}"
+            if label == "untrained":
+                bundle, loss = random_bundle(seed), None
+            else:
+                words = [f"{key}={value}" for key, value in study.points[label].items()]
+                bundle, loss = _trained(place, videos, steps, seed, config, [*settings, *words], say)
+            point = replace(follower, encoder=EncoderSpec("bundle", str(bundle), follower.encoder.engine))
+            protocol = {**point.protocol(), "frames": {clip.name: len(clip.frames) for clip in clips}}
+            tasks = {clip.name: partial(score_clip, clip, point, "2017") for clip in clips}
+            scores = run_clips(tasks, ResultFolder(place / "scores", protocol))
+            figures = overall({name: SequenceScore.from_dict(s) for name, s in scores.items()})
+            runs.append({**figures, "loss": loss})
+            words_of_loss = "" if loss is None else f", last loss {loss:.3f}"
+            say(f"{study.axis} {label}, seed {seed}: J&F {100 * figures['JF']:.1f}{words_of_loss}")
+        rows.append({"point": label, **over_seeds(runs)})
+    trained = {
+        "config": config.name,
+        "steps": steps,
+        "seeds": list(seeds),
+        "set": list(settings),
+        "videos": len(videos),
+    }
     encoder = {"name": "one for each point", "sha256": None, "trained": True}
     return rows, {"encoder": encoder, "training": trained}
+
+
+def over_seeds(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The mean of the runs of one point, the range of their J&F, and the mean of their last losses."""
+    losses = [run["loss"] for run in runs if run["loss"] is not None]
+    return {
+        **{m: {key: fmean(run[m][key] for run in runs) for key in runs[0][m]} for m in ("J", "F")},
+        "JF": fmean(run["JF"] for run in runs),
+        "JF_low": min(run["JF"] for run in runs),
+        "JF_high": max(run["JF"] for run in runs),
+        "seeds": len(runs),
+        "loss": fmean(losses) if losses else None,
+    }
 
 
 def _trained(

@@ -34,6 +34,14 @@ def plot_study(study: Study, rows: Sequence[dict[str, Any]], path: Path) -> None
             axes.plot(places, values, marker="o", linewidth=2 if number == 0 else 1, label=name)
         else:
             axes.bar([place + 0.25 * (number - 1) for place in places], values, width=0.25, label=name)
+    if rows[0].get("seeds", 1) > 1:
+        # The bars of J&F stand a little to the left where there are three for each point.
+        shifted = [place - (0.0 if study.numeric else 0.25) for place in places]
+        ends = [
+            [100 * (row["JF"] - row["JF_low"]) for row in rows],
+            [100 * (row["JF_high"] - row["JF"]) for row in rows],
+        ]
+        axes.errorbar(shifted, lines["J&F"], yerr=ends, fmt="none", ecolor="black", capsize=3, label="seeds of J&F")
     if not study.numeric:
         low = min(min(values) for values in lines.values())
         axes.set_ylim(max(0, low - 10))

@@ -162,17 +162,24 @@ def _shared(points: dict[str, Follower]) -> list[dict[str, Follower]]:
 
 
 def conclusion(study: Study, rows: Sequence[dict[str, Any]]) -> str:
-    """One line: which point is best and what the choice is worth."""
+    """One line: which point is best and what the choice is worth; where points were run again, how far seeds differ."""
     best, worst = max(rows, key=lambda row: row["JF"]), min(rows, key=lambda row: row["JF"])
-    if not study.numeric:
+    if study.numeric:
+        line = (
+            f"J&F is highest at {study.axis} = {best['point']} ({100 * best['JF']:.1f}) and lowest at {worst['point']} "
+            f"({100 * worst['JF']:.1f}): the choice is worth {100 * (best['JF'] - worst['JF']):.1f} points here"
+        )
+    else:
         ranked = sorted(rows, key=lambda row: row["JF"], reverse=True)
         rest = ", ".join(f"{row['point']} {100 * row['JF']:.1f}" for row in ranked[1:])
         gain = 100 * (ranked[0]["JF"] - ranked[1]["JF"]) if len(ranked) > 1 else 0.0
-        return f"{best['point']} is best with J&F {100 * best['JF']:.1f} ({rest}): {gain:+.1f} points over the next"
-    return (
-        f"J&F is highest at {study.axis} = {best['point']} ({100 * best['JF']:.1f}) and lowest at {worst['point']} "
-        f"({100 * worst['JF']:.1f}): the choice is worth {100 * (best['JF'] - worst['JF']):.1f} points here"
-    )
+        line = f"{best['point']} is best with J&F {100 * best['JF']:.1f} ({rest}): {gain:+.1f} points over the next"
+    if "seeds" not in rows[0]:
+        return line
+    if rows[0]["seeds"] == 1:
+        return f"{line}; one run of each point, so chance is not known"
+    spread = 100 * max(row["JF_high"] - row["JF_low"] for row in rows)
+    return f"{line}; the {rows[0]['seeds']} seeds of a point differ by up to {spread:.1f}"
 
 
 def write_study(
@@ -198,6 +205,7 @@ def write_study(
     result = {"study": study.name, "protocol": protocol, "rows": list(rows), "conclusion": line}
     write_json(folder / "results.json", result)
     plot_study(study, rows, folder / "plot.png")
+    again = rows[0].get("seeds", 1) > 1
     text = [
         f"# {study.title}",
         "",
@@ -205,10 +213,11 @@ def write_study(
         "",
         f"Paper: {study.section}.",
         "",
-        f"| {study.axis} | J&F | J | F |",
-        "|---|---|---|---|",
+        f"| {study.axis} | J&F | J | F |" + (" J&F of the seeds |" if again else ""),
+        "|---|---|---|---|" + ("---|" if again else ""),
         *(
             f"| {row['point']} | {100 * row['JF']:.1f} | {100 * row['J']['mean']:.1f} | {100 * row['F']['mean']:.1f} |"
+            + (f" {100 * row['JF_low']:.1f} to {100 * row['JF_high']:.1f} |" if again else "")
             for row in rows
         ),
         "",

@@ -46,8 +46,8 @@ def test_a_training_study_calls_the_commands(
     calls: list[list[str]] = []
 
     def remember(*arguments: Any) -> Any:
-        calls.append(arguments[5])
-        return tmp_path, 1.5
+        calls.append([f"seed {arguments[3]}", *arguments[5]])
+        return tmp_path, 1.5 + arguments[3]
 
     monkeypatch.setattr(training_studies, "_trained", remember)
     monkeypatch.setattr("crwedge.cli.floors.random_bundle", lambda seed: tmp_path)
@@ -55,11 +55,28 @@ def test_a_training_study_calls_the_commands(
     monkeypatch.setattr("crwedge.eval.encoders.EncoderSpec.describe", lambda self: {"name": "x", "sha256": "y"})
     arguments = ["study", "clip-length", str(tree), "--videos", str(tree), "--set", "batch=2", "--size", "frame"]
     arguments += ["--out", str(tmp_path / "out"), "--work", str(tmp_path / "work"), "--threads", "1", "--json"]
+    arguments += ["--seeds", "2", "--seed", "3"]
     assert run(arguments) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert calls == [["batch=2", f"clip_length={n}"] for n in (2, 4, 6, 10)]
+    assert calls == [[f"seed {seed}", "batch=2", f"clip_length={n}"] for n in (2, 4, 6, 10) for seed in (3, 4)]
     assert [row["point"] for row in result["rows"]] == ["untrained", "2", "4", "6", "10"]
-    assert result["rows"][1]["loss"] == 1.5
+    assert result["rows"][0]["loss"] is None
+    assert result["rows"][1]["loss"] == 5.0
+    assert result["protocol"]["training"]["seeds"] == [3, 4]
+    assert "the 2 seeds of a point differ by up to 0.0" in result["conclusion"]
+    assert "| J&F of the seeds |" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_the_seeds_of_a_point_become_its_mean_and_range() -> None:
+    runs = [
+        {"J": {"mean": j}, "F": {"mean": f}, "JF": (j + f) / 2, "loss": loss}
+        for j, f, loss in ((0.2, 0.4, 1.0), (0.4, 0.8, 3.0))
+    ]
+    row = training_studies.over_seeds(runs)
+    assert row["J"]["mean"] == pytest.approx(0.3)
+    assert row["F"]["mean"] == pytest.approx(0.6)
+    assert (row["JF"], row["JF_low"], row["JF_high"]) == pytest.approx((0.45, 0.3, 0.6))
+    assert (row["seeds"], row["loss"]) == (2, 2.0)
 
 
 def _colour(self: Any, threads: int | None = None) -> Any:
