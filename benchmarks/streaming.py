@@ -125,7 +125,7 @@ def measure(
     """One row: medians of times and of ratios within a round. The engines are one with all processors, three with half."""
     engine, shared, all_processors = (
         engines[0],
-        SharedEngine(engines[1], divided(2, options.processors)[1]),
+        SharedEngine(engines[1], divided(2, options.processors)[1], engines[0]),
         options.processors,
     )
 

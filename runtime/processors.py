@@ -27,6 +27,11 @@ def at_work() -> Iterator[None]:
             _AT_WORK.count -= 1
 
 
+def alone() -> bool:
+    """Whether no more than one stream is at work now."""
+    return _AT_WORK.count <= 1
+
+
 def share(threads: int) -> int:
     """How many of `threads` a stream should use now, at least one: more than there are processors get in each other's way."""
     return max(1, threads // max(1, _AT_WORK.count))

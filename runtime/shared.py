@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from crwedge.runtime.attention import cpu_count
 from crwedge.runtime.engine import Batching, Engine
+from crwedge.runtime.processors import alone
 
 MOST_IN_A_BATCH = 4
 """Frames that are encoded together; each takes the memory of its activations."""
@@ -34,20 +35,29 @@ class SharedEngine:
     """Streams encode side by side where the engine can, and those that wait at the same moment as one batch.
 
     A stream never waits for others to come: a batch is what has gathered while the engine was busy. The weights are held
-    once. What a stream gets is what it would get alone, to the bit. Closing it does nothing: the engine belongs to whoever
-    opened it.
+    once for each engine. What a stream gets is what it would get alone, to the bit. Closing it does nothing: the engines
+    belong to whoever opened them.
     """
 
-    def __init__(self, engine: Engine, most: int | None = None) -> None:
-        """At most `most` frames side by side, where the engine takes as many; it stays open when the streams end."""
+    def __init__(self, engine: Engine, most: int | None = None, whole: Engine | None = None) -> None:
+        """Engines stay open when the streams end.
+
+        Args:
+            engine: encodes with a part of the threads.
+            most: frames that it encodes side by side at most, where it takes as many.
+            whole: the same encoder with all threads, for a stream that finds no other at work; None where there is no such
+                difference.
+        """
         self._engine, self.name = engine, engine.name
-        self._most = most
+        self._most, self._whole = most, whole
         self._changed = threading.Condition()
         self._waiting: list[_Request] = []
         self._running = 0
 
     def run(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Engine.run`; any thread may call."""
+        if self._whole is not None and alone():
+            return self._whole.run(frame)
         mine = _Request(frame)
         with self._changed:
             self._waiting.append(mine)

@@ -265,14 +265,20 @@ def _no_mask(mask: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
 
 @contextlib.contextmanager
 def shared_engine(options: Options, streams: int, say: Callable[[str], None]) -> Iterator[Engine]:
-    """One engine for several streams: their frames are encoded side by side."""
-    from crwedge.runtime.engine import open_engine
+    """One engine for several streams: their frames are encoded side by side.
+
+    On the CPU there is a second one with all threads, for the moments when only one camera has a frame.
+    """
+    from crwedge.runtime.engine import open_engine, resident
     from crwedge.runtime.shared import SharedEngine, divided
 
     size = options.size or options.bundle.manifest.size
     threads, most = divided(streams, options.threads)
-    engine = open_engine(options.bundle, options.engine, threads, say, size)
-    try:
-        yield SharedEngine(engine, most)
-    finally:
-        engine.close()
+    with contextlib.ExitStack() as opened:
+        engine = open_engine(options.bundle, options.engine, threads, say, size)
+        opened.callback(engine.close)
+        whole = None
+        if most > 1 and resident(engine) is None:
+            whole = open_engine(options.bundle, "cpu", options.threads, say, size)
+            opened.callback(whole.close)
+        yield SharedEngine(engine, most, whole)

@@ -159,10 +159,13 @@ def follow(engine: Engine, seed: int, size: tuple[int, int], start: threading.Ba
     return found
 
 
-def test_streams_give_what_each_gives_alone(engine: Engine) -> None:
+@pytest.mark.parametrize("divide", [False, True])
+def test_streams_give_what_each_gives_alone(engine: Engine, divide: bool) -> None:
     streams = [(3, (48, 64)), (4, (48, 64)), (5, (48, 64)), (6, (56, 72)), (7, (48, 64))]
     alone = [follow(engine, seed, size) for seed, size in streams]
     shared, start = SharedEngine(engine), threading.Barrier(len(streams))
+    if divide:
+        shared = SharedEngine(cw.open_engine(cw.Bundle.open(shipped_bundle()), "cpu", 1), 2, engine)
     with ThreadPoolExecutor(len(streams)) as pool:
         together = list(pool.map(lambda stream: follow(shared, stream[0], stream[1], start), streams))
     for one, other in zip(alone, together, strict=True):
@@ -170,6 +173,19 @@ def test_streams_give_what_each_gives_alone(engine: Engine) -> None:
             np.testing.assert_array_equal(its_ids, ids)
             np.testing.assert_array_equal(its_soft, soft)
             assert its_confidence == confidence
+
+
+def test_a_stream_alone_at_work_has_all_threads() -> None:
+    part, whole = FakeEngine(), FakeEngine()
+    part.go.set()
+    whole.go.set()
+    shared = SharedEngine(part, 2, whole)
+    with at_work():
+        assert (shared.run(frame(1)) == 1).all()
+        with at_work():
+            assert (shared.run(frame(2)) == 2).all()
+        assert (shared.run(frame(3)) == 3).all()
+    assert (whole.batches, part.batches) == ([[1], [3]], [[2]])
 
 
 def test_streams_at_work_share_the_threads() -> None:
