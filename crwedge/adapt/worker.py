@@ -15,7 +15,9 @@ import numpy as np
 def main() -> None:
     """Serve until the tracker closes the pipe or dies."""
     from crwedge.adapt.wire import read_message, write_message
+    from crwedge.core.heap import keep_freed_memory
 
+    keep_freed_memory()
     # What a library prints must not come between the messages.
     target = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

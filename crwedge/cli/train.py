@@ -81,8 +81,10 @@ def train(
         cache=cache,
         probe=probe,
     )
+    from crwedge.core.heap import keep_freed_memory
     from crwedge.train.loop import fit
 
+    keep_freed_memory()
     fitted = fit(found, out, resume=resume)
     if as_json and os.environ.get("RANK", "0") == "0":
         report = {
