@@ -72,8 +72,9 @@ class TestTimeSettings:
     # What is learnt.
     batchnorm: BatchNorm = "frozen"
     """`frozen`: the statistics are those of the bundle. `adapt`: those of the batch, and running ones that move."""
-    layers: Layers = "all"
-    """`last`: res3 alone."""
+    layers: Layers = "last"
+    """`last`: res3 alone, at less cost; a good encoder gains from it, and loses where all its layers are trained. A weak one
+    gains more from `all` (docs/test-time-training.md)."""
 
     # The loss (see crwedge.train.config, where each of these has the same name but `clips` and `gap`).
     nodes: Nodes = "map"
@@ -152,6 +153,7 @@ class TestTimeSettings:
         paper: dict[str, Any] = {
             "mode": "lookahead",
             "context": "keep",
+            "layers": "all",
             "nodes": "patches",
             "clips": 1,
             "clip_length": 0,

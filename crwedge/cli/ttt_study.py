@@ -27,6 +27,7 @@ POINTS: dict[str, dict[str, Any]] = {
     "causal": {"mode": "causal"},
     "BatchNorm adapts": {"batchnorm": "adapt"},
     "last layers": {"layers": "last"},
+    "last layers and lookahead": {"layers": "last", "mode": "lookahead"},
     "context kept": {"context": "keep"},
     "restart each window": {"restart": True},
     "a quarter of the updates": {"updates": 1 / 4},
@@ -37,7 +38,7 @@ POINTS: dict[str, dict[str, Any]] = {
     "window m = 20": {"m": 20},
     "the appendix's patches": {"recipe": "appendix"},
 }
-"""Label -> settings that differ from the base, which is causal. Updates and rate are factors."""
+"""Label -> settings that differ from the base, which is causal and trains all layers. Updates and rate are factors."""
 
 TEST_TIME = Study(
     "ttt",
@@ -238,7 +239,7 @@ def base_settings(changes: Mapping[str, Any]) -> TestTimeSettings:
     """What every point starts from."""
     from crwedge.adapt.settings import TestTimeSettings
 
-    return TestTimeSettings(synchronous=True).with_changes(**changes)
+    return TestTimeSettings(synchronous=True, layers="all").with_changes(**changes)
 
 
 def point_settings(label: str, changes: Mapping[str, Any]) -> TestTimeSettings:

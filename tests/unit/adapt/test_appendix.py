@@ -88,6 +88,7 @@ def test_the_appendix_is_what_it_says() -> None:
     settings = TestTimeSettings.appendix()
     assert (settings.m, settings.every, settings.updates, settings.learning_rate) == (10, 5, 100, 1e-4)
     assert (settings.mode, settings.nodes, settings.clip_length, settings.hold_every) == ("lookahead", "patches", 0, 0)
+    assert settings.layers == "all"
     config = loss_config(settings, load_encoder(shipped_bundle())[0].config)
     assert (config.patch_size, config.patch_stride, config.jitter_scale) == (64, 32, (0.7, 0.9))
     assert (config.temperature, config.edge_dropout, config.size) == (0.07, 0.1, 256)

@@ -34,7 +34,7 @@ def changed(encoder: Encoder, tuner: FineTuner) -> set[str]:
 
 
 def test_all_layers_move_and_statistics_stay(encoder: Encoder) -> None:
-    tuner = FineTuner(encoder, TINY)
+    tuner = FineTuner(encoder, TINY.with_changes(layers="all"))
     outcome = tuner.run(FRAMES, 5)
     assert (outcome.updates, outcome.undone) == (2, "")
     moved = changed(encoder, tuner)
@@ -44,7 +44,8 @@ def test_all_layers_move_and_statistics_stay(encoder: Encoder) -> None:
 
 
 def test_the_last_layers_alone(encoder: Encoder) -> None:
-    tuner = FineTuner(encoder, TINY.with_changes(layers="last"))
+    assert TINY.layers == "last"
+    tuner = FineTuner(encoder, TINY)
     tuner.run(FRAMES, 5)
     assert {key.split(".")[0] for key in changed(encoder, tuner)} == {"layer3"}
 
@@ -59,10 +60,10 @@ def test_statistics_move_when_batchnorm_adapts(encoder: Encoder) -> None:
     ("changes", "reason"),
     [
         ({"explode": 1e-6}, "the loss went from"),
-        ({"learning_rate": 10.0, "tolerance": 0.0}, "went from"),
+        ({"layers": "all", "learning_rate": 10.0, "tolerance": 0.0}, "went from"),
     ],
 )
-def test_what_went_wrong_is_undone(encoder: Encoder, changes: dict[str, float], reason: str) -> None:
+def test_what_went_wrong_is_undone(encoder: Encoder, changes: dict[str, float | str], reason: str) -> None:
     tuner = FineTuner(encoder, TINY.with_changes(**changes))
     assert reason in tuner.run(FRAMES, 5).undone
     assert not changed(encoder, tuner)

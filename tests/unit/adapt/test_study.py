@@ -29,7 +29,7 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("label", [label for label in ttt_study.POINTS if label != ttt_study.OFF])
 def test_every_point_differs_from_the_base_and_can_be(label: str) -> None:
-    base = TestTimeSettings(synchronous=True).with_changes(updates=40)
+    base = TestTimeSettings(synchronous=True, layers="all", updates=40)
     point = ttt_study.point_settings(label, {"updates": 40})
     assert (point == base) == (label == "causal")
 
