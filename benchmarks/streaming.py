@@ -123,11 +123,8 @@ def measure(
     out: Path,
 ) -> dict[str, Any]:
     """One row: medians of times and of ratios within a round. The engines are one with all processors, three with half."""
-    engine, shared, all_processors = (
-        engines[0],
-        SharedEngine(engines[1], divided(2, options.processors)[1], engines[0]),
-        options.processors,
-    )
+    engine, all_processors = engines[0], options.processors
+    shared = SharedEngine(engines[1], divided(2, all_processors)[1], engine)
 
     def follow(engine: Engine, number: int, way: str, workers: int = all_processors) -> None:
         mask, target = cw.read_mask(clips[number][1]), out / way / str(number)

@@ -56,6 +56,7 @@ class SharedEngine:
 
     def run(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Engine.run`; any thread may call."""
+        # Whoever comes while this one frame is encoded does not wait for it: for so long there are more threads than asked for.
         if self._whole is not None and alone():
             return self._whole.run(frame)
         mine = _Request(frame)

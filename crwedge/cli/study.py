@@ -74,7 +74,6 @@ def study(
         SMALL_FRAMES,
         SMALL_SEQUENCES,
         SMALL_SIZE,
-        conclusion,
         propagation_study,
         write_study,
     )
@@ -126,7 +125,7 @@ def study(
     protocol = {**_protocol(follower, preset_name, clips), **made}
     result = write_study(chosen, rows, protocol, out, _note(clips, protocol))
     say(f"protocol: {json.dumps(plain(protocol))}")
-    say(conclusion(chosen, rows))
+    say(str(result["conclusion"]))
     say(f"table, plot and conclusion: {out}")
     if as_json:
         typer.echo(json.dumps(plain({**result, "out": str(out)})))

@@ -106,11 +106,11 @@ def training_study(
     from crwedge.eval.encoders import EncoderSpec
     from crwedge.eval.results import ResultFolder
     from crwedge.eval.runner import run_clips
-    from crwedge.eval.scorer import SequenceScore, overall
+    from crwedge.eval.scorer import SequenceScore, over_seeds, overall
 
     rows = []
     for label in ("untrained", *study.points):
-        runs = []
+        figures, losses = [], []
         for seed in seeds:
             place = work / "points" / label.replace(" ", "-").replace(",", "") / f"seed-{seed}"
             if label == "untrained":
@@ -122,11 +122,12 @@ def training_study(
             protocol = {**point.protocol(), "frames": {clip.name: len(clip.frames) for clip in clips}}
             tasks = {clip.name: partial(score_clip, clip, point, "2017") for clip in clips}
             scores = run_clips(tasks, ResultFolder(place / "scores", protocol))
-            figures = overall({name: SequenceScore.from_dict(s) for name, s in scores.items()})
-            runs.append({**figures, "loss": loss})
+            figures.append(overall({name: SequenceScore.from_dict(s) for name, s in scores.items()}))
+            if loss is not None:
+                losses.append(loss)
             words_of_loss = "" if loss is None else f", last loss {loss:.3f}"
-            say(f"{study.axis} {label}, seed {seed}: J&F {100 * figures['JF']:.1f}{words_of_loss}")
-        rows.append({"point": label, **over_seeds(runs)})
+            say(f"{study.axis} {label}, seed {seed}: J&F {100 * figures[-1]['JF']:.1f}{words_of_loss}")
+        rows.append({"point": label, **over_seeds(figures), "loss": fmean(losses) if losses else None})
     trained = {
         "config": config.name,
         "steps": steps,
@@ -136,19 +137,6 @@ def training_study(
     }
     encoder = {"name": "one for each point", "sha256": None, "trained": True}
     return rows, {"encoder": encoder, "training": trained}
-
-
-def over_seeds(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The mean of the runs of one point, the range of their J&F, and the mean of their last losses."""
-    losses = [run["loss"] for run in runs if run["loss"] is not None]
-    return {
-        **{m: {key: fmean(run[m][key] for run in runs) for key in runs[0][m]} for m in ("J", "F")},
-        "JF": fmean(run["JF"] for run in runs),
-        "JF_low": min(run["JF"] for run in runs),
-        "JF_high": max(run["JF"] for run in runs),
-        "seeds": len(runs),
-        "loss": fmean(losses) if losses else None,
-    }
 
 
 def _trained(

@@ -165,11 +165,9 @@ def ttt_study(
     Returns:
         One row for each encoder and point: the mean over the seeds, their spread, and seconds a frame.
     """
-    import numpy as np
-
     from crwedge.eval.results import ResultFolder
     from crwedge.eval.runner import run_clips
-    from crwedge.eval.scorer import SequenceScore, overall
+    from crwedge.eval.scorer import SequenceScore, over_seeds, overall
 
     rows = []
     for name, bundle in encoders.items():
@@ -189,18 +187,15 @@ def ttt_study(
                 figures.append(overall({n: SequenceScore.from_dict(s) for n, s in scores.items()}))
                 seconds += sum(s["seconds"] for s in scores.values())
                 undone += sum(s["training"].get("undone", 0) for s in scores.values())
-            values = [100 * figure["JF"] for figure in figures]
-            frames = len(figures) * sum(len(clip.frames) for clip in clips)
+            mean = over_seeds(figures)
             row = {
                 "encoder": name,
                 "point": label,
-                "JF": float(np.mean(values)),
-                "JF_low": min(values),
-                "JF_high": max(values),
-                "J": 100 * float(np.mean([f["J"]["mean"] for f in figures])),
-                "F": 100 * float(np.mean([f["F"]["mean"] for f in figures])),
-                "seeds": len(values),
-                "seconds_a_frame": seconds / frames,
+                **{key: 100 * mean[key] for key in ("JF", "JF_low", "JF_high")},
+                "J": 100 * mean["J"]["mean"],
+                "F": 100 * mean["F"]["mean"],
+                "seeds": mean["seeds"],
+                "seconds_a_frame": seconds / (len(figures) * sum(len(clip.frames) for clip in clips)),
                 "undone": undone,
             }
             rows.append(row)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
@@ -145,6 +147,17 @@ def overall(scores: dict[str, SequenceScore]) -> dict[str, Any]:
         result[measure] = mean_statistics(parts).to_dict()
     result["JF"] = (result["J"]["mean"] + result["F"]["mean"]) / 2
     return result
+
+
+def over_seeds(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The mean of what `overall` says of runs that differ by their seed alone, the range of their J&F, and their number."""
+    return {
+        **{m: {key: fmean(run[m][key] for run in runs) for key in runs[0][m]} for m in ("J", "F")},
+        "JF": fmean(run["JF"] for run in runs),
+        "JF_low": min(run["JF"] for run in runs),
+        "JF_high": max(run["JF"] for run in runs),
+        "seeds": len(runs),
+    }
 
 
 def _union(ids: NDArray[np.uint8]) -> NDArray[np.uint8]:

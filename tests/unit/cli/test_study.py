@@ -67,18 +67,6 @@ def test_a_training_study_calls_the_commands(
     assert "| J&F of the seeds |" in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_the_seeds_of_a_point_become_its_mean_and_range() -> None:
-    runs = [
-        {"J": {"mean": j}, "F": {"mean": f}, "JF": (j + f) / 2, "loss": loss}
-        for j, f, loss in ((0.2, 0.4, 1.0), (0.4, 0.8, 3.0))
-    ]
-    row = training_studies.over_seeds(runs)
-    assert row["J"]["mean"] == pytest.approx(0.3)
-    assert row["F"]["mean"] == pytest.approx(0.6)
-    assert (row["JF"], row["JF_low"], row["JF_high"]) == pytest.approx((0.45, 0.3, 0.6))
-    assert (row["seeds"], row["loss"]) == (2, 2.0)
-
-
 def _colour(self: Any, threads: int | None = None) -> Any:
     from crwedge.eval.encoders import ColourEngine
 

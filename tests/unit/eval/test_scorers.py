@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from crwedge.core.errors import MaskError
 from crwedge.eval.parts import PartsScore, PartsScorer, class_iou, confusion
 from crwedge.eval.pose import PoseScore, PoseScorer, joint_errors, pck, person_size
-from crwedge.eval.scorer import SequenceScore, SequenceScorer, overall
+from crwedge.eval.scorer import SequenceScore, SequenceScorer, over_seeds, overall
 
 
 def two_objects() -> NDArray[np.uint8]:
@@ -149,3 +149,12 @@ def test_mean_iou_by_hand() -> None:
 def test_parts_scorer_refuses_another_size() -> None:
     with pytest.raises(MaskError, match="frame 2"):
         PartsScorer(3).feed_frame(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), 2)
+
+
+def test_the_seeds_of_a_point_become_its_mean_and_range() -> None:
+    runs = [{"J": {"mean": j}, "F": {"mean": f}, "JF": (j + f) / 2} for j, f in ((0.2, 0.4), (0.4, 0.8))]
+    row = over_seeds(runs)
+    assert row["J"]["mean"] == pytest.approx(0.3)
+    assert row["F"]["mean"] == pytest.approx(0.6)
+    assert (row["JF"], row["JF_low"], row["JF_high"]) == pytest.approx((0.45, 0.3, 0.6))
+    assert row["seeds"] == 2
