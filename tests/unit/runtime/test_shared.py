@@ -163,10 +163,14 @@ def follow(engine: Engine, seed: int, size: tuple[int, int], start: threading.Ba
 def test_streams_give_what_each_gives_alone(engine: Engine, divide: bool) -> None:
     streams = [(3, (48, 64)), (4, (48, 64)), (5, (48, 64)), (6, (56, 72)), (7, (48, 64))]
     alone = [follow(engine, seed, size) for seed, size in streams]
-    shared, start = SharedEngine(engine), threading.Barrier(len(streams))
-    if divide:
-        shared = SharedEngine(cw.open_engine(cw.Bundle.open(shipped_bundle()), "cpu", 1), 2, engine)
-    with ThreadPoolExecutor(len(streams)) as pool:
+    start = threading.Barrier(len(streams))
+    with contextlib.ExitStack() as opened:
+        shared = SharedEngine(engine)
+        if divide:
+            part = cw.open_engine(cw.Bundle.open(shipped_bundle()), "cpu", 1)
+            opened.callback(part.close)
+            shared = SharedEngine(part, 2, engine)
+        pool = opened.enter_context(ThreadPoolExecutor(len(streams)))
         together = list(pool.map(lambda stream: follow(shared, stream[0], stream[1], start), streams))
     for one, other in zip(alone, together, strict=True):
         for (ids, soft, confidence), (its_ids, its_soft, its_confidence) in zip(one, other, strict=True):
