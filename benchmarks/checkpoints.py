@@ -25,7 +25,7 @@ from crwedge.eval.scorer import SequenceScorer
 from crwedge.eval.tree import Clip, davis_clips
 from crwedge.model.checkpoint import load_encoder
 from crwedge.model.encoder import Encoder
-from crwedge.runtime.propagate import labels_to_ids, propagate_features
+from crwedge.runtime.propagation.propagator import labels_to_ids, propagate_features
 from crwedge.train.probe import frame_features
 
 

@@ -20,8 +20,8 @@ import crwedge as cw
 from crwedge.core.images import parse_size
 from crwedge.core.masks import object_ids
 from crwedge.runtime import tracker as tracker_module
-from crwedge.runtime.confidence import CALIBRATION, SIGNS, Calibration, Signs
-from crwedge.runtime.sources import read_image
+from crwedge.runtime.propagation.confidence import CALIBRATION, SIGNS, Calibration, Signs
+from crwedge.runtime.sources.images import read_image
 
 
 def collect(root: Path, model: str | None, frames: int, step: int, size: tuple[int, int]) -> list[dict[str, Any]]:

@@ -41,9 +41,9 @@ from PIL import Image
 import crwedge as cw
 from crwedge.core.images import parse_size
 from crwedge.core.masks import write_mask
-from crwedge.runtime.attention import cpu_count
-from crwedge.runtime.engine import Engine
-from crwedge.runtime.models import shipped_bundle
+from crwedge.runtime.backends.engine import Engine
+from crwedge.runtime.bundle_lookup import shipped_bundle
+from crwedge.runtime.propagation.attention import cpu_count
 from crwedge.runtime.shared import SharedEngine, divided
 
 WAYS = ("a", "b", "both", "turns", "apart")

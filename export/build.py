@@ -23,8 +23,8 @@ from crwedge.export.onnx import Recipe, build_onnx, channels
 from crwedge.export.parity import BARS, ParityError, Scorer, compare, compare_features
 from crwedge.export.precision import PRECISIONS, Precision, as_tensorrt
 from crwedge.export.weights import weights_file
-from crwedge.runtime.engine import open_engine
-from crwedge.runtime.models import bundles_home, shipped_bundle
+from crwedge.runtime.backends.engine import open_engine
+from crwedge.runtime.bundle_lookup import bundles_home, shipped_bundle
 
 if TYPE_CHECKING:
     from crwedge.core.engine_key import Profile

@@ -13,7 +13,7 @@ from crwedge.core.errors import MaskError, SourceError
 from crwedge.core.images import resize_frame
 from crwedge.core.masks import VOID, check_mask, read_mask, resize_mask
 from crwedge.core.scene import render_scene
-from crwedge.runtime.sources import open_source
+from crwedge.runtime.sources.open import open_source
 
 STEPS = 20
 """Steps of propagation that a verdict follows: short drift is seen, and it takes seconds."""

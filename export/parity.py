@@ -14,7 +14,7 @@ from crwedge.core.labels import soft_labels
 from crwedge.core.masks import object_ids
 from crwedge.core.settings import PropagationSettings
 from crwedge.export.footage import Footage
-from crwedge.runtime.propagate import labels_to_ids, propagate_features
+from crwedge.runtime.propagation.propagator import labels_to_ids, propagate_features
 
 Features = Sequence[NDArray[np.float32]]
 Scorer = Callable[[NDArray[np.uint8], NDArray[np.uint8], tuple[int, ...]], tuple[NDArray[Any], NDArray[Any]]]

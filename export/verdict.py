@@ -14,7 +14,7 @@ from crwedge.export.engines import DEFAULT_PROFILE, can_build, ensure_engine
 from crwedge.export.footage import Footage, rendered
 from crwedge.export.parity import BARS, Parity, ParityError, compare
 from crwedge.export.tensorrt import BuildOptions, Say, Watch
-from crwedge.runtime.engine import open_engine
+from crwedge.runtime.backends.engine import open_engine
 
 ENGINES = ("onnx", "tensorrt", "tensorrt-rtx", "auto")
 

@@ -12,7 +12,7 @@ from crwedge.core.bundle import Bundle
 from crwedge.core.labels import LabelMap
 from crwedge.core.masks import read_mask
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.sources import open_source
+from crwedge.runtime.sources.open import open_source
 from crwedge.runtime.tracker import Tracker
 
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from crwedge.core.images import resize_frame
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.context import ContextBuffer
-from crwedge.runtime.engine import Engine, ResidentEngine, Size, resident
-from crwedge.runtime.propagate import LabelPropagator, labels_to_ids
+from crwedge.runtime.backends.engine import Engine, ResidentEngine, Size, resident
+from crwedge.runtime.propagation.context import ContextBuffer
+from crwedge.runtime.propagation.propagator import LabelPropagator, labels_to_ids
 
 Features = NDArray[np.float32]
 """(C, h, w). On a device these are `DeviceFeatures`, which numpy can read like an array."""
@@ -106,7 +106,7 @@ class OnDevice:
 
     def __init__(self, engine: ResidentEngine, settings: PropagationSettings) -> None:
         """See `open_placement`."""
-        from crwedge.runtime.cuda.propagator import DevicePropagator
+        from crwedge.runtime.backends.cuda.propagator import DevicePropagator
 
         self._driver, self._engine = engine.driver, engine
         self.ahead: Ahead = _nothing_waits
@@ -151,7 +151,7 @@ class _OnThisDevice:
         self._settings = settings
 
     def __call__(self, features: Features, context: ContextBuffer) -> NDArray[np.float32]:
-        from crwedge.runtime.cuda.propagator import DevicePropagator
+        from crwedge.runtime.backends.cuda.propagator import DevicePropagator
 
         assert isinstance(context, DevicePropagator)
         return context.propagate(features, self._settings)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from crwedge.runtime.context import ContextBuffer
+from crwedge.runtime.propagation.context import ContextBuffer
 
 Encode = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 Known = Callable[[NDArray[np.uint8]], NDArray[np.float32] | None]

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from crwedge.runtime.attention import cpu_count
-from crwedge.runtime.engine import Batching, Engine
+from crwedge.runtime.backends.engine import Batching, Engine
 from crwedge.runtime.processors import alone
+from crwedge.runtime.propagation.attention import cpu_count
 
 MOST_IN_A_BATCH = 4
 """Frames that are encoded together; each takes the memory of its activations."""

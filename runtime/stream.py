@@ -16,10 +16,10 @@ from typing import Literal
 from crwedge.core.errors import CrwedgeError
 from crwedge.core.labels import LabelMap
 from crwedge.core.start import Given
-from crwedge.runtime.mailbox import Halt, Mailbox
-from crwedge.runtime.sinks import MaskSink, StopStream
-from crwedge.runtime.sources import Frame, FrameSource
-from crwedge.runtime.stats import STAGES, StreamStats, peak_rss_mb
+from crwedge.runtime.frame_queue import Halt, Mailbox
+from crwedge.runtime.ops.stats import STAGES, StreamStats, peak_rss_mb
+from crwedge.runtime.sinks.base import MaskSink, StopStream
+from crwedge.runtime.sources.frame import Frame, FrameSource
 from crwedge.runtime.tracker import Tracker
 
 __all__ = ["STAGES", "Late", "StreamStats", "peak_rss_mb", "run_stream"]

@@ -20,19 +20,19 @@ from crwedge.core.labels import LabelMap, soft_labels
 from crwedge.core.settings import PropagationSettings, preset
 from crwedge.core.start import Given, JointStart, MaskStart, Start, start_of
 from crwedge.runtime.adapter import Adapter
+from crwedge.runtime.backends.cuda.errors import DeviceError
+from crwedge.runtime.backends.engine import AutoEngine, Engine, open_engine
+from crwedge.runtime.bundle_lookup import find_bundle
 from crwedge.runtime.closing import Closing
-from crwedge.runtime.confidence import CALIBRATION, object_signs
-from crwedge.runtime.context import memory_formula
-from crwedge.runtime.cuda.errors import DeviceError
-from crwedge.runtime.engine import AutoEngine, Engine, open_engine
-from crwedge.runtime.models import find_bundle
+from crwedge.runtime.monitor import TRUSTED, Recovery
+from crwedge.runtime.ops.snapshot import SnapshotError, State, plain
 from crwedge.runtime.placement import OnHost, Placement, Propagate, open_placement
 from crwedge.runtime.processors import at_work
-from crwedge.runtime.propagate import check_features
-from crwedge.runtime.recovery import TRUSTED, Recovery
+from crwedge.runtime.propagation.confidence import CALIBRATION, object_signs
+from crwedge.runtime.propagation.context import memory_formula
+from crwedge.runtime.propagation.propagator import check_features
 from crwedge.runtime.refresh import ContextImages
-from crwedge.runtime.snapshot import SnapshotError, State, plain
-from crwedge.runtime.sources import Frame
+from crwedge.runtime.sources.frame import Frame
 
 _WIDER = 2.0
 """How much wider the search is after a gap."""
@@ -225,7 +225,7 @@ class Tracker(Closing):
         return labels
 
     def tune(self, context: float, radius: float, size: float) -> None:
-        """From the next frame on, do a share of the full work: see `crwedge.runtime.budget`.
+        """From the next frame on, do a share of the full work: see `crwedge.runtime.ops.rate_control`.
 
         Args:
             context: share of the context frames that are looked at; all are kept.
@@ -267,7 +267,7 @@ class Tracker(Closing):
             self._names.pop(object_id, None)
 
     def state(self) -> State:
-        """Everything that the next label map depends on, copied: see `crwedge.runtime.snapshot`."""
+        """Everything that the next label map depends on, copied: see `crwedge.runtime.ops.snapshot`."""
         if self._context.empty:
             raise CrwedgeError("there is nothing to keep before the first frame")
         tensors, places = self._context.state()

@@ -13,7 +13,7 @@ from crwedge.core.bundle import ONNX, Bundle, Manifest
 from crwedge.core.errors import CrwedgeError, SettingError
 from crwedge.core.files import sha256
 from crwedge.core.need import need
-from crwedge.runtime.engine import Engine, Refittable, open_engine
+from crwedge.runtime.backends.engine import Engine, Refittable, open_engine
 
 if TYPE_CHECKING:
     from crwedge.model.encoder import Encoder

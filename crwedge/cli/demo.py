@@ -29,9 +29,9 @@ def demo(
     from crwedge.core.errors import SinkError
     from crwedge.core.masks import palette
     from crwedge.core.scene import render_scene
-    from crwedge.runtime.draw import overlay, sheet
-    from crwedge.runtime.models import find_bundle
-    from crwedge.runtime.sinks import open_sink
+    from crwedge.runtime.bundle_lookup import find_bundle
+    from crwedge.runtime.sinks.draw import overlay, sheet
+    from crwedge.runtime.sinks.open import open_sink
     from crwedge.runtime.tracker import Tracker
 
     def say(text: str) -> None:

@@ -176,7 +176,7 @@ def masks(
     from crwedge.eval.folders import score_folders
     from crwedge.eval.report import headline
     from crwedge.eval.results import plain
-    from crwedge.runtime.attention import cpu_count
+    from crwedge.runtime.propagation.attention import cpu_count
 
     score = score_folders(predicted, truth, _rule(year), allow_partial, _names(sequences), threads or cpu_count())
     summary = score.to_dict()

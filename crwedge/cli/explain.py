@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crwedge.runtime.stats import STAGES, StreamStats
+from crwedge.runtime.ops.stats import STAGES, StreamStats
 
 ADVICE = {
     "decode": "the source is the limit: ask it for less (#size=640x480&fps=15), or for hardware decoding (#hwaccel=cuda)",

@@ -16,7 +16,7 @@ def random_bundle(seed: int = 0) -> Path:
     from crwedge.core.bundle import Bundle
     from crwedge.core.errors import BundleError
     from crwedge.core.need import need
-    from crwedge.runtime.models import data_home
+    from crwedge.runtime.bundle_lookup import data_home
 
     path = data_home() / "floors" / f"random-r18-{seed}"
     # One of an older version, or a damaged one, is made anew: nothing in it is the user's.

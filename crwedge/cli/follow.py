@@ -18,14 +18,14 @@ from crwedge.core.labels import LabelMap
 from crwedge.core.masks import resize_mask
 from crwedge.core.settings import PropagationSettings
 from crwedge.core.start import Given
-from crwedge.runtime.budget import Budget
-from crwedge.runtime.control import Control
-from crwedge.runtime.engine import Engine, resident
-from crwedge.runtime.events import EventLog
-from crwedge.runtime.mailbox import Halt
-from crwedge.runtime.snapshot import Snapshots, State, read_snapshot
-from crwedge.runtime.sources import Frame, FrameSource
-from crwedge.runtime.stats import StreamStats, peak_rss_mb
+from crwedge.runtime.backends.engine import Engine, resident
+from crwedge.runtime.frame_queue import Halt
+from crwedge.runtime.ops.commands import Control
+from crwedge.runtime.ops.events import EventLog
+from crwedge.runtime.ops.rate_control import Budget
+from crwedge.runtime.ops.snapshot import Snapshots, State, read_snapshot
+from crwedge.runtime.ops.stats import StreamStats, peak_rss_mb
+from crwedge.runtime.sources.frame import Frame, FrameSource
 from crwedge.runtime.stream import Late, run_stream
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ class Follower:
         Returns:
             What `--json` prints.
         """
-        from crwedge.runtime.sinks import open_sink
-        from crwedge.runtime.sources import open_source
+        from crwedge.runtime.sinks.open import open_sink
+        from crwedge.runtime.sources.open import open_source
         from crwedge.runtime.tracker import Tracker
 
         options, stream, trainer = self.options, self.stream, self.stream.trainer
@@ -225,7 +225,7 @@ class Follower:
         return after
 
     def _sum_up(self, tracker: Tracker, targets: list[str]) -> dict[str, Any]:
-        from crwedge.runtime.address import without_credentials
+        from crwedge.runtime.sources.uri import without_credentials
 
         stats, bundle = self.stats, self.options.bundle
         shown = [without_credentials(target) for target in targets]
@@ -269,7 +269,7 @@ def shared_engine(options: Options, streams: int, say: Callable[[str], None]) ->
 
     On the CPU there is a second one with all threads, for the moments when only one camera has a frame.
     """
-    from crwedge.runtime.engine import open_engine, resident
+    from crwedge.runtime.backends.engine import open_engine, resident
     from crwedge.runtime.shared import SharedEngine, divided
 
     size = options.size or options.bundle.manifest.size

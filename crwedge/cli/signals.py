@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from crwedge.runtime.mailbox import Halt
+from crwedge.runtime.frame_queue import Halt
 
 
 @contextlib.contextmanager

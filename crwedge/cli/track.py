@@ -95,11 +95,11 @@ def track(
     from crwedge.core.images import parse_size
     from crwedge.core.joints import Joints
     from crwedge.core.settings import preset as preset_of
-    from crwedge.runtime.engine import ENGINES
-    from crwedge.runtime.events import EventLog
-    from crwedge.runtime.mailbox import Halt
-    from crwedge.runtime.metrics import serve_metrics
-    from crwedge.runtime.models import find_bundle
+    from crwedge.runtime.backends.engine import ENGINES
+    from crwedge.runtime.bundle_lookup import find_bundle
+    from crwedge.runtime.frame_queue import Halt
+    from crwedge.runtime.ops.events import EventLog
+    from crwedge.runtime.ops.metrics import serve_metrics
 
     # Everything that can be refused is refused before the first output is touched.
     if engine not in ENGINES:

@@ -112,7 +112,7 @@ def run(
     from crwedge.cli.ttt_report import write_report
     from crwedge.core.bundle import Bundle
     from crwedge.eval.folders import davis_protocol
-    from crwedge.runtime.models import find_bundle
+    from crwedge.runtime.bundle_lookup import find_bundle
 
     if follower.encoder.kind == "colour":
         raise SettingError("the study ttt trains an encoder; --encoder colour has none")
@@ -208,7 +208,7 @@ def score_clip(clip: Clip, bundle: Bundle, follower: Follower, training: TestTim
     from crwedge.adapt.trainer import TestTimeTrainer
     from crwedge.eval.davis import true_mask
     from crwedge.eval.scorer import SequenceScorer
-    from crwedge.runtime.sources import ImageSource
+    from crwedge.runtime.sources.images import ImageSource
     from crwedge.runtime.tracker import Tracker
 
     scorer, seconds = SequenceScorer("2017"), 0.0

@@ -15,13 +15,13 @@ from crwedge.core.images import grid_size
 from crwedge.core.scene import render_scene
 from crwedge.core.settings import PropagationSettings
 from crwedge.eval.metrics import boundary_f, jaccard
-from crwedge.runtime.attention import cpu_count
-from crwedge.runtime.context import ContextBuffer
-from crwedge.runtime.engine import resident
-from crwedge.runtime.power import Meter, find_sensor
-from crwedge.runtime.propagate import LabelPropagator
+from crwedge.runtime.backends.engine import resident
+from crwedge.runtime.ops.power import Meter, find_sensor
+from crwedge.runtime.propagation.attention import cpu_count
+from crwedge.runtime.propagation.context import ContextBuffer
+from crwedge.runtime.propagation.neighbourhood import is_global, neighbours
+from crwedge.runtime.propagation.propagator import LabelPropagator
 from crwedge.runtime.tracker import Tracker
-from crwedge.runtime.window import is_global, neighbours
 
 _CHANNELS = 256
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import SettingError
 from crwedge.core.images import STRIDE, grid_size
-from crwedge.runtime.engine import Engine, open_engine
-from crwedge.runtime.models import find_bundle
+from crwedge.runtime.backends.engine import Engine, open_engine
+from crwedge.runtime.bundle_lookup import find_bundle
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class EncoderSpec:
     model: str | None = None
     """A bundle's folder or name; None takes the newest exported one, else the shipped one."""
     engine: str = "auto"
-    """`auto`, `cpu`, ...; see `crwedge.runtime.engine`."""
+    """`auto`, `cpu`, ...; see `crwedge.runtime.backends.engine`."""
 
     def resolved(self) -> EncoderSpec:
         """The same encoder named so that every process finds the same one: an absolute path."""

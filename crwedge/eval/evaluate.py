@@ -19,7 +19,7 @@ from crwedge.eval.results import ResultFolder, fingerprint, plain, write_tables
 from crwedge.eval.runner import Report, run_clips
 from crwedge.eval.scorer import Rule
 from crwedge.eval.tree import davis_clips
-from crwedge.runtime.attention import cpu_count
+from crwedge.runtime.propagation.attention import cpu_count
 
 BENCHMARKS = ("davis", "jhmdb", "vip")
 _CONTEXT = {"davis": None, "jhmdb": jhmdb.CONTEXT, "vip": vip.CONTEXT}

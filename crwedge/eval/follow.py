@@ -22,8 +22,8 @@ from crwedge.core.start import MaskStart, Start
 from crwedge.eval.encoders import EncoderSpec
 from crwedge.eval.feature_cache import FeatureCache
 from crwedge.eval.sweep import sweep_features
-from crwedge.runtime.engine import Engine
-from crwedge.runtime.propagate import labels_to_ids, propagate_features
+from crwedge.runtime.backends.engine import Engine
+from crwedge.runtime.propagation.propagator import labels_to_ids, propagate_features
 
 Features = NDArray[np.float32]
 

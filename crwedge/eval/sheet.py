@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from crwedge.core.files import atomic_write
 from crwedge.core.images import resize_frame
 from crwedge.core.masks import resize_mask
-from crwedge.runtime.draw import draw_joints, overlay, sheet
+from crwedge.runtime.sinks.draw import draw_joints, overlay, sheet
 
 WIDTH = 300
 """Pixels of one picture."""

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import SettingError
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime import kernels
-from crwedge.runtime.attention import KEY_BLOCK, TILE, cpu_count, strip_height
-from crwedge.runtime.blas import one_blas_thread
-from crwedge.runtime.context import ContextBuffer, ContextFrame
-from crwedge.runtime.propagate import check_features
-from crwedge.runtime.window import half_heights, is_global
+from crwedge.runtime.propagation import kernels
+from crwedge.runtime.propagation.attention import KEY_BLOCK, TILE, cpu_count, strip_height
+from crwedge.runtime.propagation.blas import one_blas_thread
+from crwedge.runtime.propagation.context import ContextBuffer, ContextFrame
+from crwedge.runtime.propagation.neighbourhood import half_heights, is_global
+from crwedge.runtime.propagation.propagator import check_features
 
 
 def shared_key(settings: PropagationSettings) -> tuple[object, ...]:

@@ -60,7 +60,7 @@ def open_probe(path: str, *, frames: int = 12, short_side: int = 240) -> ProbeCl
 
 def probe_score(encoder: Encoder, clip: ProbeClip, precision: str = "float32") -> float:
     """Mean J over objects and frames, the first and the last left out."""
-    from crwedge.runtime.propagate import labels_to_ids, propagate_features
+    from crwedge.runtime.propagation.propagator import labels_to_ids, propagate_features
 
     size = (clip.frames[0].shape[0], clip.frames[0].shape[1])
     ids = object_ids(clip.masks[0])

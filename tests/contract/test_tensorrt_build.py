@@ -24,7 +24,7 @@ from crwedge.export.precision import PRECISIONS
 from crwedge.export.tensorrt import BuildOptions, build_engine, check_graph, load_tensorrt
 from crwedge.export.verdict import build_and_judge
 from crwedge.model.encoder import Encoder, EncoderConfig
-from crwedge.runtime.models import shipped_bundle
+from crwedge.runtime.bundle_lookup import shipped_bundle
 from tests.unit.export.conftest import FRAMES, recipe_of, small_encoder, weights_of
 
 pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed (pip install tensorrt-rtx)")

@@ -21,8 +21,8 @@ from PIL import Image
 import crwedge as cw
 from crwedge.core.masks import write_mask
 from crwedge.core.scene import render_scene
-from crwedge.runtime.models import shipped_bundle
-from crwedge.runtime.snapshot import read_snapshot
+from crwedge.runtime.bundle_lookup import shipped_bundle
+from crwedge.runtime.ops.snapshot import read_snapshot
 
 COUNT = 120
 SMALL = 256 * 1024

@@ -16,9 +16,9 @@ import pytest
 
 import crwedge as cw
 from crwedge.core.scene import Scene, render_scene
-from crwedge.runtime.mailbox import Halt
-from crwedge.runtime.models import shipped_bundle
-from crwedge.runtime.stats import StreamStats
+from crwedge.runtime.bundle_lookup import shipped_bundle
+from crwedge.runtime.frame_queue import Halt
+from crwedge.runtime.ops.stats import StreamStats
 from tests.streaming.parts import threads_left
 
 PYTHON = "/usr/bin/python3"

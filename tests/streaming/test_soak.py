@@ -14,9 +14,9 @@ import pytest
 
 import crwedge as cw
 from crwedge.core.scene import render_scene
-from crwedge.runtime.models import shipped_bundle
-from crwedge.runtime.recovering import RecoveringSource
-from crwedge.runtime.stats import StreamStats
+from crwedge.runtime.bundle_lookup import shipped_bundle
+from crwedge.runtime.ops.stats import StreamStats
+from crwedge.runtime.sources.reconnecting import RecoveringSource
 from tests.streaming.parts import ListSink, ListSource, threads_left
 
 FRAMES = int(os.environ.get("CRWEDGE_SOAK", "400"))

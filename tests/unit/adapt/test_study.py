@@ -85,6 +85,6 @@ def test_the_conclusion_sets_gains_beside_the_spread() -> None:
 
 
 def _shipped() -> Path:
-    from crwedge.runtime.models import shipped_bundle
+    from crwedge.runtime.bundle_lookup import shipped_bundle
 
     return shipped_bundle()

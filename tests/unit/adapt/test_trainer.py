@@ -21,7 +21,7 @@ from crwedge.core.masks import write_mask
 from crwedge.core.scene import render_scene
 from crwedge.core.settings import preset
 from crwedge.model.checkpoint import load_encoder
-from crwedge.runtime.models import shipped_bundle
+from crwedge.runtime.bundle_lookup import shipped_bundle
 from crwedge.runtime.tracker import Tracker
 from tests.unit.adapt.frames import FrameList
 

@@ -12,9 +12,9 @@ import pytest
 from crwedge.cli import run
 from crwedge.core.settings import PropagationSettings
 from crwedge.eval.bench import dense_affinity
-from crwedge.runtime import power
-from crwedge.runtime.context import ContextBuffer
-from crwedge.runtime.propagate import LabelPropagator
+from crwedge.runtime.ops import power
+from crwedge.runtime.propagation.context import ContextBuffer
+from crwedge.runtime.propagation.propagator import LabelPropagator
 
 
 def test_rows_and_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ import crwedge as cw
 from crwedge.cli import run
 from crwedge.core.masks import write_mask
 from crwedge.core.scene import Scene
-from crwedge.runtime.models import shipped_bundle
+from crwedge.runtime.bundle_lookup import shipped_bundle
 from tests.unit.conftest import write_video
 
 

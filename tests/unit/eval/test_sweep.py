@@ -11,7 +11,7 @@ from crwedge.core.errors import CrwedgeError, SettingError
 from crwedge.core.settings import PropagationSettings
 from crwedge.eval.studies import PROPAGATION
 from crwedge.eval.sweep import shared_key, sweep_features
-from crwedge.runtime.propagate import propagate_features
+from crwedge.runtime.propagation.propagator import propagate_features
 
 GRID = (13, 21)
 BASE = PropagationSettings(context_length=4, topk=5, radius=5)

@@ -13,7 +13,7 @@ from crwedge.core.engine_key import Profile
 from crwedge.core.errors import BundleError, MissingExtraError, SettingError
 from crwedge.export import engines, tensorrt, verdict
 from crwedge.export.tensorrt import BuildOptions
-from crwedge.runtime.models import data_home
+from crwedge.runtime.bundle_lookup import data_home
 from tests.unit.export.fake_tensorrt import fake
 
 RANGE = Profile((64, 64), (480, 854), (1088, 1920))

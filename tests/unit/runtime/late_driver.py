@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crwedge.runtime.cuda.host import HostDriver
+from crwedge.runtime.backends.cuda.host import HostDriver
 
 
 class LateDriver(HostDriver):

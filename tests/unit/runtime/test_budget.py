@@ -9,8 +9,8 @@ import pytest
 
 import crwedge as cw
 from crwedge.core.scene import render_scene
-from crwedge.runtime.budget import ORDER, Budget
-from crwedge.runtime.models import shipped_bundle
+from crwedge.runtime.bundle_lookup import shipped_bundle
+from crwedge.runtime.ops.rate_control import ORDER, Budget
 
 
 class Cost:

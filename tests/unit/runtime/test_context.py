@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.context import ContextBuffer, memory_formula
+from crwedge.runtime.propagation.context import ContextBuffer, memory_formula
 from tests import reference
 
 

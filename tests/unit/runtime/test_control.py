@@ -10,7 +10,7 @@ import pytest
 
 from crwedge.core.errors import MaskError, SettingError
 from crwedge.core.masks import resize_mask, write_mask
-from crwedge.runtime.control import Control, ControlError, parse_command
+from crwedge.runtime.ops.commands import Control, ControlError, parse_command
 
 SIZE = (8, 12)
 

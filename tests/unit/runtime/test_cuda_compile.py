@@ -11,11 +11,11 @@ import pytest
 
 from crwedge.core.errors import SettingError
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.cuda import compiler
-from crwedge.runtime.cuda.errors import DeviceError
-from crwedge.runtime.cuda.host import build
-from crwedge.runtime.cuda.plan import attend_bytes, make_plan
-from crwedge.runtime.cuda.source import FOLDER, Variant, choose_variant
+from crwedge.runtime.backends.cuda import compiler
+from crwedge.runtime.backends.cuda.errors import DeviceError
+from crwedge.runtime.backends.cuda.host import build
+from crwedge.runtime.backends.cuda.plan import attend_bytes, make_plan
+from crwedge.runtime.backends.cuda.source import FOLDER, Variant, choose_variant
 
 SHARED_OPT_IN = {"sm_87": 163, "sm_89": 99, "sm_90": 227, "sm_110": 227, "sm_120": 99}
 """KiB of shared memory that a block may ask for, from the CUDA programming guide's table of compute capabilities."""

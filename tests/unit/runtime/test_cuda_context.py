@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.context import ContextBuffer
-from crwedge.runtime.cuda.host import HostDriver
-from crwedge.runtime.cuda.propagator import DevicePropagator
-from crwedge.runtime.propagate import LabelPropagator, labels_to_ids
+from crwedge.runtime.backends.cuda.host import HostDriver
+from crwedge.runtime.backends.cuda.propagator import DevicePropagator
+from crwedge.runtime.propagation.context import ContextBuffer
+from crwedge.runtime.propagation.propagator import LabelPropagator, labels_to_ids
 from tests.unit.runtime.late_driver import LateDriver
 from tests.unit.runtime.test_cuda_plain import video
 

@@ -17,12 +17,12 @@ from crwedge.core.engine_store import EngineFacts, write_engine
 from crwedge.core.errors import BundleError, MissingExtraError, SourceError
 from crwedge.core.files import sha256
 from crwedge.core.scene import render_scene
-from crwedge.runtime.cuda.errors import DeviceError
-from crwedge.runtime.cuda.host import HostDriver
-from crwedge.runtime.engine import Refittable, ResidentEngine, open_engine
-from crwedge.runtime.engines.cuda import PROVIDERS, CudaEngine
-from crwedge.runtime.engines.tensorrt import TensorRtEngine
-from crwedge.runtime.models import shipped_bundle
+from crwedge.runtime.backends.cuda.errors import DeviceError
+from crwedge.runtime.backends.cuda.host import HostDriver
+from crwedge.runtime.backends.engine import Refittable, ResidentEngine, open_engine
+from crwedge.runtime.backends.onnx_cuda import PROVIDERS, CudaEngine
+from crwedge.runtime.backends.tensorrt import TensorRtEngine
+from crwedge.runtime.bundle_lookup import shipped_bundle
 
 FRAMES = render_scene(3, 64, 88).frames
 

@@ -10,10 +10,10 @@ import pytest
 from crwedge.core.images import IMAGENET_MEAN, IMAGENET_STD, resize_frame
 from crwedge.core.scene import render_scene
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.cuda.frames import FrameStage, Pictures
-from crwedge.runtime.cuda.host import HostDriver
-from crwedge.runtime.cuda.propagator import DevicePropagator, live_words
-from crwedge.runtime.propagate import labels_to_ids
+from crwedge.runtime.backends.cuda.frames import FrameStage, Pictures
+from crwedge.runtime.backends.cuda.host import HostDriver
+from crwedge.runtime.backends.cuda.propagator import DevicePropagator, live_words
+from crwedge.runtime.propagation.propagator import labels_to_ids
 from tests.unit.runtime.late_driver import LateDriver, held
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++ to compile the plain kernels with")

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import CrwedgeError
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.cuda.host import HostDriver
-from crwedge.runtime.cuda.propagator import DevicePropagator
+from crwedge.runtime.backends.cuda.host import HostDriver
+from crwedge.runtime.backends.cuda.propagator import DevicePropagator
 from tests import reference
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++ to compile the plain kernels with")

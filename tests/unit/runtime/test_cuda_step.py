@@ -22,12 +22,12 @@ from crwedge.core.bundle import ONNX, Bundle
 from crwedge.core.labels import LabelMap
 from crwedge.core.scene import Scene, render_scene
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.cuda.host import HostDriver
-from crwedge.runtime.cuda.propagator import DevicePropagator
-from crwedge.runtime.engine import open_engine
-from crwedge.runtime.engines.tensorrt import TensorRtEngine
-from crwedge.runtime.models import shipped_bundle
-from crwedge.runtime.sources import Frame, FrameSource
+from crwedge.runtime.backends.cuda.host import HostDriver
+from crwedge.runtime.backends.cuda.propagator import DevicePropagator
+from crwedge.runtime.backends.engine import open_engine
+from crwedge.runtime.backends.tensorrt import TensorRtEngine
+from crwedge.runtime.bundle_lookup import shipped_bundle
+from crwedge.runtime.sources.frame import Frame, FrameSource
 from crwedge.runtime.stream import run_stream
 from crwedge.runtime.tracker import Tracker
 from tests.unit.runtime.late_driver import LateDriver

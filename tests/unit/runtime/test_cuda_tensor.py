@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.cuda.host import HostDriver
-from crwedge.runtime.cuda.propagator import DevicePropagator
-from crwedge.runtime.cuda.source import Variant
+from crwedge.runtime.backends.cuda.host import HostDriver
+from crwedge.runtime.backends.cuda.propagator import DevicePropagator
+from crwedge.runtime.backends.cuda.source import Variant
 from tests.unit.runtime.test_cuda_plain import follow, video
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++ to compile the kernels with")

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from crwedge.core.bundle import Bundle
 from crwedge.core.errors import BundleError, MissingExtraError, SettingError
-from crwedge.runtime import engine as choice
-from crwedge.runtime.cuda.errors import DeviceError, device_error
-from crwedge.runtime.models import shipped_bundle
+from crwedge.runtime.backends import engine as choice
+from crwedge.runtime.backends.cuda.errors import DeviceError, device_error
+from crwedge.runtime.bundle_lookup import shipped_bundle
 
 FRAME = np.zeros((32, 40, 3), np.uint8)
 

@@ -18,7 +18,7 @@ from crwedge.core.settings import PropagationSettings
 from crwedge.core.start import JointStart
 from crwedge.eval.encoders import EncoderSpec
 from crwedge.eval.follow import Follower
-from crwedge.runtime.models import shipped_bundle
+from crwedge.runtime.bundle_lookup import shipped_bundle
 
 SETTINGS = PropagationSettings(context_length=3)
 

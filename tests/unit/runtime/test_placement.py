@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from crwedge.core.bundle import Bundle
 from crwedge.core.scene import Scene
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime import engine as choice
-from crwedge.runtime.cuda.errors import DeviceError
-from crwedge.runtime.cuda.host import HostDriver
-from crwedge.runtime.engine import open_engine
-from crwedge.runtime.engines.cuda import PROVIDERS, CudaEngine
-from crwedge.runtime.models import shipped_bundle
+from crwedge.runtime.backends import engine as choice
+from crwedge.runtime.backends.cuda.errors import DeviceError
+from crwedge.runtime.backends.cuda.host import HostDriver
+from crwedge.runtime.backends.engine import open_engine
+from crwedge.runtime.backends.onnx_cuda import PROVIDERS, CudaEngine
+from crwedge.runtime.bundle_lookup import shipped_bundle
 from crwedge.runtime.placement import OnDevice, OnHost
-from crwedge.runtime.sources import Frame
+from crwedge.runtime.sources.frame import Frame
 from crwedge.runtime.tracker import Tracker
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++ to compile the plain kernels with")
@@ -135,7 +135,7 @@ def test_auto_goes_on_on_the_cpu_when_the_device_is_too_small(
             raise DeviceError("there is no NVIDIA GPU")
         return cpu(bundle)
 
-    from crwedge.runtime.engines.cpu import CpuEngine as cpu  # noqa: N813
+    from crwedge.runtime.backends.onnx_cpu import CpuEngine as cpu  # noqa: N813
 
     monkeypatch.setattr(choice, "_open", opened)
     monkeypatch.setattr(choice, "no_driver", lambda: None)

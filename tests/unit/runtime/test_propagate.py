@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from crwedge.core.errors import CrwedgeError
 from crwedge.core.labels import resize_linear, soft_labels
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.attention import strip_height
-from crwedge.runtime.context import ContextBuffer
-from crwedge.runtime.propagate import LabelPropagator, labels_to_ids, propagate_features
-from crwedge.runtime.window import half_heights
+from crwedge.runtime.propagation.attention import strip_height
+from crwedge.runtime.propagation.context import ContextBuffer
+from crwedge.runtime.propagation.neighbourhood import half_heights
+from crwedge.runtime.propagation.propagator import LabelPropagator, labels_to_ids, propagate_features
 from tests import reference
 
 

@@ -7,8 +7,8 @@ import pytest
 
 import crwedge as cw
 from crwedge.core.scene import render_scene
-from crwedge.runtime.models import shipped_bundle
-from crwedge.runtime.recovery import Recovery
+from crwedge.runtime.bundle_lookup import shipped_bundle
+from crwedge.runtime.monitor import Recovery
 
 
 def judged(recovery: Recovery, *values: float | None) -> list[str]:

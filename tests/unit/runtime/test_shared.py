@@ -15,8 +15,8 @@ import pytest
 import crwedge as cw
 from crwedge.core.errors import CrwedgeError
 from crwedge.core.scene import render_scene
-from crwedge.runtime.engine import Batching, Engine
-from crwedge.runtime.models import shipped_bundle
+from crwedge.runtime.backends.engine import Batching, Engine
+from crwedge.runtime.bundle_lookup import shipped_bundle
 from crwedge.runtime.processors import at_work, share
 from crwedge.runtime.shared import MOST_IN_A_BATCH, SharedEngine, divided
 

@@ -17,8 +17,8 @@ import crwedge as cw
 from crwedge.core.errors import CrwedgeError, MaskError, UserError
 from crwedge.core.scene import Scene, render_scene
 from crwedge.core.tensors import TensorFileError, read_tensors, write_tensors
-from crwedge.runtime.models import shipped_bundle
-from crwedge.runtime.snapshot import SnapshotError, Snapshots, read_snapshot, write_snapshot
+from crwedge.runtime.bundle_lookup import shipped_bundle
+from crwedge.runtime.ops.snapshot import SnapshotError, Snapshots, read_snapshot, write_snapshot
 
 SETTINGS = cw.PropagationSettings(context_length=4, topk=5, radius=5)
 
@@ -143,7 +143,7 @@ def test_a_snapshot_loads_after_a_kill_at_any_moment(tmp_path: Path) -> None:
 import numpy as np
 from crwedge.core.scene import render_scene
 from tests.unit.runtime.test_snapshot import opened
-from crwedge.runtime.snapshot import write_snapshot
+from crwedge.runtime.ops.snapshot import write_snapshot
 scene = render_scene(4, 64, 96)
 tracker = opened()
 tracker.step(scene.frames[0], scene.masks[0])

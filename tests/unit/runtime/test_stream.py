@@ -15,10 +15,10 @@ from PIL import Image
 import crwedge as cw
 from crwedge.core.errors import SinkError, SourceError
 from crwedge.core.scene import Scene
-from crwedge.runtime.mailbox import Halt, Mailbox
-from crwedge.runtime.models import shipped_bundle
-from crwedge.runtime.sinks import StopStream
-from crwedge.runtime.stats import Samples, StreamStats
+from crwedge.runtime.bundle_lookup import shipped_bundle
+from crwedge.runtime.frame_queue import Halt, Mailbox
+from crwedge.runtime.ops.stats import Samples, StreamStats
+from crwedge.runtime.sinks.base import StopStream
 from tests.streaming.parts import ListSink, ListSource, QuickTracker, threads_left
 
 

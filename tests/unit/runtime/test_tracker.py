@@ -12,7 +12,7 @@ from PIL import Image
 import crwedge as cw
 from crwedge.core.errors import CrwedgeError, MaskError, SourceError
 from crwedge.core.scene import Scene, render_scene
-from crwedge.runtime.models import shipped_bundle
+from crwedge.runtime.bundle_lookup import shipped_bundle
 
 
 @pytest.fixture(scope="module")
