@@ -89,10 +89,12 @@ class ContextState:
 class Backend(Protocol):
     """Where the encoder and the propagation of one video run."""
 
-    name: str
-    """Engine and version, such as `onnxruntime 1.20.1 cpu`."""
+    engine: Engine
+    """What encodes."""
     settings: PropagationSettings
     """The protocol that the context was made for."""
+    on_device: bool
+    """Whether an NVIDIA device computes, whose memory may not suffice."""
 
     @property
     def empty(self) -> bool:
