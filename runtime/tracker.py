@@ -17,8 +17,8 @@ from crwedge.core.images import check_frame, grid_size
 from crwedge.core.joints import FrameJoints
 from crwedge.core.keypoints import soft_to_joints
 from crwedge.core.labels import LabelMap, soft_labels
+from crwedge.core.prompts import KeypointPrompt, MaskPrompt, Prompt, PromptLike, as_prompt
 from crwedge.core.settings import PropagationSettings, preset
-from crwedge.core.start import Given, JointStart, MaskStart, Start, start_of
 from crwedge.runtime.adapter import Adapter
 from crwedge.runtime.backends.cuda.errors import DeviceError
 from crwedge.runtime.backends.engine import AutoEngine, Engine, open_engine
@@ -139,7 +139,7 @@ class Tracker(Closing):
         channels = self._context.frames()[0].features.shape[2]
         return memory_formula(self.settings, self._context.grid, channels, 1 + len(self._ids))[0]
 
-    def step(self, frame: NDArray[np.uint8] | Frame, mask: Given | None = None) -> LabelMap:
+    def step(self, frame: NDArray[np.uint8] | Frame, mask: PromptLike | None = None) -> LabelMap:
         """Label one frame.
 
         Args:
@@ -158,7 +158,7 @@ class Tracker(Closing):
         with at_work():
             return self._step(frame, mask)
 
-    def _step(self, frame: NDArray[np.uint8] | Frame, mask: Given | None) -> LabelMap:
+    def _step(self, frame: NDArray[np.uint8] | Frame, mask: PromptLike | None) -> LabelMap:
         pts = frame.pts if isinstance(frame, Frame) else None
         pixels = check_frame(frame.image if isinstance(frame, Frame) else frame)
         size = pixels.shape[0], pixels.shape[1]
@@ -168,10 +168,10 @@ class Tracker(Closing):
                 f"the frame is {size[1]}x{size[0]}, those before it {self._frame_size[1]}x{self._frame_size[0]}; "
                 "reset the tracker and give a mask, or keep one size"
             )
-        given = None if mask is None else start_of(mask, size)
+        given = None if mask is None else as_prompt(mask, size)
         if given is None and self._context.empty:
             raise MaskError("the first frame needs a mask of the objects to follow (--mask init.png)")
-        if given is not None and not self._context.empty and (self._names or isinstance(given, JointStart)):
+        if given is not None and not self._context.empty and (self._names or isinstance(given, KeypointPrompt)):
             raise MaskError(
                 "joints come with the first frame alone, and no mask after them; reset the tracker to begin anew"
             )
@@ -194,15 +194,15 @@ class Tracker(Closing):
         else:
             propagator = self._choose_propagator(measured)
             soft = propagator(features, self._context)
-            if isinstance(given, MaskStart):
+            if isinstance(given, MaskPrompt):
                 soft = self._corrected(soft, given)
                 self._context.pin(features, soft)
             else:
                 self._context.append(features, soft)
         propagated = time.perf_counter()
         predicted = self._placement.ids(soft, self._ids, size)
-        if isinstance(given, MaskStart):
-            predicted = given.over(predicted)
+        if isinstance(given, MaskPrompt):
+            predicted = given.overlay(predicted)
         joints = self._joints(soft, size, given) if self._names else None
         confidence = self._confidence(features, soft) if measured and given is None else {}
         if given is not None:
@@ -416,18 +416,18 @@ class Tracker(Closing):
         if self._images is not None:
             self._images.encode_again(self._context, adapter.features, self._encode)
 
-    def _start(self, features: NDArray[np.float32], given: Start) -> NDArray[np.float32]:
+    def _start(self, features: NDArray[np.float32], given: Prompt) -> NDArray[np.float32]:
         """Follow what is given with the first frame; returns its soft labels."""
         self._ids = given.ids
-        if isinstance(given, JointStart):
+        if isinstance(given, KeypointPrompt):
             self._names = dict(zip(given.ids, given.joints.names, strict=True))
         soft = given.soft((features.shape[1], features.shape[2]))
         self._context.pin(features, soft)
         return soft
 
-    def _joints(self, soft: NDArray[np.float32], size: tuple[int, int], given: Start | None) -> FrameJoints:
+    def _joints(self, soft: NDArray[np.float32], size: tuple[int, int], given: Prompt | None) -> FrameJoints:
         """Where the joints are: as given, or read from the soft labels."""
-        if isinstance(given, JointStart):
+        if isinstance(given, KeypointPrompt):
             return replace(given.joints, confidence=given.joints.visible.astype(np.float64))
         return FrameJoints(tuple(self._names.values()), *soft_to_joints(soft, size))
 
@@ -438,7 +438,7 @@ class Tracker(Closing):
         pixels = np.bincount(ids.reshape(-1), minlength=256)
         return {i: bool(pixels[i]) for i in self._ids}
 
-    def _corrected(self, soft: NDArray[np.float32], given: MaskStart) -> NDArray[np.float32]:
+    def _corrected(self, soft: NDArray[np.float32], given: MaskPrompt) -> NDArray[np.float32]:
         """Soft labels of a frame whose mask tells part of the truth; ids that are new are followed from here on.
 
         Objects in the mask take its values; the others keep what was predicted in what room is left; void keeps all.

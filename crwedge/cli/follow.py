@@ -16,8 +16,8 @@ from crwedge.core.errors import MaskError, SettingError
 from crwedge.core.joints import Joints
 from crwedge.core.labels import LabelMap
 from crwedge.core.masks import resize_mask
+from crwedge.core.prompts import PromptLike
 from crwedge.core.settings import PropagationSettings
-from crwedge.core.start import Given
 from crwedge.runtime.backends.engine import Engine, resident
 from crwedge.runtime.frame_queue import Halt
 from crwedge.runtime.ops.commands import Control
@@ -164,13 +164,13 @@ class Follower:
         made.bundle = o.bundle
         return made
 
-    def _before_step(self, tracker: Tracker, state: State | None) -> Callable[[Frame], Given | None] | None:
+    def _before_step(self, tracker: Tracker, state: State | None) -> Callable[[Frame], PromptLike | None] | None:
         """What brings the start, and the masks that commands name later."""
         if state is not None and self.control is None:
             return None
         done = 0 if state is None else state.index
 
-        def before(frame: Frame) -> Given | None:
+        def before(frame: Frame) -> PromptLike | None:
             if not self.stats.tracked and state is None:
                 return self._given(frame)
             if self.control is None:
@@ -189,7 +189,7 @@ class Follower:
         self.say(f"the joints begin with frame {number}; the frames before it are passed over")
         return number
 
-    def _given(self, frame: Frame) -> Given | None:
+    def _given(self, frame: Frame) -> PromptLike | None:
         """The mask or the joints with the first frame, fitted to it where that was asked for."""
         start, size = self.stream.start, (frame.image.shape[0], frame.image.shape[1])
         if start is None:
