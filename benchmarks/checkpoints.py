@@ -19,10 +19,10 @@ import torch
 from crwedge.core.images import grid_size
 from crwedge.core.prompts import MaskPrompt
 from crwedge.core.settings import PropagationSettings
+from crwedge.eval.datasets import Clip, davis_clips
 from crwedge.eval.davis import first_mask, true_mask
 from crwedge.eval.follow import read_frame
 from crwedge.eval.scorer import SequenceScorer
-from crwedge.eval.tree import Clip, davis_clips
 from crwedge.model.checkpoint import load_encoder
 from crwedge.model.encoder import Encoder
 from crwedge.runtime.propagation.propagator import labels_to_ids, propagate_features

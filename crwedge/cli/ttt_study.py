@@ -15,9 +15,9 @@ from crwedge.eval.studies import Study
 if TYPE_CHECKING:
     from crwedge.adapt.settings import TestTimeSettings
     from crwedge.core.bundle import Bundle
+    from crwedge.eval.datasets import Clip
     from crwedge.eval.follow import Follower
     from crwedge.eval.scorer import SequenceScore
-    from crwedge.eval.tree import Clip
 
 OFF = "off"
 
@@ -111,7 +111,7 @@ def run(
     from crwedge.cli.floors import random_bundle
     from crwedge.cli.ttt_report import write_report
     from crwedge.core.bundle import Bundle
-    from crwedge.eval.folders import davis_protocol
+    from crwedge.eval.score_folders import davis_protocol
     from crwedge.runtime.bundle_lookup import find_bundle
 
     if follower.encoder.kind == "colour":

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from crwedge.core.errors import MaskError
 from crwedge.core.masks import VOID, write_mask
 from crwedge.core.prompts import MaskPrompt
-from crwedge.eval.folders import davis_protocol, read_ids
+from crwedge.eval.contact_sheet import SheetMaker
+from crwedge.eval.datasets import Clip
 from crwedge.eval.follow import Follower, read_frame
+from crwedge.eval.score_folders import davis_protocol, read_ids
 from crwedge.eval.scorer import Rule, SequenceScore, SequenceScorer, overall
-from crwedge.eval.sheet import SheetMaker
-from crwedge.eval.tree import Clip
 
 
 def score_clip(

@@ -13,10 +13,10 @@ from crwedge.core.errors import MaskError, SourceError
 from crwedge.core.joints import read_joints
 from crwedge.core.keypoints import SIGMA, STRONGEST, soft_to_joints
 from crwedge.core.prompts import KeypointPrompt
+from crwedge.eval.contact_sheet import SheetMaker
+from crwedge.eval.datasets import chosen, pictures
 from crwedge.eval.follow import Follower, read_frame
-from crwedge.eval.pose import SIZE_SHARE, PoseScore, PoseScorer, pck
-from crwedge.eval.sheet import SheetMaker
-from crwedge.eval.tree import chosen, pictures
+from crwedge.eval.pck import SIZE_SHARE, PoseScore, PoseScorer, pck
 
 SIZE = (320, 320)
 """(H, W) that frames are computed at."""
