@@ -17,12 +17,12 @@ import numpy as np
 import torch
 
 from crwedge.core.images import grid_size
+from crwedge.core.prompts import MaskPrompt
 from crwedge.core.settings import PropagationSettings
-from crwedge.core.start import MaskStart
+from crwedge.eval.datasets import Clip, davis_clips
 from crwedge.eval.davis import first_mask, true_mask
 from crwedge.eval.follow import read_frame
 from crwedge.eval.scorer import SequenceScorer
-from crwedge.eval.tree import Clip, davis_clips
 from crwedge.model.checkpoint import load_encoder
 from crwedge.model.encoder import Encoder
 from crwedge.runtime.propagation.propagator import labels_to_ids, propagate_features
@@ -67,7 +67,7 @@ def _score(
     encoder: Encoder, clip: Clip, settings: PropagationSettings, precision: str, threads: int
 ) -> tuple[float, float]:
     """Mean J and F of one sequence, 0 to 1."""
-    start = MaskStart(first_mask(clip, "2016"))
+    start = MaskPrompt(first_mask(clip, "2016"))
     soft = start.soft(grid_size(*start.size))
     scorer = SequenceScorer("2016")
     features = (frame_features(encoder, read_frame(path), precision) for path in clip.frames)

@@ -19,13 +19,13 @@ from typing import Any
 
 from crwedge.core.images import parse_size
 from crwedge.core.settings import preset
+from crwedge.eval.datasets import Clip, davis_clips
 from crwedge.eval.davis import score_clip, score_sweep
 from crwedge.eval.encoders import EncoderSpec
 from crwedge.eval.feature_cache import FeatureCache
 from crwedge.eval.follow import Follower
 from crwedge.eval.scorer import overall
 from crwedge.eval.studies import PROPAGATION
-from crwedge.eval.tree import Clip, davis_clips
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:

@@ -13,6 +13,8 @@ from crwedge.core.joints import FrameJoints
 from crwedge.core.keypoints import soft_to_joints
 from crwedge.core.prompts import KeypointPrompt, MaskPrompt
 
+AnyPrompt = MaskPrompt | KeypointPrompt
+
 
 class Objects:
     """Ids in the order of the channels after the background. Object i of `ids` is channel i + 1."""
@@ -22,12 +24,14 @@ class Objects:
         self.names: dict[int, str] = {}
         """Of the objects that are joints; empty when masks are followed."""
 
-    def start(self, prompt: MaskPrompt | KeypointPrompt) -> None:
+    def start(self, prompt: AnyPrompt) -> None:
         """Follow what a prompt shows, and nothing else."""
         self.ids = prompt.ids
-        self.names = dict(zip(prompt.ids, prompt.joints.names, strict=True)) if isinstance(prompt, KeypointPrompt) else {}
+        self.names = (
+            dict(zip(prompt.ids, prompt.joints.names, strict=True)) if isinstance(prompt, KeypointPrompt) else {}
+        )
 
-    def check(self, prompt: MaskPrompt | KeypointPrompt | None, first: bool) -> None:
+    def check(self, prompt: AnyPrompt | None, first: bool) -> None:
         """Refuse a prompt that does not fit what is followed.
 
         Raises:
@@ -96,7 +100,7 @@ class Objects:
         mixed += rest * (1 - mixed.sum(axis=0))
         return np.asarray(known * mixed + (1 - known) * predicted, np.float32)
 
-    def joints(self, soft: NDArray[np.float32], size: tuple[int, int], prompt: MaskPrompt | KeypointPrompt | None) -> FrameJoints | None:
+    def joints(self, soft: NDArray[np.float32], size: tuple[int, int], prompt: AnyPrompt | None) -> FrameJoints | None:
         """Where the joints are in a frame of `size` = (H, W): as given, or read from the soft labels."""
         if not self.names:
             return None

@@ -15,8 +15,8 @@ from crwedge.core.bundle import Bundle
 from crwedge.core.errors import CrwedgeError, SourceError
 from crwedge.core.images import check_frame, grid_size
 from crwedge.core.labels import LabelMap, soft_labels
-from crwedge.core.settings import PropagationSettings, preset
 from crwedge.core.prompts import KeypointPrompt, MaskPrompt, PromptLike, as_prompt
+from crwedge.core.settings import PropagationSettings, preset
 from crwedge.runtime.adapter import Adapter
 from crwedge.runtime.backends.base import Backend, ContextState, Features, Prediction, Search
 from crwedge.runtime.backends.engine import Engine
@@ -28,6 +28,7 @@ from crwedge.runtime.objects import Objects
 from crwedge.runtime.ops.snapshot import SnapshotError, State, plain
 from crwedge.runtime.propagation.context import memory_formula
 from crwedge.runtime.propagation.view import Size, View
+from crwedge.runtime.quality import QualityLevel
 from crwedge.runtime.sources.frame import Frame
 
 Pixels = NDArray[np.uint8]
@@ -43,16 +44,6 @@ class TrackerOptions:
     """Whether to estimate how far each object can be trusted, without knowing the truth."""
     any_size: bool = False
     """Whether frames may change their size: later ones are then computed at the first one's."""
-
-
-@dataclass(frozen=True)
-class QualityLevel:
-    """How much of the work is done for each frame."""
-
-    context: float = 1.0
-    """Share of the ring that is looked back at; all of it is kept."""
-    radius: float = 1.0
-    """Share of the search radius."""
 
 
 class Tracker(Closing):
@@ -120,6 +111,11 @@ class Tracker(Closing):
     def settings(self) -> PropagationSettings:
         """The protocol."""
         return self.backend.settings
+
+    @property
+    def engine(self) -> Engine:
+        """What encodes now."""
+        return self.backend.engine
 
     @property
     def object_ids(self) -> tuple[int, ...]:
@@ -313,7 +309,7 @@ class Tracker(Closing):
         size, ids = (pixels.shape[0], pixels.shape[1]), self.object_ids
         labels = prediction.ids(ids, size)
         if isinstance(given, MaskPrompt):
-            labels = given.over(labels)
+            labels = given.overlay(labels)
         joints = self._objects.joints(prediction.features.view.embed(prediction.soft), size, given)
         measured = self.options.confidence and given is None and joints is None
         confidence = expected_overlap(prediction, ids) if measured else {}

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError
 from crwedge.core.masks import VOID, write_mask
-from crwedge.core.start import MaskStart
-from crwedge.eval.folders import davis_protocol, read_ids
+from crwedge.core.prompts import MaskPrompt
+from crwedge.eval.contact_sheet import SheetMaker
+from crwedge.eval.datasets import Clip
 from crwedge.eval.follow import Follower, read_frame
+from crwedge.eval.score_folders import davis_protocol, read_ids
 from crwedge.eval.scorer import Rule, SequenceScore, SequenceScorer, overall
-from crwedge.eval.sheet import SheetMaker
-from crwedge.eval.tree import Clip
 
 
 def score_clip(
@@ -67,7 +67,7 @@ def score_sweep(clip: Clip, points: Mapping[str, Follower], rule: Rule) -> dict[
     first = first_mask(clip, rule)
     follower = next(iter(points.values()))
     settings = {label: point.settings for label, point in points.items()}
-    for number, found in enumerate(follower.sweep(clip.frames, MaskStart(first), settings)):
+    for number, found in enumerate(follower.sweep(clip.frames, MaskPrompt(first), settings)):
         truth = true_mask(clip.masks[number], rule)
         for label, scorer in scorers.items():
             try:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import SourceError
 from crwedge.core.images import check_frame, grid_size, resize_frame
+from crwedge.core.prompts import MaskPrompt, Prompt
 from crwedge.core.settings import PropagationSettings
-from crwedge.core.start import MaskStart, Start
 from crwedge.eval.encoders import EncoderSpec
 from crwedge.eval.feature_cache import FeatureCache
 from crwedge.eval.sweep import sweep_features
@@ -72,21 +72,21 @@ class Follower:
         Yields:
             (H, W) ids for every frame but the first.
         """
-        start = MaskStart(mask)
+        start = MaskPrompt(mask)
         kept = [0, *(n for n, i in enumerate(start.ids, start=1) if i not in never)]
         shown = tuple(i for i in start.ids if i not in never)
         for labels in self.soft(frames, start):
             chosen = labels if len(kept) == len(labels) else np.ascontiguousarray(labels[kept])
             yield labels_to_ids(chosen, shown, start.size, self.settings.output_norm)
 
-    def soft(self, frames: Sequence[Path], start: Start) -> Iterator[NDArray[np.float32]]:
+    def soft(self, frames: Sequence[Path], prompt: Prompt) -> Iterator[NDArray[np.float32]]:
         """Follow what is given with the first frame; yields the soft labels (K, h, w) of every frame but that."""
-        first = start.soft(grid_size(*(self.size or start.size)))
+        first = prompt.soft(grid_size(*(self.size or prompt.size)))
         labels = propagate_features(self.features(frames), first, self.settings, self.threads)
         yield from itertools.islice(labels, 1, None)
 
     def sweep(
-        self, frames: Sequence[Path], start: MaskStart, points: Mapping[str, PropagationSettings]
+        self, frames: Sequence[Path], start: MaskPrompt, points: Mapping[str, PropagationSettings]
     ) -> Iterator[dict[str, NDArray[np.uint8]]]:
         """Follow a mask under several settings at once; yields label -> ids (H, W) for every frame, the first too."""
         first = start.soft(grid_size(*(self.size or start.size)))

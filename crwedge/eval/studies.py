@@ -10,12 +10,12 @@ from typing import Any
 
 from crwedge.core.errors import SettingError
 from crwedge.core.settings import PRESETS, PropagationSettings
+from crwedge.eval.datasets import Clip
 from crwedge.eval.davis import score_sweep
 from crwedge.eval.follow import Follower
 from crwedge.eval.results import ResultFolder, write_csv, write_json
 from crwedge.eval.scorer import SequenceScore, overall
 from crwedge.eval.sweep import shared_key
-from crwedge.eval.tree import Clip
 
 SMALL_SEQUENCES = 4
 SMALL_FRAMES = 24

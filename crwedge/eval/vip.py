@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError, SourceError
 from crwedge.core.masks import VOID, read_mask
+from crwedge.eval.contact_sheet import SheetMaker
+from crwedge.eval.datasets import Clip, chosen, davis_clips, pictures
 from crwedge.eval.follow import Follower, read_frame
-from crwedge.eval.parts import PartsScore, PartsScorer, mean_iou
-from crwedge.eval.sheet import SheetMaker
-from crwedge.eval.tree import Clip, chosen, davis_clips, pictures
+from crwedge.eval.iou import PartsScore, PartsScorer, mean_iou
 
 SIZE = (560, 560)
 """(H, W) that frames are computed at."""

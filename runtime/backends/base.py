@@ -34,6 +34,11 @@ class Features(Protocol):
         """C."""
         ...
 
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """The frame they were computed from, RGB uint8 (H, W, 3)."""
+        ...
+
     def numpy(self) -> NDArray[np.float32]:
         """(C, h, w) float32, unit length over C, on the host."""
         ...

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.backends.base import ContextState, Search
+from crwedge.runtime.backends.base import ContextState, Features, Prediction, Search
 from crwedge.runtime.backends.engine import Engine
 from crwedge.runtime.propagation.confidence import Signs, object_signs
 from crwedge.runtime.propagation.context import ContextBuffer
@@ -30,7 +30,7 @@ class CpuFeatures:
     @property
     def channels(self) -> int:
         """C."""
-        return self.values.shape[0]
+        return int(self.values.shape[0])
 
     def numpy(self) -> NDArray[np.float32]:
         """(C, h, w)."""
@@ -41,7 +41,7 @@ class CpuFeatures:
 class CpuPrediction:
     """Soft labels of one frame in host memory."""
 
-    features: CpuFeatures
+    features: Features
     soft: NDArray[np.float32]
     context: ContextBuffer = field(repr=False)
     settings: PropagationSettings = field(repr=False)
@@ -57,7 +57,12 @@ class CpuPrediction:
         found: list[Signs | None] = [None] * (self.soft.shape[0] - 1)
         for pinned in reversed([frame for frame in self.context.frames() if frame.pinned]):
             signs = object_signs(
-                self.features.values, self.soft, self.entropy, pinned.features, self.context.labels_of(pinned), self.settings
+                self.features.numpy(),
+                self.soft,
+                self.entropy,
+                pinned.features,
+                self.context.labels_of(pinned),
+                self.settings,
             )
             found = [have or new for have, new in zip(found, signs, strict=True)]
             if all(found):
@@ -98,24 +103,22 @@ class CpuBackend:
         """See `Backend.encode`."""
         return CpuFeatures(self.engine.run(view.pixels(frame)), view, frame)
 
-    def propagate(self, features: CpuFeatures, search: Search) -> CpuPrediction:
+    def propagate(self, features: Features, search: Search) -> CpuPrediction:
         """See `Backend.propagate`."""
         entropy = np.empty(features.view.cells, np.float32) if search.entropy else None
-        soft = self._propagator(
-            features.values, self._context, features.view, search.settings, search.newest, entropy
-        )
+        soft = self._propagator(features.numpy(), self._context, features.view, search.settings, search.newest, entropy)
         return self._prediction(features, soft, entropy)
 
-    def label(self, features: CpuFeatures, soft: NDArray[np.float32]) -> CpuPrediction:
+    def label(self, features: Features, soft: NDArray[np.float32]) -> CpuPrediction:
         """See `Backend.label`."""
-        check_features(features.values)
+        check_features(features.numpy())
         return self._prediction(features, soft, None)
 
-    def remember(self, prediction: CpuPrediction, *, pinned: bool, trust: float) -> None:
+    def remember(self, prediction: Prediction, *, pinned: bool, trust: float) -> None:
         """See `Backend.remember`."""
         features = prediction.features
         add = self._context.pin if pinned else self._context.append
-        add(features.values, prediction.soft, features.view, trust, features.pixels)
+        add(features.numpy(), prediction.soft, features.view, trust, features.pixels)
 
     def keep_trusted(self, trust: float, count: int) -> None:
         """See `Backend.keep_trusted`."""
@@ -159,6 +162,6 @@ class CpuBackend:
         self.engine.close()
 
     def _prediction(
-        self, features: CpuFeatures, soft: NDArray[np.float32], entropy: NDArray[np.float32] | None
+        self, features: Features, soft: NDArray[np.float32], entropy: NDArray[np.float32] | None
     ) -> CpuPrediction:
         return CpuPrediction(features, soft, self._context, self.settings, self.settings.output_norm, entropy)

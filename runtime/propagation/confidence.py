@@ -65,9 +65,9 @@ def object_signs(
         settings: k and temperature of the walk.
 
     Returns:
-        For each object, in order: `topk_entropy` (0 to 1), `forward_cycle` and `backward_cycle` (share of the walk that ends on the
-        object),
-        `margin` (how far its soft label leads), each 0 to 1; None where the pinned frame does not show the object.
+        For each object, in order: `topk_entropy` (0 to 1), `forward_cycle` and `backward_cycle` (share of the walk that
+        ends on the object), `margin` (how far its soft label leads), each 0 to 1; None where the pinned frame does not
+        show the object.
     """
     c, h, w = features.shape
     now = np.ascontiguousarray(features.reshape(c, h * w).T, np.float32)

@@ -59,7 +59,7 @@ class ContextBuffer:
     @property
     def capacity(self) -> int:
         """Cells that a slot can hold."""
-        return self._features.shape[1]
+        return int(self._features.shape[1])
 
     @property
     def nbytes(self) -> int:
@@ -167,8 +167,9 @@ class ContextBuffer:
         # Nothing reads a slot before it is written: the pages of slots that stay empty are never touched.
         self._features = np.empty((self.slots.total, capacity, channels), self.storage)
         self._labels = np.zeros((self.slots.total, capacity, max(count, labels.shape[2])), np.float32)
-        self._features[: len(features), : features.shape[1]] = features
-        self._labels[: len(labels), : labels.shape[1], : labels.shape[2]] = labels
+        if features.size:
+            self._features[:, : features.shape[1]] = features
+            self._labels[:, : labels.shape[1], : labels.shape[2]] = labels
 
 
 def whole_view(features: NDArray[np.float32]) -> View:

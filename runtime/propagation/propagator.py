@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import CrwedgeError
 from crwedge.core.images import grid_size
-from crwedge.core.labels import argmax_ids, linear_taps, resize_taps
+from crwedge.core.labels import Taps, argmax_ids, linear_taps, resize_taps
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.propagation import kernels
 from crwedge.runtime.propagation.attention import LocalAttention
@@ -99,24 +99,28 @@ def labels_to_ids(
     rows, columns = (slice(0, size[0]), slice(0, size[1])) if view is None else view.frame_box(size)
     full = soft.shape[1:] if view is None else grid_size(*view.size)
     origin = (0, 0) if view is None else view.origin
-    taps = [
-        tuple(part[box] for part in linear_taps(length, total, first, cells))
-        for box, length, total, first, cells in zip((rows, columns), size, full, origin, soft.shape[1:], strict=True)
-    ]
+    down = _taps_within(rows, linear_taps(size[0], full[0], origin[0], soft.shape[1]))
+    across = _taps_within(columns, linear_taps(size[1], full[1], origin[1], soft.shape[2]))
     if output_norm == "minmax":
-        maps = resize_taps(soft, *taps)
+        maps = resize_taps(soft, down, across)
         low, high = maps.min(axis=(1, 2), keepdims=True), maps.max(axis=(1, 2), keepdims=True)
         extent = np.where(high > low, high - low, 1)
         found = argmax_ids(np.asarray((maps - low) / extent, np.float32), object_ids)
     else:
         found = np.empty((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
         table = np.array((0, *object_ids), np.uint8)
-        kernels.argmax_upsampled(np.ascontiguousarray(soft.transpose(1, 2, 0)), *taps, table, found)
+        kernels.argmax_upsampled(np.ascontiguousarray(soft.transpose(1, 2, 0)), down, across, table, found)
     if found.shape == tuple(size):
         return found
     ids = np.zeros(size, np.uint8)
     ids[rows, columns] = found
     return ids
+
+
+def _taps_within(box: slice, taps: Taps) -> Taps:
+    """The taps of the samples in a slice."""
+    low, high, part = taps
+    return low[box], high[box], part[box]
 
 
 def propagate_features(

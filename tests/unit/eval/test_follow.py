@@ -15,6 +15,7 @@ from crwedge.core.masks import read_mask, write_mask
 from crwedge.core.scene import render_scene
 from crwedge.core.settings import PropagationSettings
 from crwedge.eval import davis, jhmdb, vip
+from crwedge.eval.datasets import davis_clips
 from crwedge.eval.encoders import ColourEngine, EncoderSpec, rgb_to_lab
 from crwedge.eval.feature_cache import FeatureCache
 from crwedge.eval.follow import Follower
@@ -23,7 +24,6 @@ from crwedge.eval.results import ResultFolder, plain, write_tables
 from crwedge.eval.runner import run_clips
 from crwedge.eval.scorer import overall
 from crwedge.eval.studies import PROPAGATION, Study, conclusion, propagation_study, write_study
-from crwedge.eval.tree import davis_clips
 from crwedge.runtime.tracker import Tracker
 
 SETTINGS = PropagationSettings(context_length=3, topk=5, radius=5)

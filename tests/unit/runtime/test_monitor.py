@@ -13,8 +13,7 @@ from crwedge.runtime.monitor import Monitor
 
 def judged(monitor: Monitor, *values: float | None) -> list[str]:
     return [
-        monitor.judge((1,), {} if value is None else {1: value}, {1: value is None or value > 0})[1]
-        for value in values
+        monitor.judge((1,), {} if value is None else {1: value}, {1: value is None or value > 0})[1] for value in values
     ]
 
 
