@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import CrwedgeError
-from crwedge.core.labels import soft_labels
+from crwedge.core.labels import region_iou
 from crwedge.core.masks import object_ids
 from crwedge.core.settings import PropagationSettings
 from crwedge.export.test_clips import ReferenceClip
-from crwedge.runtime.propagation.propagator import labels_to_ids, propagate_features
+from crwedge.runtime.propagation.propagate import propagate_masks
 
 Features = Sequence[NDArray[np.float32]]
 Scorer = Callable[[NDArray[np.uint8], NDArray[np.uint8], tuple[int, ...]], tuple[NDArray[Any], NDArray[Any]]]
@@ -200,10 +200,10 @@ def compare(
     pairs = range(1, len(reference), max(1, len(reference) // 4))
     agreements = [topk_agreement(reference[t - 1 : t + 1], got[t - 1 : t + 1], settings) for t in pairs]
     values["topk_agreement"] = float(np.mean(agreements))
-    maps = [follow(features, footage.mask, settings) for features in (reference, got)]
+    maps = [list(propagate_masks(features, footage.mask, settings=settings)) for features in (reference, got)]
     ids = object_ids(footage.mask)
     values["steps"] = len(reference) - 1
-    values["label_iou"] = float(region_overlap(maps[1][-1], maps[0][-1], ids).mean())
+    values["label_iou"] = float(region_iou(maps[1][-1], maps[0][-1], ids).mean())
     if footage.truth is not None and len(footage.truth) > 2:
         values["scores"] = {
             who: _score(labels, footage.truth, ids, scorer)
@@ -235,24 +235,6 @@ def topk_agreement(a: Features, b: Features, settings: PropagationSettings, cell
     return float(shared.mean())
 
 
-def follow(features: Features, mask: NDArray[np.uint8], settings: PropagationSettings) -> list[NDArray[np.uint8]]:
-    """Label maps (H, W) of every frame, from the mask of the first."""
-    ids = object_ids(mask)
-    soft, _ = soft_labels(mask, ids, (features[0].shape[1], features[0].shape[2]))
-    size = (mask.shape[0], mask.shape[1])
-    return [
-        labels_to_ids(labels, ids, size, settings.output_norm)
-        for labels in propagate_features(features, soft, settings)
-    ]
-
-
-def region_overlap(a: NDArray[np.uint8], b: NDArray[np.uint8], ids: tuple[int, ...]) -> NDArray[np.float64]:
-    """Intersection over union of each object; 1 where it is in neither map."""
-    both = np.array([np.count_nonzero((a == i) & (b == i)) for i in ids], np.float64)
-    either = np.array([np.count_nonzero((a == i) | (b == i)) for i in ids], np.float64)
-    return np.where(either > 0, both / np.maximum(either, 1), 1.0)
-
-
 def _score(
     labels: Sequence[NDArray[np.uint8]],
     truth: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
@@ -262,7 +244,7 @@ def _score(
     """Points, averaged over objects and frames; as in the field the first and the last frame are not scored."""
     pairs = list(zip(labels, truth, strict=True))[1:-1]
     if scorer is None:
-        return {"J": float(100 * np.mean([region_overlap(got, true, ids).mean() for got, true in pairs]))}
+        return {"J": float(100 * np.mean([region_iou(got, true, ids).mean() for got, true in pairs]))}
     scores = [scorer(got, true, ids) for got, true in pairs]
     return {name: float(100 * np.mean([score[n].mean() for score in scores])) for n, name in enumerate(("J", "F"))}
 

@@ -105,3 +105,10 @@ def argmax_ids(maps: NDArray[np.float32], object_ids: tuple[int, ...]) -> NDArra
     """(K, H, W) scores -> (H, W) ids; ties go to the lower channel, so to the background first."""
     table = np.array((0, *object_ids), np.uint8)
     return np.asarray(table[np.argmax(maps, axis=0)], np.uint8)
+
+
+def region_iou(a: NDArray[np.uint8], b: NDArray[np.uint8], object_ids: tuple[int, ...]) -> NDArray[np.float64]:
+    """Intersection over union (objects,) of each object in two label maps (H, W); 1 where neither map has it."""
+    both = np.array([np.count_nonzero((a == i) & (b == i)) for i in object_ids], np.float64)
+    either = np.array([np.count_nonzero((a == i) | (b == i)) for i in object_ids], np.float64)
+    return np.where(either > 0, both / np.maximum(either, 1), 1.0)

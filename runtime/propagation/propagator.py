@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -121,36 +119,3 @@ def _taps_within(box: slice, taps: Taps) -> Taps:
     """The taps of the samples in a slice."""
     low, high, part = taps
     return low[box], high[box], part[box]
-
-
-def propagate_features(
-    features: Iterable[NDArray[np.float32]],
-    first_soft: NDArray[np.float32],
-    settings: PropagationSettings | None = None,
-    workers: int | None = None,
-) -> Iterator[NDArray[np.float32]]:
-    """Soft labels of every frame from features alone, for research and probes.
-
-    Args:
-        features: (C, h, w) of each frame in order, unit length over C.
-        first_soft: (K, h, w) soft labels of the first frame.
-        settings: the protocol; `crw` by default.
-        workers: threads.
-
-    Yields:
-        (K, h, w) for every frame; the first is `first_soft`.
-    """
-    settings = settings or PropagationSettings()
-    propagator, context = LabelPropagator(settings, workers), ContextBuffer(settings)
-    try:
-        for current in features:
-            if context.empty:
-                check_features(current)
-                context.pin(current, first_soft)
-                yield first_soft
-                continue
-            soft = propagator(current, context)
-            context.append(current, soft)
-            yield soft
-    finally:
-        propagator.close()
