@@ -20,7 +20,7 @@ import crwedge as cw
 from crwedge.core.images import parse_size
 from crwedge.core.labels import region_iou
 from crwedge.core.masks import object_ids
-from crwedge.runtime import tracker as tracker_module
+from crwedge.runtime import monitor as monitor_module
 from crwedge.runtime.propagation.confidence import CALIBRATION, SIGNS, Calibration, Signs
 from crwedge.runtime.sources.images import read_image
 
@@ -36,9 +36,8 @@ def collect(root: Path, model: str | None, frames: int, step: int, size: tuple[i
             return super().__call__(signs)
 
     recorder = Recorder(CALIBRATION.bias, CALIBRATION.weights, CALIBRATION.made_with)
-    tracker_module.CALIBRATION = recorder  # type: ignore[attr-defined]
-    with cw.Tracker.open(model, size=size) as tracker:
-        tracker.watch = True
+    monitor_module.CALIBRATION = recorder  # type: ignore[attr-defined]
+    with cw.Tracker.open(model, options=cw.TrackerOptions(size, confidence=True)) as tracker:
         for folder in sorted(path for path in root.iterdir() if path.is_dir()):
             names = sorted(path.stem for path in (folder / "Annotations").glob("*.png"))[::step][:frames]
             tracker.reset()

@@ -23,7 +23,7 @@ from crwedge.export.parity import TOLERANCES, ParityError, Scorer, compare, comp
 from crwedge.export.precision import PRECISIONS, Precision, to_signed_activations
 from crwedge.export.test_clips import ReferenceClip, for_calibration, odd_size, rendered
 from crwedge.export.weights import weights_file
-from crwedge.runtime.backends.engine import open_engine
+from crwedge.runtime.backends.open import open_engine
 from crwedge.runtime.bundle_lookup import bundles_home, shipped_bundle
 
 if TYPE_CHECKING:

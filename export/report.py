@@ -12,7 +12,7 @@ import numpy as np
 from crwedge.core.bundle import ONNX, Bundle
 from crwedge.core.errors import CrwedgeError, MissingExtraError
 from crwedge.core.optional import import_optional
-from crwedge.runtime.backends.engine import ENGINES, open_engine
+from crwedge.runtime.backends.open import ENGINES, open_engine
 
 Size = tuple[int, int]
 DEFAULT_SIZE = (480, 854)

@@ -14,7 +14,7 @@ from crwedge.export.engines import DEFAULT_PROFILE, can_build, ensure_engine
 from crwedge.export.parity import TOLERANCES, Parity, ParityError, compare
 from crwedge.export.tensorrt import BuildOptions, Say, Watch
 from crwedge.export.test_clips import ReferenceClip, rendered
-from crwedge.runtime.backends.engine import open_engine
+from crwedge.runtime.backends.open import open_engine
 
 ENGINES = ("onnx", "tensorrt", "tensorrt-rtx", "auto")
 

@@ -120,7 +120,6 @@ def run_stream(
         halt.set()
         raise
     finally:
-        tracker.ahead = lambda: None
         _wind_up(run, inbox, reader, interrupt or getattr(source, "interrupt", None))
         stats.seconds = time.perf_counter() - run.begin
     stats.check()
@@ -140,12 +139,6 @@ def _track(
 ) -> None:
     """The tracker's part: one frame after the other, until there is none."""
     stats = run.stats
-
-    def waiting() -> Frame | None:
-        arrival = inbox.peek()
-        return None if arrival is None else arrival.frame
-
-    tracker.ahead = waiting
     while (arrival := inbox.get()) is not None:
         begin = time.perf_counter()
         frame = arrival.frame

@@ -13,7 +13,8 @@ from crwedge.core.bundle import ONNX, Bundle, Manifest
 from crwedge.core.errors import CrwedgeError, SettingError
 from crwedge.core.files import sha256
 from crwedge.core.optional import import_optional
-from crwedge.runtime.backends.engine import Engine, Refittable, open_engine
+from crwedge.runtime.backends.engine import Engine, Refittable
+from crwedge.runtime.backends.open import open_engine
 
 if TYPE_CHECKING:
     from crwedge.model.encoder import Encoder

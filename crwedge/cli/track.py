@@ -95,7 +95,7 @@ def track(
     from crwedge.core.images import parse_size
     from crwedge.core.joints import Joints
     from crwedge.core.settings import preset as preset_of
-    from crwedge.runtime.backends.engine import ENGINES
+    from crwedge.runtime.backends.open import ENGINES
     from crwedge.runtime.bundle_lookup import find_bundle
     from crwedge.runtime.frame_queue import Halt
     from crwedge.runtime.ops.events import EventLog
@@ -255,7 +255,7 @@ def _several(followers: list[Any], options: Any, halt: Any, say: Any) -> list[di
             raise
 
     with (
-        shared_engine(options, len(followers), say) as engine,
+        shared_engine(options, say) as engine,
         ThreadPoolExecutor(len(followers), "crwedge-stream") as pool,
     ):
         waiting = [pool.submit(run, follower, engine) for follower in followers]

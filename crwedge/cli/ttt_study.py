@@ -209,7 +209,7 @@ def score_clip(clip: Clip, bundle: Bundle, follower: Follower, training: TestTim
     from crwedge.eval.davis import true_mask
     from crwedge.eval.scorer import SequenceScorer
     from crwedge.runtime.sources.images import ImageSource
-    from crwedge.runtime.tracker import Tracker
+    from crwedge.runtime.tracker import Tracker, TrackerOptions
 
     scorer, seconds = SequenceScorer("2017"), 0.0
     trainer = None if training is None else TestTimeTrainer(training)
@@ -220,7 +220,7 @@ def score_clip(clip: Clip, bundle: Bundle, follower: Follower, training: TestTim
     source = ImageSource(list(clip.frames), clip.name)
     mask = true_mask(clip.masks[0], "2017")
     engine, how = follower.encoder.engine, follower.settings
-    with Tracker.open(bundle, engine, how, follower.size, trainer, workers=follower.threads) as tracker:
+    with Tracker.open(bundle, engine, how, TrackerOptions(follower.size), trainer, workers=follower.threads) as tracker:
         for frame in source if trainer is None else trainer.ahead(source):
             begun = time.perf_counter()
             labels = tracker.step(frame, mask if frame.index == 0 else None)

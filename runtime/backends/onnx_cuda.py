@@ -90,11 +90,11 @@ class CudaEngine:
     def run_resident(
         self, frame: NDArray[np.uint8], size: tuple[int, int] | None = None, later: bool = False
     ) -> DeviceFeatures:
-        """See `ResidentEngine.run_resident`. ONNX Runtime cannot be recorded from outside, so it is never left for later."""
+        """See `DeviceEngine.run_resident`. ONNX Runtime cannot be recorded from outside, so it is never left for later."""
         return self._encoder.run(frame, size)
 
     def prefetch(self, frame: NDArray[np.uint8]) -> None:
-        """See `ResidentEngine.prefetch`."""
+        """See `DeviceEngine.prefetch`."""
         self._encoder.prefetch(frame)
 
     def refit(self, onnx: bytes) -> None:

@@ -82,7 +82,7 @@ class TensorRtEngine:
     def run_resident(
         self, frame: NDArray[np.uint8], size: tuple[int, int] | None = None, later: bool = False
     ) -> DeviceFeatures:
-        """See `ResidentEngine.run_resident`."""
+        """See `DeviceEngine.run_resident`."""
         own = size or (frame.shape[0], frame.shape[1])
         if not self._found.facts.key.profile.holds(own):
             raise DeviceError(
@@ -99,7 +99,7 @@ class TensorRtEngine:
         return self._encoder.run(frame, size, later)
 
     def prefetch(self, frame: NDArray[np.uint8]) -> None:
-        """See `ResidentEngine.prefetch`."""
+        """See `DeviceEngine.prefetch`."""
         self._encoder.prefetch(frame)
 
     def refit(self, onnx: bytes) -> None:

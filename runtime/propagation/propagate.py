@@ -77,7 +77,7 @@ def propagate_soft(
         CrwedgeError: features are not finite, or their grid changes.
     """
     settings = settings or PropagationSettings()
-    propagator, context = LabelPropagator(settings, workers), ContextBuffer.from_settings(settings)
+    propagator, context = LabelPropagator(settings, workers), ContextBuffer(settings)
     try:
         for current in features:
             if context.empty:

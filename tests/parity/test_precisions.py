@@ -17,7 +17,7 @@ from crwedge.eval.metrics import frame_scores
 from crwedge.export.build import export_bundle
 from crwedge.export.parity import TOLERANCES, compare
 from crwedge.export.test_clips import ReferenceClip
-from crwedge.runtime.backends.engine import open_engine
+from crwedge.runtime.backends.open import open_engine
 
 SIZE = (120, 214)
 FRAMES = 13

@@ -90,11 +90,11 @@ def test_half_storage_is_float32_on_rounded_features() -> None:
     rounded = features.astype(np.float16).astype(np.float32)
     # The ring holds rounded features; the query itself is not stored before it was compared.
     half = PropagationSettings(context_length=3, topk=4, radius=4, storage="float16")
-    context = ContextBuffer.from_settings(half)
+    context = ContextBuffer(half)
     context.pin(features[0], soft)
     for frame in features[1:4]:
         context.append(frame, soft)
-    plain = ContextBuffer.from_settings(half.with_changes(storage="float32"))
+    plain = ContextBuffer(half.with_changes(storage="float32"))
     plain.pin(rounded[0], soft)
     for frame in rounded[1:4]:
         plain.append(frame, soft)
