@@ -94,6 +94,7 @@ def track(
     from crwedge.core.errors import SettingError
     from crwedge.core.images import parse_size
     from crwedge.core.joints import Joints
+    from crwedge.core.settings import check_choice
     from crwedge.core.settings import preset as preset_of
     from crwedge.runtime.backends.open import ENGINES
     from crwedge.runtime.bundle_lookup import find_bundle
@@ -102,8 +103,7 @@ def track(
     from crwedge.runtime.ops.metrics import serve_metrics
 
     # Everything that can be refused is refused before the first output is touched.
-    if engine not in ENGINES:
-        raise SettingError(f"unknown engine {engine!r}; choose one of {', '.join(ENGINES)}")
+    check_choice("engine", engine, ENGINES)
     if late not in (None, "drop", "wait"):
         raise SettingError(f"--late {late!r} must be drop or wait")
     if resume and snapshot is None:
