@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.bundle import Bundle
 from crwedge.core.errors import CrwedgeError, SettingError
-
-if TYPE_CHECKING:
-    from crwedge.runtime.backends.cuda.driver import Driver
-    from crwedge.runtime.backends.cuda.features import DeviceFeatures
 
 ENGINES = ("auto", "cpu", "cuda", "tensorrt")
 AUTO = ("tensorrt", "cuda", "cpu")
@@ -66,31 +62,6 @@ class Refittable(Protocol):
         Raises:
             BundleError: the file is of another network.
         """
-        ...
-
-
-@runtime_checkable
-class ResidentEngine(Protocol):
-    """An engine on a device, whose features can stay there."""
-
-    driver: Driver
-    say: Say
-    """Told, in one line each, what does not work as well as it could."""
-
-    @property
-    def stream(self) -> int:
-        """The queue that everything runs on."""
-        ...
-
-    def run_resident(self, frame: NDArray[np.uint8], size: Size | None = None, later: bool = False) -> DeviceFeatures:
-        """Queue RGB uint8 (H, W, 3), resized to `size` on the device; features (C, h, w) in device memory.
-
-        With `later` the frame is sent, and the encoder may be left to be queued with what follows, as one CUDA graph.
-        """
-        ...
-
-    def prefetch(self, frame: NDArray[np.uint8]) -> None:
-        """Send a frame to the device while another is computed. When the next to run is another array, it is sent then."""
         ...
 
 
@@ -195,17 +166,11 @@ class AutoEngine:
         self._say(f"engine {name} not used, {self._left[0]} is next: {error}")
 
 
-def resident(engine: Engine) -> ResidentEngine | None:
-    """The engine on a device that `engine` is, or that `auto` has chosen; None for one on the CPU."""
-    inner = engine.current if isinstance(engine, AutoEngine) else engine
-    return inner if isinstance(inner, ResidentEngine) else None
-
-
 def no_driver() -> str | None:
     """Why this machine can have no NVIDIA GPU, or None when its driver is there."""
-    from crwedge.runtime.backends.cuda import libcuda
+    from crwedge.runtime.backends.cuda.nvidia import missing
 
-    return libcuda.missing()
+    return missing()
 
 
 def probe_engines(bundle: Bundle | None = None) -> list[tuple[str, bool, str]]:
@@ -233,7 +198,7 @@ def _open(name: str, bundle: Bundle, threads: int | None, say: Say, size: Size |
     if name == "cuda":
         from crwedge.runtime.backends.onnx_cuda import CudaEngine
 
-        return CudaEngine(bundle, say=say)
+        return CudaEngine(bundle)
     from crwedge.runtime.backends.tensorrt import TensorRtEngine
 
     return TensorRtEngine(bundle, size, say)
