@@ -9,15 +9,14 @@ from crwedge.runtime.backends.cuda.errors import DeviceError, quiet_when_lost
 
 
 class Block:
-    """Device memory that returns to its pool when the last reference to it goes."""
+    """Device memory that returns to its pool when the last reference to it goes, in whichever thread."""
 
-    def __init__(self, address: int, size: int, free: deque[int]) -> None:
+    def __init__(self, address: int, size: int, memory: DeviceMemory) -> None:
         self.address, self.size = address, size
-        self._free = free
+        self._memory = memory
 
     def __del__(self) -> None:
-        # May run in any thread: appending to a deque is atomic.
-        self._free.append(self.address)
+        self._memory.give_back(self.address, self.size)
 
 
 class DeviceMemory:
@@ -36,6 +35,7 @@ class DeviceMemory:
         self._sizes: dict[int, int] = {}
         self._free: defaultdict[int, deque[int]] = defaultdict(deque)
         self._scratch: dict[str, Block] = {}
+        self._closed = False
 
     @property
     def nbytes(self) -> int:
@@ -50,7 +50,7 @@ class DeviceMemory:
         """
         free = self._free[size]
         try:
-            return Block(free.pop(), size, free)
+            return Block(free.pop(), size, self)
         except IndexError:
             pass
         try:
@@ -61,7 +61,7 @@ class DeviceMemory:
             self.trim()
             address = self.driver.allocate(size)
         self._sizes[address] = size
-        return Block(address, size, free)
+        return Block(address, size, self)
 
     def reserve(self, size: int, count: int) -> None:
         """Have `count` blocks of `size` bytes ready, so that a lack of memory shows now."""
@@ -90,3 +90,14 @@ class DeviceMemory:
         """Give everything back that is not held outside."""
         self._scratch.clear()
         self.trim()
+
+    def close(self) -> None:
+        """Give everything back, what is still held outside as soon as it is dropped."""
+        self._closed = True
+        self.clear()
+
+    def give_back(self, address: int, size: int) -> None:
+        """A block of `take` is not used any more. Any thread may call: appending to a deque is atomic."""
+        self._free[size].append(address)
+        if self._closed:
+            self.trim()
