@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from crwedge.core.bundle import ONNX, Bundle
 from crwedge.core.errors import MissingExtraError
 from crwedge.core.images import grid_size
-from crwedge.core.need import need
+from crwedge.core.optional import import_optional
 from crwedge.runtime.backends.cuda.driver import Driver
 from crwedge.runtime.backends.cuda.encode import DeviceEncoder, EncoderOutput
 from crwedge.runtime.backends.cuda.errors import DeviceError, device_error, quiet_when_lost
@@ -40,7 +40,7 @@ class CudaEngine:
             MissingExtraError: onnxruntime-gpu is not installed.
             DeviceError: there is no GPU that works, or ONNX Runtime does not use it.
         """
-        ort = ort or need("onnxruntime", extra="gpu")
+        ort = ort or import_optional("onnxruntime", extra="gpu")
         if provider not in ort.get_available_providers():
             raise MissingExtraError(
                 f"this onnxruntime has no {provider}: pip uninstall onnxruntime && pip install 'crwedge[gpu]'"
@@ -84,7 +84,7 @@ class CudaEngine:
         return self._encoder.run(frame)
 
     def run_resident(self, frame: NDArray[np.uint8], view: View) -> EncoderOutput:
-        """See `ResidentEngine.run_resident`."""
+        """See `DeviceEngine.run_resident`."""
         return self._encoder.run_resident(frame, view)
 
     def refit(self, onnx: bytes) -> None:

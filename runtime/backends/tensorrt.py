@@ -13,7 +13,7 @@ from crwedge.core.bundle import Bundle
 from crwedge.core.engine_key import MODULES, EngineKey, Profile, Size
 from crwedge.core.engine_store import FoundEngine, engine_folders, find_engine
 from crwedge.core.errors import BundleError, MissingExtraError
-from crwedge.core.need import need
+from crwedge.core.optional import import_optional
 from crwedge.runtime.backends.cuda.driver import Driver
 from crwedge.runtime.backends.cuda.encode import DeviceEncoder, EncoderOutput
 from crwedge.runtime.backends.cuda.errors import DeviceError, quiet_when_lost
@@ -81,7 +81,7 @@ class TensorRtEngine:
         return self._encoder.run(frame)
 
     def run_resident(self, frame: NDArray[np.uint8], view: View) -> EncoderOutput:
-        """See `ResidentEngine.run_resident`."""
+        """See `DeviceEngine.run_resident`."""
         self._prepare(view.pixel_size)
         return self._encoder.run_resident(frame, view)
 
@@ -175,7 +175,7 @@ def load_tensorrt() -> Any:
     """`tensorrt`, or `tensorrt_rtx` where only that is installed."""
     for module in MODULES:
         try:
-            return need(module, extra="tensorrt")
+            return import_optional(module, extra="tensorrt")
         except MissingExtraError:
             continue
         except ImportError as error:

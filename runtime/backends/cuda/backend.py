@@ -12,13 +12,12 @@ from crwedge.core.errors import CrwedgeError
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.backends.base import ContextState, Search
 from crwedge.runtime.backends.cuda.driver import Driver
-from crwedge.runtime.backends.cuda.encode import ResidentEngine
 from crwedge.runtime.backends.cuda.kernels import Kernels, KeyFrame, LabelMemory, bitmask_words, label_bitmask
 from crwedge.runtime.backends.cuda.memory import Block, DeviceMemory
-from crwedge.runtime.backends.cuda.prediction import CudaFeatures, CudaPrediction
+from crwedge.runtime.backends.cuda.prediction import CudaFeatures, CudaPrediction, FeatureBlock
 from crwedge.runtime.backends.cuda.pycuda_driver import open_driver
 from crwedge.runtime.backends.cuda.source import Variant
-from crwedge.runtime.backends.engine import Engine
+from crwedge.runtime.backends.engine import DeviceEngine, Engine
 from crwedge.runtime.propagation.confidence import Signs, object_signs
 from crwedge.runtime.propagation.slots import ContextSlots
 from crwedge.runtime.propagation.view import View
@@ -30,7 +29,7 @@ Known = Callable[[NDArray[np.uint8]], NDArray[np.float32] | None]
 class _Stored:
     """Where the features and labels of one context frame lie."""
 
-    features: CudaFeatures
+    features: FeatureBlock
     labels: Block
 
 
@@ -49,6 +48,8 @@ class CudaBackend:
         key_splits: blocks that share a tile's keys; by default what fills the device.
     """
 
+    on_device = True
+
     def __init__(
         self,
         engine: Engine,
@@ -58,24 +59,19 @@ class CudaBackend:
         variant: Variant | None = None,
         key_splits: int | None = None,
     ) -> None:
-        resident = engine if isinstance(engine, ResidentEngine) else None
+        resident = engine if isinstance(engine, DeviceEngine) else None
         if driver is None and resident is None:
             self._driver = open_driver()
         else:
             self._driver = (driver or resident.driver).retain()  # type: ignore[union-attr]
         shared = resident is not None and resident.driver is self._driver
-        self.settings, self._engine, self._keep_frames = settings, engine, keep_frames
+        self.settings, self.engine, self._keep_frames = settings, engine, keep_frames
         self._memory = DeviceMemory(self._driver, resident.stream if shared and resident else self._driver.stream())
         self._kernels = Kernels(self._memory, variant, key_splits)
         self._slots = ContextSlots(settings, keep_frames)
         self.slot_to_buffer: dict[int, _Stored] = {}
         self._capacity, self._count = 0, 0
         self._pinned_on_host: dict[int, tuple[_Stored, NDArray[np.float16], NDArray[np.float32]]] = {}
-
-    @property
-    def name(self) -> str:
-        """See `Backend.name`."""
-        return self._engine.name
 
     @property
     def empty(self) -> bool:
@@ -89,17 +85,17 @@ class CudaBackend:
 
     def encode(self, frame: NDArray[np.uint8], view: View) -> CudaFeatures:
         """See `Backend.encode`. The first frame takes the memory for the features of all slots."""
-        engine, pixels = self._engine, frame if self._keep_frames else None
-        if not isinstance(engine, ResidentEngine) or engine.driver is not self._driver:
-            return self._upload(engine.run(view.pixels(frame)), view, pixels)
+        engine = self.engine
+        if not isinstance(engine, DeviceEngine) or engine.driver is not self._driver:
+            return CudaFeatures(self._upload(engine.run(view.pixels(frame)), view), frame)
         output = engine.run_resident(frame, view)
         if engine.stream != self._memory.stream:
             self._driver.synchronise(engine.stream)
-        return self._store(output.address, output.shape, view, pixels)
+        return CudaFeatures(self._store(output.address, output.shape, view), frame)
 
     def propagate(self, features: CudaFeatures, search: Search) -> CudaPrediction:
         """See `Backend.propagate`."""
-        features.check()
+        features.block.check()
         context = self._slots.frames(search.newest)
         settings, view = search.settings, features.view
         if not context:
@@ -113,7 +109,7 @@ class CudaBackend:
                     f"of {frame.view.size} with {stored.features.channels}"
                 )
             is_global = not settings.local or (frame.pinned and settings.first_frame == "global")
-            addresses = stored.features.block.address, stored.labels.address
+            addresses = stored.features.address, stored.labels.address
             frames.append(KeyFrame(*addresses, frame.view, frame.copies, is_global))
         labels, bitmask = self._take_labels(self._count)
         entropy = self._memory.take(self._capacity * 4) if search.entropy else None
@@ -125,7 +121,7 @@ class CudaBackend:
 
     def label(self, features: CudaFeatures, soft: NDArray[np.float32]) -> CudaPrediction:
         """See `Backend.label`."""
-        features.check()
+        features.block.check()
         count = soft.shape[0]
         rows = np.ascontiguousarray(soft.reshape(count, -1).T, np.float32)
         labels, bitmask = self._take_labels(count)
@@ -145,7 +141,7 @@ class CudaBackend:
             labels = self._upload_labels(np.pad(rows, ((0, 0), (0, self._count - prediction.count))))
         add = self._slots.pin if pinned else self._slots.append
         slot = add(features.view, trust, features.pixels)
-        self.slot_to_buffer[slot] = _Stored(features, labels)
+        self.slot_to_buffer[slot] = _Stored(features.block, labels)
         self._drop_unused()
 
     def keep_trusted(self, trust: float, count: int) -> None:
@@ -171,18 +167,18 @@ class CudaBackend:
                 continue
             fresh = known(pixels)
             if fresh is not None and fresh.shape[1:] == view.grid:
-                features = self._upload(fresh, view, pixels)
+                block = self._upload(fresh, view)
             else:
-                features = self.encode(pixels, view)
-            features.check()
-            self.slot_to_buffer[slot] = _Stored(features, stored.labels)
+                block = self.encode(pixels, view).block
+            block.check()
+            self.slot_to_buffer[slot] = _Stored(block, stored.labels)
 
     def use(self, engine: Engine) -> None:
         """See `Backend.use`."""
-        if engine is not self._engine:
+        if engine is not self.engine:
             self._driver.synchronise(self._memory.stream)
-            self._engine.close()
-            self._engine = engine
+            self.engine.close()
+            self.engine = engine
 
     def state(self) -> ContextState:
         """See `Backend.state`."""
@@ -193,7 +189,7 @@ class CudaBackend:
         labels = np.zeros((len(slots), self._capacity, self._count), np.float32)
         for row, one in enumerate(stored):
             cells = one.features.view.cells
-            features[row, :cells] = one.features.cells().reshape(cells, -1)
+            features[row, :cells] = one.features.numpy().reshape(cells, -1)
             labels[row, :cells] = self._labels_of(one)
         return ContextState({"features": features, "labels": labels}, {"slots": slots, **self._slots.state()})
 
@@ -211,8 +207,7 @@ class CudaBackend:
         for row, slot in enumerate(rows):
             view = slots.view(slot)
             one = features[row, : view.cells].astype(np.float32).T.reshape(-1, *view.grid)
-            stored = self._upload(np.ascontiguousarray(one), view, None)
-            self.slot_to_buffer[slot] = _Stored(stored, self._upload_labels(labels[row, : view.cells]))
+            self.slot_to_buffer[slot] = _Stored(self._upload(one, view), self._upload_labels(labels[row, : view.cells]))
 
     def clear(self) -> None:
         """See `Backend.clear`."""
@@ -225,18 +220,18 @@ class CudaBackend:
     def close(self) -> None:
         """See `Backend.close`."""
         self.clear()
-        self._engine.close()
+        self._memory.close()
+        self.engine.close()
         self._driver.close()
 
-    def _upload(self, features: NDArray[np.float32], view: View, pixels: NDArray[np.uint8] | None) -> CudaFeatures:
+    def _upload(self, features: NDArray[np.float32], view: View) -> FeatureBlock:
+        """Features (C, h, w) of the host."""
         host = np.ascontiguousarray(features, np.float32)
         source = self._memory.scratch("source", host.nbytes)
         self._driver.upload(source, host, self._memory.stream)
-        return self._store(source, (host.shape[0], host.shape[1], host.shape[2]), view, pixels)
+        return self._store(source, (host.shape[0], host.shape[1], host.shape[2]), view)
 
-    def _store(
-        self, source: int, shape: tuple[int, int, int], view: View, pixels: NDArray[np.uint8] | None
-    ) -> CudaFeatures:
+    def _store(self, source: int, shape: tuple[int, int, int], view: View) -> FeatureBlock:
         """Features (C, h, w) float32 at an address, in memory of their own."""
         channels, *grid = shape
         if tuple(grid) != view.grid:
@@ -245,10 +240,10 @@ class CudaBackend:
             first, self._capacity = self._capacity == 0, view.cells
             self._memory.trim()
             if first:
-                self._memory.reserve(CudaFeatures.nbytes(self._capacity, channels), self._slots.total + 1)
-        block = self._memory.take(CudaFeatures.nbytes(self._capacity, channels))
-        self._kernels.store_features(source, block.address, CudaFeatures.flag_at(block), channels, view.cells)
-        return CudaFeatures(self._memory, block, view, channels, pixels)
+                self._memory.reserve(FeatureBlock.nbytes(self._capacity, channels), self._slots.total + 1)
+        block = FeatureBlock(self._memory, self._capacity, view, channels)
+        self._kernels.store_features(source, block.address, block.flag, channels, view.cells)
+        return block
 
     def _take_labels(self, count: int) -> tuple[Block, Block]:
         take = self._memory.take
@@ -293,7 +288,7 @@ class CudaBackend:
         stored = self.slot_to_buffer[slot]
         have = self._pinned_on_host.get(slot)
         if have is None or have[0] is not stored:
-            have = self._pinned_on_host[slot] = stored, stored.features.cells(), self._labels_of(stored)
+            have = self._pinned_on_host[slot] = stored, stored.features.numpy(), self._labels_of(stored)
         return have[1], have[2]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,22 +27,6 @@ class EncoderOutput:
     address: int
     """(C, h, w) float32, unit length over C."""
     shape: tuple[int, int, int]
-
-
-@runtime_checkable
-class ResidentEngine(Protocol):
-    """An engine on a device, whose features can stay there."""
-
-    driver: Driver
-
-    @property
-    def stream(self) -> int:
-        """The queue that everything runs on."""
-        ...
-
-    def run_resident(self, frame: NDArray[np.uint8], view: View) -> EncoderOutput:
-        """Queue the encoding of the view of RGB uint8 (H, W, 3), which is resized and cropped on the device."""
-        ...
 
 
 class DeviceEncoder:
@@ -70,7 +53,7 @@ class DeviceEncoder:
         return features
 
     def run_resident(self, frame: NDArray[np.uint8], view: View) -> EncoderOutput:
-        """See `ResidentEngine.run_resident`."""
+        """See `DeviceEngine.run_resident`."""
         size, fixed = view.pixel_size, self._manifest.size
         if fixed is not None and size != fixed:
             raise SourceError(

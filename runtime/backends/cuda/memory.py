@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict, deque
 
 from crwedge.runtime.backends.cuda.driver import Driver
@@ -100,4 +101,6 @@ class DeviceMemory:
         """A block of `take` is not used any more. Any thread may call: appending to a deque is atomic."""
         self._free[size].append(address)
         if self._closed:
-            self.trim()
+            # With the driver closed too, the memory is gone already.
+            with contextlib.suppress(DeviceError):
+                self.trim()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -12,58 +13,71 @@ from crwedge.core.errors import CrwedgeError
 from crwedge.runtime.backends.cuda.kernels import Kernels, LabelMemory
 from crwedge.runtime.backends.cuda.memory import Block, DeviceMemory
 from crwedge.runtime.propagation.confidence import Signs
+from crwedge.runtime.propagation.propagator import NOT_FINITE
 from crwedge.runtime.propagation.view import Size, View
 
 
-class CudaFeatures:
-    """Features of one frame; the memory is free again when the last reference goes.
+class FeatureBlock:
+    """Where the features of one frame lie; the memory is free again when the last reference goes.
 
     Args:
         memory: the device.
-        block: (h * w, channels) float16, then at `flag_at` the int32 that says whether one is not finite.
+        cells: cells that there is room for.
         view: what the features cover.
         channels: C.
-        pixels: the frame they were computed from, where frames are kept.
     """
 
-    def __init__(
-        self, memory: DeviceMemory, block: Block, view: View, channels: int, pixels: NDArray[np.uint8] | None
-    ) -> None:
-        self.memory, self.block, self.view, self.channels, self.pixels = memory, block, view, channels, pixels
+    def __init__(self, memory: DeviceMemory, cells: int, view: View, channels: int) -> None:
+        self.view, self.channels, self._memory = view, channels, memory
+        self._block = memory.take(self.nbytes(cells, channels))
+        self.address = self._block.address
+        """Of (h * w, C) float16."""
+        self.flag = self.address + self._block.size - 16
+        """Address of an int32 that is 1 when a feature is not finite."""
 
-    def cells(self) -> NDArray[np.float16]:
+    @staticmethod
+    def nbytes(cells: int, channels: int) -> int:
+        """Bytes for features of so many cells."""
+        return -(-cells * channels * 2 // 16) * 16 + 16
+
+    def numpy(self) -> NDArray[np.float16]:
         """(h, w, C) on the host."""
         host = np.empty((*self.view.grid, self.channels), np.float16)
-        self.memory.driver.download(host, self.block.address, self.memory.stream)
+        self._memory.driver.download(host, self.address, self._memory.stream)
         return host
-
-    def numpy(self) -> NDArray[np.float32]:
-        """See `Features.numpy`; rounded to float16."""
-        return np.ascontiguousarray(self.cells().transpose(2, 0, 1), np.float32)
 
     def check(self) -> None:
         """Raise CrwedgeError when a feature is not finite."""
         if not self._finite:
-            raise CrwedgeError(
-                "the encoder gave features that are not finite; its weights are damaged or too large for its precision "
-                "(export the bundle again, or use --engine cpu with a float32 bundle)"
-            )
+            raise CrwedgeError(NOT_FINITE)
 
     @cached_property
     def _finite(self) -> bool:
         flag = np.empty(1, np.int32)
-        self.memory.driver.download(flag, self.flag_at(self.block), self.memory.stream)
+        self._memory.driver.download(flag, self.flag, self._memory.stream)
         return not flag[0]
 
-    @staticmethod
-    def nbytes(cells: int, channels: int) -> int:
-        """Bytes of a block for so many cells."""
-        return -(-cells * channels * 2 // 16) * 16 + 16
 
-    @staticmethod
-    def flag_at(block: Block) -> int:
-        """Address of the flag."""
-        return block.address + block.size - 16
+@dataclass(frozen=True, eq=False)
+class CudaFeatures:
+    """See `Features`."""
+
+    block: FeatureBlock
+    pixels: NDArray[np.uint8]
+
+    @property
+    def view(self) -> View:
+        """See `Features.view`."""
+        return self.block.view
+
+    @property
+    def channels(self) -> int:
+        """See `Features.channels`."""
+        return self.block.channels
+
+    def numpy(self) -> NDArray[np.float32]:
+        """See `Features.numpy`; rounded to float16."""
+        return np.ascontiguousarray(self.block.numpy().transpose(2, 0, 1), np.float32)
 
 
 class CudaPrediction:
@@ -92,6 +106,7 @@ class CudaPrediction:
         signs: Callable[[CudaPrediction], list[Signs | None]],
     ) -> None:
         self.features, self.labels, self.count = features, labels, count
+        self._memory = kernels.memory
         self._kernels, self._bitmask, self._output_norm = kernels, bitmask, output_norm
         self._entropy, self._signs = entropy, signs
 
@@ -119,5 +134,5 @@ class CudaPrediction:
 
     def _download(self, block: Block, columns: int) -> NDArray[np.float32]:
         host = np.empty((self.features.view.cells, columns), np.float32)
-        self.features.memory.driver.download(host, block.address, self.features.memory.stream)
+        self._memory.driver.download(host, block.address, self._memory.stream)
         return host

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crwedge.core.need import need
+from crwedge.core.optional import import_optional
 from crwedge.runtime.backends.cuda import nvidia
 from crwedge.runtime.backends.cuda.compiler import compile_cubin
 from crwedge.runtime.backends.cuda.driver import DeviceFacts, Driver
@@ -35,7 +35,7 @@ def _load_pycuda() -> Any:
     if reason := nvidia.missing():
         raise DeviceError(reason)
     try:
-        return need("pycuda.driver", extra="gpu")
+        return import_optional("pycuda.driver", extra="gpu")
     except ImportError as error:
         raise DeviceError(NO_DRIVER if "libcuda" in str(error) else f"PyCUDA cannot be loaded: {error}") from error
 
