@@ -84,6 +84,8 @@ class EmulatedCuda:
 
     def free(self, address: int) -> None:
         """See `Driver.free`. What was there is overwritten, so that a use of it shows."""
+        if not self.owners:
+            raise DeviceError("this device was closed; open a new tracker")
         self.memory.pop(address)[:] = 0xFF
 
     def upload(self, address: int, source: NDArray[Any], stream: int) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import CrwedgeError
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.backends.base import ContextState, Search
+from crwedge.runtime.backends.base import ContextState, Features, Prediction, Search
 from crwedge.runtime.backends.cuda.driver import Driver
 from crwedge.runtime.backends.cuda.kernels import Kernels, KeyFrame, LabelMemory, bitmask_words, label_bitmask
 from crwedge.runtime.backends.cuda.memory import Block, DeviceMemory
@@ -93,9 +93,10 @@ class CudaBackend:
             self._driver.synchronise(engine.stream)
         return CudaFeatures(self._store(output.address, output.shape, view), frame)
 
-    def propagate(self, features: CudaFeatures, search: Search) -> CudaPrediction:
+    def propagate(self, features: Features, search: Search) -> CudaPrediction:
         """See `Backend.propagate`."""
-        features.block.check()
+        block = self._block_of(features)
+        block.check()
         context = self._slots.frames(search.newest)
         settings, view = search.settings, features.view
         if not context:
@@ -114,14 +115,14 @@ class CudaBackend:
         labels, bitmask = self._take_labels(self._count)
         entropy = self._memory.take(self._capacity * 4) if search.entropy else None
         self._kernels.propagate(
-            features.block.address, view, features.channels, frames, settings,
+            block.address, view, features.channels, frames, settings,
             LabelMemory(labels.address, bitmask.address, self._count), entropy.address if entropy else 0,
         )  # fmt: skip
         return self._prediction(features, labels, bitmask, self._count, entropy)
 
-    def label(self, features: CudaFeatures, soft: NDArray[np.float32]) -> CudaPrediction:
+    def label(self, features: Features, soft: NDArray[np.float32]) -> CudaPrediction:
         """See `Backend.label`."""
-        features.block.check()
+        self._block_of(features).check()
         count = soft.shape[0]
         rows = np.ascontiguousarray(soft.reshape(count, -1).T, np.float32)
         labels, bitmask = self._take_labels(count)
@@ -129,8 +130,10 @@ class CudaBackend:
         self._driver.upload(bitmask.address, label_bitmask(rows), self._memory.stream)
         return self._prediction(features, labels, bitmask, count, None)
 
-    def remember(self, prediction: CudaPrediction, *, pinned: bool, trust: float) -> None:
+    def remember(self, prediction: Prediction, *, pinned: bool, trust: float) -> None:
         """See `Backend.remember`."""
+        if not isinstance(prediction, CudaPrediction) or prediction.memory is not self._memory:
+            prediction = self.label(prediction.features, prediction.soft)
         features, labels = prediction.features, prediction.labels
         if self.empty:
             self._count = prediction.count
@@ -141,7 +144,7 @@ class CudaBackend:
             labels = self._upload_labels(np.pad(rows, ((0, 0), (0, self._count - prediction.count))))
         add = self._slots.pin if pinned else self._slots.append
         slot = add(features.view, trust, features.pixels)
-        self.slot_to_buffer[slot] = _Stored(features.block, labels)
+        self.slot_to_buffer[slot] = _Stored(self._block_of(features), labels)
         self._drop_unused()
 
     def keep_trusted(self, trust: float, count: int) -> None:
@@ -224,6 +227,12 @@ class CudaBackend:
         self.engine.close()
         self._driver.close()
 
+    def _block_of(self, features: Features) -> FeatureBlock:
+        """Where features lie; those of another backend are sent here."""
+        if isinstance(features, CudaFeatures) and features.block.memory is self._memory:
+            return features.block
+        return self._upload(features.numpy(), features.view)
+
     def _upload(self, features: NDArray[np.float32], view: View) -> FeatureBlock:
         """Features (C, h, w) of the host."""
         host = np.ascontiguousarray(features, np.float32)
@@ -266,7 +275,7 @@ class CudaBackend:
         self._pinned_on_host = {slot: found for slot, found in self._pinned_on_host.items() if slot in used}
 
     def _prediction(
-        self, features: CudaFeatures, labels: Block, bitmask: Block, count: int, entropy: Block | None
+        self, features: Features, labels: Block, bitmask: Block, count: int, entropy: Block | None
     ) -> CudaPrediction:
         norm = self.settings.output_norm
         return CudaPrediction(features, self._kernels, labels, bitmask, count, norm, entropy, self._signs)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import CrwedgeError
+from crwedge.runtime.backends.base import Features
 from crwedge.runtime.backends.cuda.kernels import Kernels, LabelMemory
 from crwedge.runtime.backends.cuda.memory import Block, DeviceMemory
 from crwedge.runtime.propagation.confidence import Signs
@@ -28,7 +29,7 @@ class FeatureBlock:
     """
 
     def __init__(self, memory: DeviceMemory, cells: int, view: View, channels: int) -> None:
-        self.view, self.channels, self._memory = view, channels, memory
+        self.view, self.channels, self.memory = view, channels, memory
         self._block = memory.take(self.nbytes(cells, channels))
         self.address = self._block.address
         """Of (h * w, C) float16."""
@@ -43,7 +44,7 @@ class FeatureBlock:
     def numpy(self) -> NDArray[np.float16]:
         """(h, w, C) on the host."""
         host = np.empty((*self.view.grid, self.channels), np.float16)
-        self._memory.driver.download(host, self.address, self._memory.stream)
+        self.memory.driver.download(host, self.address, self.memory.stream)
         return host
 
     def check(self) -> None:
@@ -54,7 +55,7 @@ class FeatureBlock:
     @cached_property
     def _finite(self) -> bool:
         flag = np.empty(1, np.int32)
-        self._memory.driver.download(flag, self.flag, self._memory.stream)
+        self.memory.driver.download(flag, self.flag, self.memory.stream)
         return not flag[0]
 
 
@@ -96,7 +97,7 @@ class CudaPrediction:
 
     def __init__(
         self,
-        features: CudaFeatures,
+        features: Features,
         kernels: Kernels,
         labels: Block,
         bitmask: Block,
@@ -106,7 +107,7 @@ class CudaPrediction:
         signs: Callable[[CudaPrediction], list[Signs | None]],
     ) -> None:
         self.features, self.labels, self.count = features, labels, count
-        self._memory = kernels.memory
+        self.memory = kernels.memory
         self._kernels, self._bitmask, self._output_norm = kernels, bitmask, output_norm
         self._entropy, self._signs = entropy, signs
 
@@ -134,5 +135,5 @@ class CudaPrediction:
 
     def _download(self, block: Block, columns: int) -> NDArray[np.float32]:
         host = np.empty((self.features.view.cells, columns), np.float32)
-        self._memory.driver.download(host, block.address, self._memory.stream)
+        self.memory.driver.download(host, block.address, self.memory.stream)
         return host
