@@ -438,7 +438,7 @@ def test_a_frame_of_another_scale_is_refused(make: Make) -> None:
 
 
 def test_predictions_stay_valid_whatever_comes_and_memory_does_not_grow(make: Make) -> None:
-    frames, backend = video(30), make()
+    frames, backend = video(40), make()
     soft = random_soft(3, GRID)
     backend.remember(backend.label(backend.encode(frames[0], whole(0)), soft), pinned=True, trust=1)
     held: list[tuple[Prediction, NDArray[np.float32], NDArray[np.uint8]]] = []
