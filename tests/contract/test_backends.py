@@ -7,7 +7,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -204,7 +204,7 @@ def test_entropy_equals_the_reference(make: Make, topk_over: str, where: Callabl
             seen[t], where(t).origin, [seen[0]], [where(0).origin], [soft.astype(np.float64)], k=settings.topk,
             radius=settings.radius, temperature=settings.temperature, first_frame="restricted", topk_over=topk_over,
         )  # fmt: skip
-        np.testing.assert_allclose(prediction.entropy, want.ravel(), atol=1e-4)  # type: ignore[attr-defined]
+        np.testing.assert_allclose(cast(Any, prediction).entropy, want.ravel(), atol=1e-4)
         backend.remember(prediction, pinned=False, trust=1)
 
 
