@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -243,3 +244,19 @@ def _close_quietly(engine: Engine) -> None:
     # A lost device refuses even to give memory back, and that is no news.
     with contextlib.suppress(CrwedgeError):
         engine.close()
+
+
+class LockedEngine:
+    """An engine that several streams share: one frame at a time. Closing it leaves the engine open."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.name = engine.name
+        self._engine, self._lock = engine, threading.Lock()
+
+    def run(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `Engine.run`; from any thread."""
+        with self._lock:
+            return self._engine.run(frame)
+
+    def close(self) -> None:
+        """Leave the engine to whoever opened it."""
