@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
@@ -49,7 +50,8 @@ class EventLog:
 
     def close(self) -> None:
         """Close the file."""
-        self._handler.close()
+        with contextlib.suppress(OSError):
+            self._handler.close()
 
     def _lost(self, record: logging.LogRecord) -> None:
         self.counts["log_lost"] += 1
