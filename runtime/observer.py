@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from crwedge.core.labels import LabelMap
-from crwedge.core.start import Given
+from crwedge.core.prompts import PromptLike
 from crwedge.runtime.sources.frame import Frame
-
-PromptLike = Given
 
 
 class Observer:

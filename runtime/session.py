@@ -26,12 +26,13 @@ from crwedge.core.errors import MaskError, SettingError
 from crwedge.core.joints import Joints
 from crwedge.core.labels import LabelMap
 from crwedge.core.masks import resize_mask
+from crwedge.core.prompts import PromptLike
 from crwedge.core.settings import PropagationSettings, preset
 from crwedge.runtime.adapter import Adapter
 from crwedge.runtime.backends.engine import Engine
 from crwedge.runtime.bundle_lookup import find_bundle
 from crwedge.runtime.frame_queue import StopToken
-from crwedge.runtime.observer import Observer, PromptLike
+from crwedge.runtime.observer import Observer
 from crwedge.runtime.ops.commands import Command, CommandFile, CommandQueue, CommandReader, Commands
 from crwedge.runtime.ops.events import silent
 from crwedge.runtime.ops.rate_control import RateController
@@ -43,7 +44,7 @@ from crwedge.runtime.sources.frame_range import FrameRange
 from crwedge.runtime.sources.open import open_source
 from crwedge.runtime.sources.uri import without_credentials
 from crwedge.runtime.stream import Late, run_stream
-from crwedge.runtime.tracker import Tracker
+from crwedge.runtime.tracker import Tracker, TrackerOptions
 
 _log = logging.getLogger("crwedge")
 
@@ -243,15 +244,17 @@ class Session:
         return ["-"]
 
     def _open_tracker(self, live: bool) -> Tracker:
-        o = self.options
-        if self._engine is None:
-            tracker = Tracker.open(self.bundle, o.engine, self.settings, o.size, self._adapter, o.threads, _log.info)
-        else:
-            tracker = Tracker(self._engine, self.settings, o.size or self.bundle.manifest.size, None, o.threads)
-            tracker.bundle = self.bundle
-        tracker.any_size = live
-        tracker.watch = (live and not isinstance(self._prompt, Joints)) if o.confidence is None else o.confidence
-        return tracker
+        options = self.options
+        confidence = live and not isinstance(self._prompt, Joints) if options.confidence is None else options.confidence
+        return Tracker.open(
+            self.bundle,
+            self._engine or options.engine,
+            self.settings,
+            TrackerOptions(options.size, confidence, any_size=live),
+            self._adapter,
+            options.threads,
+            _log.info,
+        )
 
     def _frames(self, source: FrameSource, state: State | None) -> FrameSource:
         """The frames to track: from the prompt's frame on, or those after the snapshot."""
@@ -302,7 +305,7 @@ class Session:
         return replace(state, facts={**state.facts, "source": self._source_id, **control})
 
     def _summary(self, tracker: Tracker, targets: Sequence[str]) -> dict[str, Any]:
-        stats, manifest, settings = self.stats, self.bundle.manifest, self.settings
+        stats, manifest, size = self.stats, self.bundle.manifest, tracker.options.size
         shown = [without_credentials(target) for target in targets]
         where = ", ".join(shown) or "nowhere (no --out)"
         counts = f"{stats.frames_in} in = {stats.tracked} tracked + {stats.dropped} dropped + {stats.failed} failed"
@@ -316,8 +319,8 @@ class Session:
             "engine": engine,
             "protocol": {
                 "preset": self.options.preset or manifest.preset,
-                **settings.to_dict(),
-                "size": list(tracker.size) if tracker.size else None,
+                **self.settings.to_dict(),
+                "size": list(size) if size else None,
             },
             "model": {"name": manifest.name, "sha256": self.bundle.sha256, "trained": manifest.trained},
             "source": self.name,

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Literal
 
 from crwedge.core.errors import CrwedgeError
 from crwedge.core.labels import LabelMap
+from crwedge.core.prompts import PromptLike
 from crwedge.runtime.frame_queue import FrameQueue, StopToken
-from crwedge.runtime.observer import Observer, PromptLike
+from crwedge.runtime.observer import Observer
 from crwedge.runtime.ops.stats import STAGES, StreamStats
 from crwedge.runtime.sinks.base import MaskSink, StopStream
 from crwedge.runtime.sources.frame import Frame, FrameSource

@@ -100,7 +100,8 @@ def track(
     from crwedge.core.errors import SettingError
     from crwedge.core.images import parse_size
     from crwedge.core.settings import preset as preset_of
-    from crwedge.runtime.backends.engine import ENGINES, LockedEngine, open_engine
+    from crwedge.runtime.backends.engine import LockedEngine
+    from crwedge.runtime.backends.open import ENGINES, open_engine
     from crwedge.runtime.bundle_lookup import find_bundle
     from crwedge.runtime.frame_queue import StopToken
     from crwedge.runtime.ops.events import EventLog
@@ -201,7 +202,7 @@ def _prompts(sources: list[str], masks: list[Path] | None, inits: list[Path] | N
     """The mask or the joints of each source; None where a snapshot has to have them."""
     from crwedge.core.errors import SettingError
     from crwedge.core.masks import read_mask
-    from crwedge.core.start import read_start
+    from crwedge.core.prompts import read_prompt
 
     if masks and inits:
         raise SettingError("--mask and --init say the same: give one of them (--init takes masks too)")
@@ -210,7 +211,7 @@ def _prompts(sources: list[str], masks: list[Path] | None, inits: list[Path] | N
         raise SettingError(
             f"{len(sources)} sources need as many masks: give {option} {len(sources)} times, in their order"
         )
-    return [read_start(path) if inits else read_mask(path) for path in given or ()] or [None] * len(sources)
+    return [read_prompt(path) if inits else read_mask(path) for path in given or ()] or [None] * len(sources)
 
 
 def _numbered_outputs(outputs: list[str] | None, number: int) -> list[str]:

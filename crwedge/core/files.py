@@ -1,14 +1,20 @@
-"""Write a file whole or not at all."""
+"""Atomic writes of files and folders, and hashes."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+_AT_FDCWD = -100
+"""Makes renameat2(2) take paths relative to the current folder."""
+_RENAME_EXCHANGE = 2
+"""Flag of renameat2(2)."""
 
 
 @contextlib.contextmanager
@@ -43,9 +49,38 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def replace_folder(new: Path, target: Path) -> None:
+    """Move the folder `new` to `target`. A folder that is there already ends up at `new`.
+
+    Linux exchanges the two names in one step. On file systems that cannot, two renames are made; a process that dies
+    between them leaves nothing at `target`.
+    """
+    if not target.exists():
+        os.rename(new, target)
+        return
+    if _exchange(new, target):
+        return
+    old = new.with_name(new.name + ".old")
+    os.rename(target, old)
+    try:
+        os.rename(new, target)
+    except OSError:
+        os.rename(old, target)
+        raise
+    os.rename(old, new)
+
+
 def sha256(data: bytes) -> str:
     """Hexadecimal SHA-256."""
     return hashlib.sha256(data).hexdigest()
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    return int(renameat2(_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE)) == 0
 
 
 def _umask() -> int:

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Protocol
 
 from crwedge.core.labels import LabelMap
 from crwedge.runtime.observer import Observer
 from crwedge.runtime.ops.events import silent
+from crwedge.runtime.quality import QualityLevel
 
 _WINDOW = 12
 """Frames between two changes. Their median decides, so one slow frame changes nothing."""
 _ROOM = 0.6
 """Quality is raised only below this share of the time allowed, because a step up costs about a third more."""
-
-
-@dataclass(frozen=True)
-class QualityLevel:
-    """How much of the context is searched."""
-
-    context: float = 1.0
-    """Share of the context frames that are searched; all are kept."""
-    radius: float = 1.0
-    """Share of the search radius."""
 
 
 LEVELS = (

@@ -76,7 +76,7 @@ def test_new_channels_are_zero_in_old_frames() -> None:
 
 def test_the_memory_statement_is_what_is_allocated() -> None:
     chosen = PropagationSettings(context_length=3, storage="float16")
-    buffer = ContextBuffer.from_settings(chosen)
+    buffer = ContextBuffer(chosen)
     buffer.pin(np.zeros((8, 5, 6), np.float32), np.zeros((2, 5, 6), np.float32))
     text, total = memory_formula(chosen, (5, 6), 8, 2)
     assert total == buffer.nbytes

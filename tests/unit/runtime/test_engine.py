@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.bundle import Bundle
 from crwedge.core.errors import BundleError, MissingExtraError, SettingError
-from crwedge.runtime.backends import engine as choice
+from crwedge.runtime.backends import open as choice
 from crwedge.runtime.backends.cuda.errors import DeviceError, device_error
 from crwedge.runtime.bundle_lookup import shipped_bundle
 

@@ -13,9 +13,9 @@ import crwedge as cw
 from crwedge.core.errors import MaskError
 from crwedge.core.joints import FrameJoints
 from crwedge.core.keypoints import soft_to_joints
+from crwedge.core.prompts import KeypointPrompt
 from crwedge.core.scene import Scene, render_scene
 from crwedge.core.settings import PropagationSettings
-from crwedge.core.start import JointStart
 from crwedge.eval.encoders import EncoderSpec
 from crwedge.eval.follow import Follower
 from crwedge.runtime.bundle_lookup import shipped_bundle
@@ -70,7 +70,7 @@ def test_they_are_those_that_eval_scores(tracker: cw.Tracker, scene: Scene, tmp_
     for path, frame in zip(paths, scene.frames, strict=True):
         Image.fromarray(frame).save(path)
     follower = Follower(EncoderSpec("bundle", str(shipped_bundle()), "cpu"), SETTINGS, None, 1)
-    soft = list(follower.soft(paths, JointStart(given(scene), (128, 192))))
+    soft = list(follower.soft(paths, KeypointPrompt(given(scene), (128, 192))))
     streamed = [tracker.step(frame, given(scene) if n == 0 else None) for n, frame in enumerate(scene.frames)]
     assert len(soft) == len(streamed) - 1
     for theirs, ours in zip(soft, streamed[1:], strict=True):

@@ -8,7 +8,8 @@ import pytest
 import crwedge as cw
 from crwedge.core.scene import render_scene
 from crwedge.runtime.bundle_lookup import shipped_bundle
-from crwedge.runtime.ops.rate_control import LEVELS, QualityLevel, RateController
+from crwedge.runtime.ops.rate_control import LEVELS, RateController
+from crwedge.runtime.quality import QualityLevel
 
 LABELS = cw.LabelMap(np.zeros((1, 1), np.uint8), 0, (), np.zeros((1, 1, 1), np.float32))
 

@@ -240,7 +240,12 @@ def test_a_range_of_frames() -> None:
 def test_stamps_of_a_live_source_go_on_after_a_resume() -> None:
     sink, tracker = ListSink(), QuickTracker()
     stamps = [3.0, 3.1, None, 3.4]
-    run(FrameRange(ListSource(4, live=True, stamps=stamps), resume_pts=20.0, after_gap=True), [sink], tracker, late="wait")
+    run(
+        FrameRange(ListSource(4, live=True, stamps=stamps), resume_pts=20.0, after_gap=True),
+        [sink],
+        tracker,
+        late="wait",
+    )
     np.testing.assert_allclose([labels.pts for labels in sink.got if labels.pts is not None], [20.0, 20.1, 20.4])
     assert sink.got[2].pts is None
     assert tracker.gaps == [0]
