@@ -150,12 +150,16 @@ def track(
     stop = StopToken()
     with contextlib.ExitStack() as stack:
         messages = stack.enter_context(messages_on_stderr())
+
+        def say(text: str) -> None:
+            messages.info("note: %s", text)
+
         trainer = open_trainer(ttt, ttt_budget, ttt_set, save_adapted, messages.info)
         events = EventLog(log)
         stack.callback(events.close)
         shared = None
         if len(source) > 1:
-            opened = open_engine(bundle, engine, threads, messages.info, options.size or bundle.manifest.size)
+            opened = open_engine(bundle, engine, threads, say, options.size or bundle.manifest.size)
             stack.callback(opened.close)
             shared = LockedEngine(opened)
         sessions = [

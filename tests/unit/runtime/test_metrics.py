@@ -58,9 +58,9 @@ def test_metrics_and_health(tmp_path: Path) -> None:
         assert code == 200
         lines = text.splitlines()
         for line in (
-            'crwedge_frames_total{source="front \\"door\\"",outcome="tracked"} 7.0',
-            'crwedge_object_state{source="front \\"door\\"",object="1"} 1.0',
-            'crwedge_object_confidence{source="front \\"door\\"",object="1"} 0.25',
+            'crwedge_frames_total{outcome="tracked",source="front \\"door\\""} 7.0',
+            'crwedge_object_state{object="1",source="front \\"door\\""} 1.0',
+            'crwedge_object_confidence{object="1",source="front \\"door\\""} 0.25',
             'crwedge_events_total{event="source_lost"} 1.0',
         ):
             assert line in lines
