@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+
+import typer
 
 from crwedge.runtime.frame_queue import StopToken
 
@@ -42,6 +46,17 @@ def graceful_shutdown(stop: StopToken, on_demand: Callable[[], None] | None = No
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def exit_on_broken_pipe() -> Iterator[None]:
+    """Exit with code 141, without a word, when whoever read standard output goes away."""
+    try:
+        yield
+    except BrokenPipeError:
+        # Python flushes standard output at its end, and would fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(141) from None
 
 
 def exit_code(stop: StopToken) -> int:

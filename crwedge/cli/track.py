@@ -95,7 +95,7 @@ def track(
     from crwedge.cli.explain import explanation
     from crwedge.cli.messages import messages_on_stderr
     from crwedge.cli.progress import FrameProgress
-    from crwedge.cli.signals import exit_code, graceful_shutdown
+    from crwedge.cli.signals import exit_code, exit_on_broken_pipe, graceful_shutdown
     from crwedge.cli.ttt_options import finish, open_trainer
     from crwedge.core.errors import SettingError
     from crwedge.core.images import parse_size
@@ -149,6 +149,7 @@ def track(
     prompts = _prompts(source, mask, init)
     stop = StopToken()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(exit_on_broken_pipe())
         messages = stack.enter_context(messages_on_stderr())
 
         def say(text: str) -> None:

@@ -18,26 +18,33 @@ _RENAME_EXCHANGE = 2
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that takes its name only when the block ends without an error.
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path that is renamed to `path` when the block ends without an error.
 
-    It is written beside `path`, flushed to the disk, renamed, and the folder is flushed, so that after a crash there is the
-    old file or the new one. The mode is that of a file opened in the usual way, not the private one of a temporary file.
+    The temporary file is in the same folder. The file and the folder are flushed to the disk, so that a crash leaves the old
+    file or the new one. The mode is that of a file opened in the usual way, not the private one of a temporary file.
     """
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
     try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
+        yield Path(name)
+        with open(name, "rb") as file:
             os.fchmod(file.fileno(), 0o666 & ~_umask())
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        os.replace(name, path)
         sync_folder(path.parent)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+            os.unlink(name)
         raise
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that takes the name `path` when the block ends without an error; see `atomic_path`."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        yield file
 
 
 def sync_folder(folder: Path) -> None:

@@ -80,11 +80,12 @@ class CpuBackend:
         keep_frames: keep the pixels of the context's frames, for `encode_again`.
     """
 
+    on_device = False
+
     def __init__(
         self, engine: Engine, settings: PropagationSettings, workers: int | None = None, keep_frames: bool = False
     ) -> None:
         self.settings = settings
-        self.on_device = False
         self.engine = engine
         self._context = ContextBuffer(settings, keep_frames)
         self._propagator = LabelPropagator(settings, workers)

@@ -7,11 +7,11 @@ import json
 import logging
 import threading
 from collections import Counter
-from datetime import datetime, timezone
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any
 
+from crwedge.core.clock import utc_time
 from crwedge.core.errors import SinkError
 
 
@@ -39,8 +39,7 @@ class EventLog:
 
     def __call__(self, event: str, **facts: Any) -> None:
         """Log one event with the time of now (UTC)."""
-        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        record = logging.makeLogRecord({"msg": json.dumps({"time": now, "event": event, **facts})})
+        record = logging.makeLogRecord({"msg": json.dumps({"time": utc_time(), "event": event, **facts})})
         with self._lock:
             self.counts[event] += 1
             try:

@@ -99,6 +99,8 @@ def labels_to_ids(
     origin = (0, 0) if view is None else view.origin
     down = _taps_within(rows, linear_taps(size[0], full[0], origin[0], soft.shape[1]))
     across = _taps_within(columns, linear_taps(size[1], full[1], origin[1], soft.shape[2]))
+    if rows.stop <= rows.start or columns.stop <= columns.start:
+        return np.zeros(size, np.uint8)
     if output_norm == "minmax":
         maps = resize_taps(soft, down, across)
         low, high = maps.min(axis=(1, 2), keepdims=True), maps.max(axis=(1, 2), keepdims=True)

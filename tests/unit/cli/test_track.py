@@ -214,7 +214,7 @@ def test_joints_are_followed_to_all_outputs(clip: Path, small_scene: Scene, caps
     lines = joint_lines(clip / "o.jsonl")
     assert len(lines) == 6
     for line, mask in zip(lines, small_scene.masks, strict=True):
-        assert set(line) == {"index", "pts", "frame", "joints"}
+        assert set(line) == {"index", "pts", "time", "frame", "joints"}
         assert line["joints"]["hidden"] is None
         middle = line["joints"]["middle"]
         truth = np.argwhere(mask == 1).mean(axis=0)[::-1]
@@ -240,7 +240,10 @@ def test_joints_go_on_from_a_snapshot(clip: Path) -> None:
     parts = [*arguments, "--out", str(clip / "parts.jsonl"), "--snapshot", str(clip / "s.safetensors"), "--resume"]
     assert run([*parts, "--max-frames", "3"]) == 0
     assert run(parts) == 0
-    assert (clip / "parts.jsonl").read_text() == (clip / "whole.jsonl").read_text()
+    parts_lines, whole_lines = joint_lines(clip / "parts.jsonl"), joint_lines(clip / "whole.jsonl")
+    times = [line.pop("time") for line in parts_lines + whole_lines]
+    assert parts_lines == whole_lines
+    assert all(time.endswith("+00:00") for time in times)
 
 
 def test_init_takes_masks_and_matlab_files_too(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ from crwedge.eval.results import ResultFolder, plain, write_tables
 from crwedge.eval.runner import run_clips
 from crwedge.eval.scorer import overall
 from crwedge.eval.studies import PROPAGATION, Study, conclusion, propagation_study, write_study
+from crwedge.runtime.backends.cpu import CpuBackend
 from crwedge.runtime.tracker import Tracker
 
 SETTINGS = PropagationSettings(context_length=3, topk=5, radius=5)
@@ -55,7 +56,7 @@ def test_masks_are_those_of_the_tracker(tree: Path) -> None:
     clip = davis_clips(tree)[0]
     first = read_mask(clip.masks[0])
     got = list(follower().masks(clip.frames, first))
-    with Tracker(ColourEngine(), SETTINGS, workers=1) as tracker:
+    with Tracker(CpuBackend(ColourEngine(), SETTINGS, workers=1)) as tracker:
         frames = [np.asarray(Image.open(path)) for path in clip.frames]
         expected = [tracker.step(frame, first if n == 0 else None).ids for n, frame in enumerate(frames)]
     assert len(got) == len(expected) - 1

@@ -50,7 +50,7 @@ def test_the_search_does_not_stay_wide_for_ever() -> None:
 
 def test_its_state_can_be_kept() -> None:
     first, second = Monitor(), Monitor()
-    first.begin((1,))
+    first.gap((1,))
     judged(first, 0.9)
     second.restore(first.state())
     assert judged(first, 0.9, 0.9, 0.1) == judged(second, 0.9, 0.9, 0.1)
@@ -59,8 +59,8 @@ def test_its_state_can_be_kept() -> None:
 @pytest.mark.parametrize("watch", [False, True])
 def test_the_tracker_over_a_gap(watch: bool) -> None:
     scene = render_scene(12, 96, 160)
-    with cw.Tracker.open(shipped_bundle(), settings=cw.PropagationSettings(context_length=5), workers=1) as tracker:
-        tracker.watch = watch
+    settings, options = cw.PropagationSettings(context_length=5), cw.TrackerOptions(confidence=watch)
+    with cw.Tracker.open(shipped_bundle(), settings=settings, options=options, workers=1) as tracker:
         tracker.step(scene.frames[0], scene.masks[0])
         for index in range(1, 5):
             labels = tracker.step(cw.Frame(scene.frames[index], index))
@@ -79,8 +79,8 @@ def test_watching_changes_no_label() -> None:
     scene = render_scene(5, 64, 96)
     maps = []
     for watch in (False, True):
-        with cw.Tracker.open(shipped_bundle(), workers=1) as tracker:
-            tracker.watch = watch
+        options = cw.TrackerOptions(confidence=watch)
+        with cw.Tracker.open(shipped_bundle(), options=options, workers=1) as tracker:
             maps.append([tracker.step(f, scene.masks[0] if i == 0 else None) for i, f in enumerate(scene.frames)])
     for plain, watched in zip(*maps, strict=True):
         np.testing.assert_array_equal(plain.soft, watched.soft)
@@ -89,8 +89,7 @@ def test_watching_changes_no_label() -> None:
 
 def test_frames_may_change_their_size_where_that_is_allowed() -> None:
     scene, larger = render_scene(4, 64, 96), render_scene(4, 96, 144)
-    with cw.Tracker.open(shipped_bundle(), workers=1) as tracker:
-        tracker.any_size = True
+    with cw.Tracker.open(shipped_bundle(), options=cw.TrackerOptions(any_size=True), workers=1) as tracker:
         tracker.step(scene.frames[0], scene.masks[0])
         tracker.step(scene.frames[1])
         labels = tracker.step(cw.Frame(larger.frames[2], 2, after_gap=True))
