@@ -26,12 +26,12 @@ import numpy as np  # noqa: E402
 from benchmarks import gpu_checks, gpu_encoder, gpu_timing  # noqa: E402
 from crwedge.core.errors import CrwedgeError  # noqa: E402
 from crwedge.core.settings import PropagationSettings  # noqa: E402
-from crwedge.runtime.cuda.compiler import compile_cubin, kernel_cache  # noqa: E402
-from crwedge.runtime.cuda.driver import Driver  # noqa: E402
-from crwedge.runtime.cuda.host import HostDriver  # noqa: E402
-from crwedge.runtime.cuda.libcuda import LibCuda  # noqa: E402
-from crwedge.runtime.cuda.pycuda_driver import PyCuda  # noqa: E402
-from crwedge.runtime.cuda.source import Variant, choose_variant  # noqa: E402
+from crwedge.runtime.backends.cuda.compiler import compile_cubin, kernel_cache  # noqa: E402
+from crwedge.runtime.backends.cuda.driver import Driver  # noqa: E402
+from crwedge.runtime.backends.cuda.host import HostDriver  # noqa: E402
+from crwedge.runtime.backends.cuda.libcuda import LibCuda  # noqa: E402
+from crwedge.runtime.backends.cuda.pycuda_driver import PyCuda  # noqa: E402
+from crwedge.runtime.backends.cuda.source import Variant, choose_variant  # noqa: E402
 
 SIZES = {"480p": (480, 854), "720p": (720, 1280)}
 LABELS = (2, 11, 101)

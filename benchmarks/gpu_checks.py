@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.cuda.driver import Driver
-from crwedge.runtime.cuda.propagator import DevicePropagator
-from crwedge.runtime.cuda.source import Variant
+from crwedge.runtime.backends.cuda.driver import Driver
+from crwedge.runtime.backends.cuda.propagator import DevicePropagator
+from crwedge.runtime.backends.cuda.source import Variant
 from tests import reference
 
 SOFT_TOLERANCE = 2e-3

@@ -32,8 +32,9 @@ def add_whole_steps(result: dict[str, Any], sizes: dict[str, tuple[int, int]], r
 def _whole_step(name: str, size: tuple[int, int], frames: int) -> dict[str, Any]:
     from crwedge.core.bundle import Bundle
     from crwedge.core.settings import PropagationSettings
-    from crwedge.runtime.engine import open_engine, resident
-    from crwedge.runtime.models import shipped_bundle
+    from crwedge.runtime.backends.engine import resident
+    from crwedge.runtime.backends.open import open_engine
+    from crwedge.runtime.bundle_lookup import shipped_bundle
 
     bundle = Bundle.open(shipped_bundle())
     if name == "tensorrt":
@@ -59,7 +60,7 @@ def follow(
     Returns:
         milliseconds of each frame, the label maps of the last eight, and what was recorded: `whole`, `propagation` or `none`.
     """
-    from crwedge.runtime.cuda.propagator import DevicePropagator
+    from crwedge.runtime.backends.cuda.propagator import DevicePropagator
 
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 256, (*size, 3), np.uint8) for _ in range(8)]

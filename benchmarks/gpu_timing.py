@@ -11,11 +11,11 @@ import numpy as np
 
 from benchmarks.gpu_checks import Video, random_video
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.cuda.compiler import compile_now
-from crwedge.runtime.cuda.driver import Driver
-from crwedge.runtime.cuda.propagator import DevicePropagator
-from crwedge.runtime.cuda.source import Variant
-from crwedge.runtime.window import neighbours
+from crwedge.runtime.backends.cuda.compiler import compile_now
+from crwedge.runtime.backends.cuda.driver import Driver
+from crwedge.runtime.backends.cuda.propagator import DevicePropagator
+from crwedge.runtime.backends.cuda.source import Variant
+from crwedge.runtime.propagation.neighbourhood import neighbours
 
 
 class Rate(Structure):

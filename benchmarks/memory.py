@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import crwedge as cw
-from crwedge.runtime.models import shipped_bundle
+from crwedge.runtime.bundle_lookup import shipped_bundle
 
 
 def main() -> None:

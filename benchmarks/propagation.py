@@ -28,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 
 import crwedge as cw
-from crwedge.runtime.attention import cpu_count
+from crwedge.runtime.propagation.attention import cpu_count
 
 M, K, RADIUS, TEMPERATURE = 20, 10, 12, 0.07
 
@@ -52,7 +52,7 @@ def main() -> None:
     context_mb = sum(key.nbytes for key in keys) / 1e6 + labels[: M + 1].nbytes / 1e6
 
     settings = cw.PropagationSettings()
-    buffer = cw.ContextBuffer.from_settings(settings)
+    buffer = cw.ContextBuffer(settings)
     buffer.pin(keys[0], first)
     for key in keys[1:]:
         buffer.append(key, first)
@@ -84,12 +84,12 @@ def main() -> None:
     by_objects: dict[int, tuple[cw.ContextBuffer, list[float]]] = {}
     for count in options.objects:
         soft = np.random.default_rng(0).dirichlet(np.ones(count + 1) * 0.05, size=(h, w)).astype(np.float32)
-        several = cw.ContextBuffer.from_settings(settings)
+        several = cw.ContextBuffer(settings)
         several.pin(keys[0], soft.transpose(2, 0, 1))
         for key in keys[1:]:
             several.append(key, soft.transpose(2, 0, 1))
         by_objects[count] = (several, [])
-    from crwedge.runtime.propagate import labels_to_ids
+    from crwedge.runtime.propagation.propagator import labels_to_ids
 
     for _ in range(options.repeats + 2):
         for count, (several, values) in by_objects.items():
@@ -169,7 +169,7 @@ def real_features(folder: Path, mask: Path) -> tuple[list[NDArray[np.float32]], 
     """Features of 22 real frames by the shipped encoder, and the soft label of the first."""
     from crwedge.core.labels import soft_labels
     from crwedge.core.masks import object_ids
-    from crwedge.runtime.models import find_bundle
+    from crwedge.runtime.bundle_lookup import find_bundle
 
     engine = cw.open_engine(find_bundle(), "cpu")
     features = []

@@ -25,7 +25,7 @@ def paired_run(arguments: argparse.Namespace) -> tuple[dict[str, Any], dict[str,
     from crwedge.core.images import parse_size
     from crwedge.core.scene import render_scene
     from crwedge.core.settings import preset
-    from crwedge.runtime.models import shipped_bundle
+    from crwedge.runtime.bundle_lookup import shipped_bundle
     from crwedge.runtime.tracker import Tracker
 
     height, width = parse_size(arguments.size)

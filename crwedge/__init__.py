@@ -31,41 +31,43 @@ if TYPE_CHECKING:
     from crwedge.core.settings import preset as preset
     from crwedge.export.build import export_bundle as export_bundle
     from crwedge.runtime.adapter import Adapter as Adapter
-    from crwedge.runtime.context import ContextBuffer as ContextBuffer
-    from crwedge.runtime.engine import Engine as Engine
-    from crwedge.runtime.engine import open_engine as open_engine
+    from crwedge.runtime.backends.engine import Engine as Engine
+    from crwedge.runtime.backends.open import open_engine as open_engine
     from crwedge.runtime.offline import propagate as propagate
-    from crwedge.runtime.propagate import LabelPropagator as LabelPropagator
-    from crwedge.runtime.sinks import MaskSink as MaskSink
-    from crwedge.runtime.sinks import open_sink as open_sink
-    from crwedge.runtime.sources import Frame as Frame
-    from crwedge.runtime.sources import FrameSource as FrameSource
-    from crwedge.runtime.sources import open_source as open_source
+    from crwedge.runtime.propagation.context import ContextBuffer as ContextBuffer
+    from crwedge.runtime.propagation.propagator import LabelPropagator as LabelPropagator
+    from crwedge.runtime.sinks.base import MaskSink as MaskSink
+    from crwedge.runtime.sinks.open import open_sink as open_sink
+    from crwedge.runtime.sources.frame import Frame as Frame
+    from crwedge.runtime.sources.frame import FrameSource as FrameSource
+    from crwedge.runtime.sources.open import open_source as open_source
     from crwedge.runtime.stream import run_stream as run_stream
     from crwedge.runtime.tracker import Tracker as Tracker
+    from crwedge.runtime.tracker import TrackerOptions as TrackerOptions
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Adapter": "crwedge.runtime.adapter",
     "Bundle": "crwedge.core.bundle",
-    "ContextBuffer": "crwedge.runtime.context",
+    "ContextBuffer": "crwedge.runtime.propagation.context",
     "CrwedgeError": "crwedge.core.errors",
-    "Engine": "crwedge.runtime.engine",
-    "Frame": "crwedge.runtime.sources",
+    "Engine": "crwedge.runtime.backends.engine",
+    "Frame": "crwedge.runtime.sources.frame",
     "FrameJoints": "crwedge.core.joints",
-    "FrameSource": "crwedge.runtime.sources",
+    "FrameSource": "crwedge.runtime.sources.frame",
     "LabelMap": "crwedge.core.labels",
-    "LabelPropagator": "crwedge.runtime.propagate",
-    "MaskSink": "crwedge.runtime.sinks",
+    "LabelPropagator": "crwedge.runtime.propagation.propagator",
+    "MaskSink": "crwedge.runtime.sinks.base",
     "PropagationSettings": "crwedge.core.settings",
     "TestTimeSettings": "crwedge.adapt.settings",
     "TestTimeTrainer": "crwedge.adapt.trainer",
     "Tracker": "crwedge.runtime.tracker",
+    "TrackerOptions": "crwedge.runtime.tracker",
     "export_bundle": "crwedge.export.build",
-    "open_engine": "crwedge.runtime.engine",
-    "open_sink": "crwedge.runtime.sinks",
-    "open_source": "crwedge.runtime.sources",
+    "open_engine": "crwedge.runtime.backends.open",
+    "open_sink": "crwedge.runtime.sinks.open",
+    "open_source": "crwedge.runtime.sources.open",
     "preset": "crwedge.core.settings",
     "propagate": "crwedge.runtime.offline",
     "read_joints": "crwedge.core.joints",

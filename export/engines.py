@@ -20,7 +20,7 @@ from crwedge.core.engine_store import (
 from crwedge.core.errors import BundleError, CrwedgeError
 from crwedge.core.files import atomic_write, sha256
 from crwedge.export.tensorrt import BuildOptions, Say, Watch, build_engine, device, load_tensorrt
-from crwedge.runtime.models import data_home
+from crwedge.runtime.bundle_lookup import data_home
 
 DEFAULT_PROFILE = Profile((64, 64), (480, 854), (1088, 1920))
 """For bundles of any size when none is asked for."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.bundle import Bundle
-from crwedge.runtime.engine import Engine
+from crwedge.runtime.backends.engine import Engine
 
 
 class Adapter(Protocol):

@@ -22,7 +22,7 @@ from crwedge.adapt.weights import Renewed, check_weights
 from crwedge.adapt.wire import Channel, WireError
 from crwedge.core.bundle import WEIGHTS, Bundle
 from crwedge.core.errors import CrwedgeError
-from crwedge.runtime.engine import Engine
+from crwedge.runtime.backends.engine import Engine
 
 WORKER = (sys.executable, "-m", "crwedge.adapt.worker")
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.runtime.closing import Closing
-from crwedge.runtime.sources import Frame, FrameSource
+from crwedge.runtime.sources.frame import Frame, FrameSource
 
 
 class LookaheadSource(Closing):

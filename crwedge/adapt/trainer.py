@@ -22,8 +22,8 @@ from crwedge.adapt.weights import Renewed, encoder_file, encoder_graph, graph_pr
 from crwedge.core.bundle import WEIGHTS, Bundle
 from crwedge.core.errors import BundleError, CrwedgeError, MissingExtraError, SettingError
 from crwedge.core.images import resize_frame
-from crwedge.runtime.engine import Engine
-from crwedge.runtime.sources import FrameSource
+from crwedge.runtime.backends.engine import Engine
+from crwedge.runtime.sources.frame import FrameSource
 
 if TYPE_CHECKING:
     from crwedge.adapt.finetune import FineTuner
@@ -162,7 +162,7 @@ class TestTimeTrainer:
         import tempfile
 
         from crwedge.export.build import export_bundle
-        from crwedge.export.footage import rendered
+        from crwedge.export.test_clips import rendered
 
         weights = self.weights()
         if not weights:

@@ -30,7 +30,7 @@ def bench(
     from crwedge.core.images import parse_size
     from crwedge.core.settings import preset as preset_of
     from crwedge.eval.bench import bench_dense, bench_row, device_facts
-    from crwedge.runtime.models import find_bundle
+    from crwedge.runtime.bundle_lookup import find_bundle
 
     def say(text: str) -> None:
         print(text, file=sys.stderr if as_json else sys.stdout, flush=True)

@@ -31,11 +31,11 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     Example: crwedge doctor
     """
     import crwedge
-    from crwedge.runtime.attention import cpu_count
-    from crwedge.runtime.cameras import camera_aliases, cameras, config_file
-    from crwedge.runtime.engine import probe_engines
-    from crwedge.runtime.jetson import read_jetson
-    from crwedge.runtime.models import find_bundle
+    from crwedge.runtime.backends.open import probe_engines
+    from crwedge.runtime.bundle_lookup import find_bundle
+    from crwedge.runtime.ops.jetson import read_jetson
+    from crwedge.runtime.propagation.attention import cpu_count
+    from crwedge.runtime.sources.cameras import camera_aliases, cameras, config_file
 
     versions: dict[str, str | None] = {}
     for name, _ in _PACKAGES:

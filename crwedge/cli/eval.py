@@ -173,10 +173,10 @@ def masks(
 
     Example: crwedge eval masks results/ DAVIS/Annotations/480p
     """
-    from crwedge.eval.folders import score_folders
     from crwedge.eval.report import headline
     from crwedge.eval.results import plain
-    from crwedge.runtime.attention import cpu_count
+    from crwedge.eval.score_folders import score_folders
+    from crwedge.runtime.propagation.attention import cpu_count
 
     score = score_folders(predicted, truth, _rule(year), allow_partial, _names(sequences), threads or cpu_count())
     summary = score.to_dict()
@@ -208,10 +208,10 @@ def _names(sequences: str | None) -> list[str]:
 
 def _spec(encoder: str, model: str | None, engine: str, seed: int) -> EncoderSpec:
     from crwedge.core.errors import SettingError
-    from crwedge.eval.encoders import EncoderSpec
+    from crwedge.core.settings import check_choice
+    from crwedge.eval.encoders import KINDS, EncoderSpec
 
-    if encoder not in ("bundle", "random", "colour"):
-        raise SettingError(f"unknown encoder {encoder!r}; choose bundle, random or colour")
+    check_choice("encoder", encoder, KINDS)
     if encoder != "bundle" and model is not None:
         raise SettingError(f"--model goes with --encoder bundle, not {encoder}")
     if encoder == "random":

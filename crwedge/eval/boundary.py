@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crwedge.runtime.jit import kernel
+from crwedge.runtime.propagation.jit import kernel
 
 TOLERANCE = 0.008
 """Reach of a boundary match as a share of the frame's diagonal (DAVIS)."""

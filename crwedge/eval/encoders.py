@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crwedge.core.errors import SettingError
 from crwedge.core.images import STRIDE, grid_size
-from crwedge.runtime.engine import Engine, open_engine
-from crwedge.runtime.models import find_bundle
+from crwedge.core.settings import check_choice
+from crwedge.runtime.backends.engine import Engine
+from crwedge.runtime.backends.open import open_engine
+from crwedge.runtime.bundle_lookup import find_bundle
+
+KINDS = ("bundle", "random", "colour")
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class EncoderSpec:
     model: str | None = None
     """A bundle's folder or name; None takes the newest exported one, else the shipped one."""
     engine: str = "auto"
-    """`auto`, `cpu`, ...; see `crwedge.runtime.engine`."""
+    """`auto`, `cpu`, ...; see `crwedge.runtime.backends.engine`."""
 
     def resolved(self) -> EncoderSpec:
         """The same encoder named so that every process finds the same one: an absolute path."""
@@ -36,8 +39,7 @@ class EncoderSpec:
         """Open it. SettingError for an unknown kind."""
         if self.kind == "colour":
             return ColourEngine()
-        if self.kind not in ("bundle", "random"):
-            raise SettingError(f"unknown encoder {self.kind!r}; choose bundle, colour or random")
+        check_choice("encoder", self.kind, KINDS)
         return open_engine(find_bundle(self.model), self.engine, threads)
 
     def describe(self) -> dict[str, Any]:

@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from crwedge.core.bundle import Bundle
-from crwedge.core.errors import SettingError
 from crwedge.core.masks import VOID
-from crwedge.core.settings import PropagationSettings, preset
+from crwedge.core.settings import PropagationSettings, check_choice, preset
 from crwedge.eval import davis, jhmdb, vip
+from crwedge.eval.datasets import davis_clips
 from crwedge.eval.encoders import EncoderSpec
 from crwedge.eval.follow import Follower
 from crwedge.eval.report import write_report
 from crwedge.eval.results import ResultFolder, fingerprint, plain, write_tables
 from crwedge.eval.runner import Report, run_clips
 from crwedge.eval.scorer import Rule
-from crwedge.eval.tree import davis_clips
-from crwedge.runtime.attention import cpu_count
+from crwedge.runtime.propagation.attention import cpu_count
 
 BENCHMARKS = ("davis", "jhmdb", "vip")
 _CONTEXT = {"davis": None, "jhmdb": jhmdb.CONTEXT, "vip": vip.CONTEXT}
@@ -75,8 +74,7 @@ def evaluate(
     Raises:
         UserError: a kind of it, with the name of the file or setting that cannot be used.
     """
-    if benchmark not in BENCHMARKS:
-        raise SettingError(f"unknown benchmark {benchmark!r}; choose one of {', '.join(BENCHMARKS)}")
+    check_choice("benchmark", benchmark, BENCHMARKS)
     root, names = Path(root), tuple(sequences)
     if isinstance(model, EncoderSpec):
         spec = model.resolved()

@@ -10,8 +10,8 @@ import pytest
 from benchmarks import gpu_checks
 from benchmarks.gpu import variants
 from crwedge.core.errors import CrwedgeError
-from crwedge.runtime.cuda.driver import Driver
-from crwedge.runtime.cuda.machine import open_driver
+from crwedge.runtime.backends.cuda.driver import Driver
+from crwedge.runtime.backends.cuda.machine import open_driver
 
 pytestmark = pytest.mark.gpu
 

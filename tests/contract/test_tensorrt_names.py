@@ -81,7 +81,7 @@ def test_the_list_is_complete(path: Path) -> None:
 
 
 def test_nothing_that_version_11_took_away_is_used() -> None:
-    for file in ("export/tensorrt.py", "export/engines.py", "runtime/engines/tensorrt.py"):
+    for file in ("export/tensorrt.py", "export/engines.py", "runtime/backends/tensorrt.py"):
         words = {
             node.attr for node in ast.walk(ast.parse((ROOT / file).read_text())) if isinstance(node, ast.Attribute)
         }

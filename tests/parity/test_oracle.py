@@ -13,7 +13,7 @@ import pytest
 
 import crwedge as cw
 from crwedge.core.images import resize_frame
-from crwedge.runtime.models import shipped_bundle
+from crwedge.runtime.bundle_lookup import shipped_bundle
 from tests import reference
 
 FULL = os.environ.get("CRWEDGE_FULL") == "1"

@@ -16,7 +16,7 @@ import pytest
 import crwedge as cw
 from crwedge.core.masks import write_mask
 from crwedge.core.scene import render_scene
-from crwedge.runtime.models import shipped_bundle
+from crwedge.runtime.bundle_lookup import shipped_bundle
 from tests.unit.conftest import write_video
 
 COUNT = 40

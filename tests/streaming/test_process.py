@@ -21,8 +21,8 @@ from PIL import Image
 import crwedge as cw
 from crwedge.core.masks import write_mask
 from crwedge.core.scene import render_scene
-from crwedge.runtime.models import shipped_bundle
-from crwedge.runtime.snapshot import read_snapshot
+from crwedge.runtime.bundle_lookup import shipped_bundle
+from crwedge.runtime.ops.snapshot import read_snapshot
 
 COUNT = 120
 SMALL = 256 * 1024
@@ -63,7 +63,10 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 
 
 def lines_of(path: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    """The lines without the time of day."""
+    lines: list[dict[str, object]] = [json.loads(line) for line in path.read_text().splitlines()]
+    assert all(str(line.pop("time")).endswith("+00:00") for line in lines)
+    return lines
 
 
 @pytest.mark.slow

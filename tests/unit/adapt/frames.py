@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.runtime.closing import Closing
-from crwedge.runtime.sources import Frame
+from crwedge.runtime.sources.frame import Frame
 
 
 class FrameList(Closing):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from crwedge.adapt.trainer import TestTimeTrainer
 from crwedge.core.scene import render_scene
 from crwedge.core.settings import preset
-from crwedge.runtime.models import shipped_bundle
+from crwedge.runtime.bundle_lookup import shipped_bundle
 from crwedge.runtime.tracker import Tracker
 
 SCENE = render_scene(frames=8, height=64, width=80, objects=1, seed=3)

@@ -12,7 +12,7 @@ from crwedge.adapt.settings import TestTimeSettings
 from crwedge.core.scene import render_scene
 from crwedge.model.checkpoint import load_encoder
 from crwedge.model.encoder import Encoder
-from crwedge.runtime.models import shipped_bundle
+from crwedge.runtime.bundle_lookup import shipped_bundle
 
 FRAMES = list(render_scene(frames=6, height=48, width=64, objects=1, seed=5).frames)
 TINY = TestTimeSettings(updates=2, size=32, clips=1, device="cpu", synchronous=True, tolerance=10.0)

@@ -36,7 +36,7 @@ def test_export_without_a_checkpoint_exports_the_default(tmp_path: Path, capsys:
 
 
 def test_track_takes_the_newest_exported_bundle(tmp_path: Path) -> None:
-    from crwedge.runtime.models import bundles_home, find_bundle, shipped_bundle
+    from crwedge.runtime.bundle_lookup import bundles_home, find_bundle, shipped_bundle
 
     assert find_bundle().path == shipped_bundle()
     assert run(["export"]) == 0

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
-from crwedge.runtime import blas
-from crwedge.runtime.blas import one_blas_thread
+from crwedge.runtime.propagation import blas
+from crwedge.runtime.propagation.blas import one_blas_thread
 
 
 def now() -> set[int]:

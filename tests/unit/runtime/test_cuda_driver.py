@@ -21,9 +21,9 @@ import os
 import numpy as np
 from crwedge.core.errors import CrwedgeError
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.cuda import host, libcuda
-from crwedge.runtime.cuda.propagator import DevicePropagator
-from crwedge.runtime.cuda.source import Variant
+from crwedge.runtime.backends.cuda import host, libcuda
+from crwedge.runtime.backends.cuda.propagator import DevicePropagator
+from crwedge.runtime.backends.cuda.source import Variant
 settings = PropagationSettings(context_length=2, topk=3, radius=2)
 rng = np.random.default_rng(0)
 features = rng.normal(size=(4, 8, 7, 9)).astype(np.float32)
@@ -260,7 +260,7 @@ def test_pycuda_s_own_stack_of_contexts_is_left_empty(fake: Path) -> None:
     script = """
 import ctypes
 from types import SimpleNamespace
-from crwedge.runtime.cuda.pycuda_driver import PyCuda
+from crwedge.runtime.backends.cuda.pycuda_driver import PyCuda
 library = libcuda._library()
 depth = [0]
 class Error(Exception): pass

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crwedge.runtime.jetson import JetsonFacts, board_watts, read_jetson
+from crwedge.runtime.ops.jetson import JetsonFacts, board_watts, read_jetson
 
 FILES = {
     "proc/device-tree/model": "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super\0",

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from crwedge.runtime import power
-from crwedge.runtime.power import Meter, Sensor, find_sensor
+from crwedge.runtime.ops import power
+from crwedge.runtime.ops.power import Meter, Sensor, find_sensor
 
 COMPILER = shutil.which("gcc") or shutil.which("cc")
 ROOT = Path(__file__).parents[3]
@@ -67,7 +67,7 @@ def test_the_gpu_that_cuda_names_is_asked(tmp_path: Path) -> None:
         subprocess.run([str(COMPILER), "-shared", "-fPIC", str(source), "-o", str(library), "-ldl"], check=True)
     script = """
 from pathlib import Path
-from crwedge.runtime import power
+from crwedge.runtime.ops import power
 power.ROOT = Path("/nothing")
 sensor = power.find_sensor(on_gpu=True)
 print(sensor.of, sensor.read(), power.find_sensor(on_gpu=False))

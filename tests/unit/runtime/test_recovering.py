@@ -11,8 +11,8 @@ import pytest
 
 import crwedge as cw
 from crwedge.core.errors import SourceError
-from crwedge.runtime import recovering
-from crwedge.runtime.recovering import RecoveringSource
+from crwedge.runtime.sources import reconnecting as recovering
+from crwedge.runtime.sources.reconnecting import RecoveringSource
 from tests.streaming.parts import ListSource, threads_left
 
 QUICK = (0.02, 0.04, 0.06)

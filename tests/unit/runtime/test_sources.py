@@ -11,9 +11,9 @@ from PIL import Image
 import crwedge as cw
 from crwedge.core.errors import SettingError, SourceError
 from crwedge.core.scene import Scene
-from crwedge.runtime.address import without_credentials
-from crwedge.runtime.cameras import resolve_camera
-from crwedge.runtime.sources import natural_key
+from crwedge.runtime.sources.cameras import resolve_camera
+from crwedge.runtime.sources.images import natural_key
+from crwedge.runtime.sources.uri import without_credentials
 from tests.unit.conftest import write_video
 
 

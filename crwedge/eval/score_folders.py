@@ -1,0 +1,177 @@
+"""Score folders of masks that anyone wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crwedge.core.errors import MaskError
+from crwedge.core.masks import VOID, read_mask
+from crwedge.eval.boundary import TOLERANCE
+from crwedge.eval.datasets import chosen, mask_folders, pngs
+from crwedge.eval.scorer import Rule, SequenceScore, SequenceScorer, overall
+
+
+@dataclass(frozen=True)
+class FolderScore:
+    """What a folder of results came to."""
+
+    rule: Rule
+    sequences: dict[str, SequenceScore]
+    missing_sequences: tuple[str, ...]
+    missing_frames: int
+    """Frames without a prediction in the sequences that were scored; they are left out of the score."""
+
+    @property
+    def partial(self) -> bool:
+        """Whether anything was missing."""
+        return bool(self.missing_sequences) or self.missing_frames > 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `crwedge eval masks --json` prints."""
+        protocol: dict[str, Any] = {
+            **davis_protocol(self.rule),
+            "sequences": len(self.sequences),
+            "partial": self.partial,
+        }
+        if self.partial:
+            protocol["missing"] = {"sequences": list(self.missing_sequences), "frames": self.missing_frames}
+        scores = {name: score.to_dict() for name, score in self.sequences.items()}
+        return {"protocol": protocol, **overall(self.sequences), "sequences": scores}
+
+
+def davis_protocol(rule: Rule) -> dict[str, Any]:
+    """The words that belong to a DAVIS score."""
+    return {
+        "benchmark": "davis",
+        "rule": rule,
+        "objects": "each id of the first true mask" if rule == "2017" else "all ids together as one object",
+        "scored_frames": "all but the first and the last",
+        "boundary_tolerance": TOLERANCE,
+    }
+
+
+def score_folders(
+    predicted: Path,
+    truth: Path,
+    rule: Rule = "2017",
+    partial: bool = False,
+    sequences: Iterable[str] = (),
+    workers: int = 2,
+) -> FolderScore:
+    """Score every sequence of `truth`.
+
+    Args:
+        predicted: `<sequence>/00000.png` ..., or the PNG files of a single sequence.
+        truth: the same, or a tree with the true masks (`crwedge.eval.datasets.mask_folders`).
+        rule: "2017" or "2016".
+        partial: leave out what has no prediction, instead of refusing.
+        sequences: names to keep; all of them when empty.
+        workers: threads, each at one sequence.
+
+    Raises:
+        SourceError: a folder is missing or holds no masks.
+        MaskError: a mask is missing, no palette PNG, of another size, or holds an id above 254; the file is named.
+    """
+    theirs, ours = mask_folders(truth), mask_folders(predicted)
+    if "" in theirs or "" in ours:
+        if len(theirs) != 1 or len(ours) != 1:
+            raise MaskError(f"{predicted} and {truth} do not match: one holds a single sequence, the other several")
+        (folder,), (true_folder,) = ours.values(), theirs.values()
+        name = truth.resolve().parent.name if truth.name == "Annotations" else truth.resolve().name
+        theirs, ours = {name: true_folder}, {name: folder}
+    names = chosen(theirs, sequences, truth)
+    missing = tuple(name for name in names if name not in ours)
+    if missing and (not partial or len(missing) == len(names)):
+        raise MaskError(
+            f"there are no masks for the sequence {missing[0]} ({predicted / missing[0]})"
+            + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+            + "; choose with --sequences, or score what is there with --partial"
+        )
+    names = [name for name in names if name not in missing]
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        futures = [pool.submit(_score_folder, ours[name], theirs[name], rule, partial) for name in names]
+        try:
+            results = [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return FolderScore(
+        rule,
+        {name: score for name, (score, _) in zip(names, results, strict=True)},
+        missing,
+        sum(absent for _, absent in results),
+    )
+
+
+def read_ids(path: Path, void: bool) -> NDArray[np.uint8]:
+    """Read a mask as results are handed in: a palette PNG, or a grey one that holds only 0 and 255.
+
+    Args:
+        path: the file.
+        void: whether 255 may stand for void, as in true masks.
+
+    Raises:
+        MaskError: naming the file.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    if not path.is_file():
+        raise MaskError(f"the mask {path} is missing")
+    try:
+        with Image.open(path) as image:
+            mode, form = image.mode, image.format
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise MaskError(f"{path} cannot be read as a picture ({error})") from error
+    if form != "PNG":
+        raise MaskError(f"{path} is {form}, not PNG: masks must be stored without loss")
+    ids = read_mask(path)
+    if mode not in ("P", "1") and ids.max() > 1:
+        raise MaskError(
+            f"{path} is a grey PNG with the value {int(ids.max())}; masks are palette PNG (value = object id), "
+            "or grey with only 0 and 255"
+        )
+    if mode not in ("P", "1") and ids.max() == 1 and not _is_binary(path):
+        raise MaskError(f"{path} is a grey PNG with the value 1; masks are palette PNG, or grey with only 0 and 255")
+    if not void and bool((ids == VOID).any()):
+        raise MaskError(f"{path} holds the id 255, which is void; objects are 1 to 254")
+    return ids
+
+
+def _is_binary(path: Path) -> bool:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return image.getextrema() in ((0, 255), (255, 255))
+
+
+def _score_folder(predicted: Path, truth: Path, rule: Rule, partial: bool) -> tuple[SequenceScore, int]:
+    """The score of one sequence and how many frames had no prediction."""
+    scorer, absent = SequenceScorer(rule), 0
+    paths = pngs(truth)
+    for true_path in paths:
+        path = predicted / true_path.name
+        true_mask = read_ids(true_path, void=True)
+        mask = None
+        if path.is_file():
+            mask = read_ids(path, void=False)
+        elif partial:
+            absent += 1
+        else:
+            raise MaskError(f"the mask {path} is missing; score what is there with --partial")
+        if mask is not None and mask.shape != true_mask.shape:
+            raise MaskError(
+                f"{path} is {mask.shape[1]}x{mask.shape[0]} (width x height), the true mask "
+                f"{true_mask.shape[1]}x{true_mask.shape[0]}: write masks of the frame's own size"
+            )
+        try:
+            scorer.feed_frame(mask, true_mask)
+        except MaskError as error:
+            raise MaskError(f"{true_path}: {error}") from error
+    return scorer.conclude(), absent

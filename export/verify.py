@@ -1,0 +1,89 @@
+"""A TensorRT engine for a bundle that stands on the disk, judged against ONNX Runtime: no torch is needed."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+
+from crwedge.core.bundle import Bundle
+from crwedge.core.engine_key import Profile
+from crwedge.core.errors import CrwedgeError
+from crwedge.core.settings import check_choice, preset
+from crwedge.export.engines import DEFAULT_PROFILE, can_build, ensure_engine
+from crwedge.export.parity import TOLERANCES, Parity, ParityError, compare
+from crwedge.export.tensorrt import BuildOptions, Say, Watch
+from crwedge.export.test_clips import ReferenceClip, rendered
+from crwedge.runtime.backends.open import open_engine
+
+ENGINES = ("onnx", "tensorrt", "tensorrt-rtx", "auto")
+
+
+def build_and_verify(
+    bundle: Bundle,
+    engine: str,
+    profile: Profile | None = None,
+    workspace_mb: int | None = None,
+    footage: ReferenceClip | None = None,
+    *,
+    say: Say = lambda _: None,
+    watch: Watch = lambda *_: None,
+) -> Parity | None:
+    """Build the engine of a bundle and compare it with ONNX Runtime on the same frames.
+
+    Args:
+        bundle: a checked bundle.
+        engine: `tensorrt`, `tensorrt-rtx`, or `auto`: TensorRT where it can build here, else nothing.
+        profile: frame sizes; by default the bundle's one size, or anything up to 1088 x 1920.
+        workspace_mb: most scratch memory a layer may take.
+        footage: by default the rendered scene.
+        say: told what happens, a line each.
+        watch: told of the builder's progress.
+
+    Returns:
+        The verdict, or None where no engine was wanted or this machine cannot run it.
+
+    Raises:
+        ParityError: the engine does not do what ONNX Runtime does; it is deleted.
+    """
+    check_choice("engine", engine, ENGINES)
+    if engine == "onnx" or (engine == "auto" and not can_build()):
+        return None
+    module = "tensorrt" if engine == "auto" else engine.replace("-", "_")
+    size = bundle.manifest.size
+    options = BuildOptions(profile or (Profile.of(size) if size else DEFAULT_PROFILE), workspace_mb=workspace_mb)
+    found = ensure_engine(bundle, module, options, say=say, watch=watch)
+    footage = footage or rendered(size)
+    frames = [np.asarray(frame) for frame in footage.frames]
+    if not options.profile.holds((frames[0].shape[0], frames[0].shape[1])):
+        footage = rendered(options.profile.opt)
+        frames = [np.asarray(frame) for frame in footage.frames]
+    try:
+        runner = open_engine(bundle, "tensorrt", size=(frames[0].shape[0], frames[0].shape[1]))
+    except CrwedgeError as error:
+        say(f"engine: built, but it cannot be run here to be judged ({error})")
+        return None
+    try:
+        got = [runner.run(frame) for frame in frames]
+    finally:
+        runner.close()
+    reference = open_engine(bundle, "cpu")
+    try:
+        expected = [reference.run(frame) for frame in frames]
+    finally:
+        reference.close()
+    verdict = compare(
+        expected,
+        got,
+        footage,
+        preset(bundle.manifest.preset),
+        tolerances=TOLERANCES[bundle.manifest.precision],
+        names=(reference.name, runner.name),
+    )
+    say(verdict.table())
+    if not verdict.passed:
+        for path in (found.path, found.path.with_suffix(".json")):
+            with contextlib.suppress(OSError):
+                path.unlink()
+        raise ParityError(f"the engine does not do what ONNX Runtime does ({verdict}); it was deleted", verdict)
+    return verdict

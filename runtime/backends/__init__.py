@@ -1,0 +1,1 @@
+"""Where the encoder and propagation run: the CPU or an NVIDIA GPU."""

@@ -1,1 +1,0 @@
-"""Back ends that run the encoder; chosen in crwedge.runtime.engine and nowhere else."""

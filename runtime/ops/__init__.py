@@ -1,0 +1,1 @@
+"""Running for days: events, metrics, snapshots, commands, rate control."""

@@ -1,0 +1,164 @@
+"""A tracker's state in a file, so that a run goes on after a stop as if there had been none."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crwedge.core.errors import UserError
+from crwedge.core.labels import LabelMap
+from crwedge.core.tensors import read_tensors, write_tensors
+from crwedge.runtime.observer import Observer
+from crwedge.runtime.ops.events import silent
+
+FORMAT = "crwedge-snapshot-2"
+
+
+class SnapshotError(UserError):
+    """A snapshot is damaged, or of another run."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What a tracker knows after a frame: its arrays, and everything else in plain values."""
+
+    tensors: dict[str, NDArray[Any]]
+    facts: dict[str, Any]
+
+    @property
+    def index(self) -> int:
+        """How many frames were labelled."""
+        return int(self.facts["index"])
+
+    @property
+    def source_index(self) -> int | None:
+        """Number of the last frame in its source, from 0."""
+        number = self.facts.get("source_index")
+        return None if number is None else int(number)
+
+    @property
+    def pts_now(self) -> float | None:
+        """The time stamp that a frame of a live source would have now, had the run never stopped."""
+        pts, when = self.facts.get("pts"), self.facts.get("time")
+        return None if pts is None or when is None else float(pts) + max(0.0, time.time() - float(when))
+
+    def check_source(self, source: str) -> None:
+        """Refuse another source.
+
+        Raises:
+            SnapshotError: the snapshot was taken from a source of another name.
+        """
+        if (taken := self.facts.get("source")) != source:
+            raise SnapshotError(
+                f"the snapshot was taken from {taken}, not from {source}; resume that source, or ask for any"
+            )
+
+
+def write_snapshot(path: str | Path, state: State) -> None:
+    """Write a state whole or not at all; OSError when the disk is full, and the file before it stays."""
+    write_tensors(Path(path), state.tensors, {"format": FORMAT, "state": json.dumps(state.facts)})
+
+
+def read_snapshot(path: str | Path) -> State:
+    """Read a state.
+
+    Raises:
+        TensorFileError: the file is missing or damaged.
+        SnapshotError: it is no snapshot.
+    """
+    tensors, words = read_tensors(Path(path))
+    if words.get("format") != FORMAT:
+        raise SnapshotError(f"{path} is no snapshot of this version ({words.get('format')!r}); remove it to start anew")
+    try:
+        facts = json.loads(words["state"])
+        state = State(tensors, facts)
+        _ = state.index, facts["object_ids"], facts["settings"], tensors["features"]
+    except (KeyError, ValueError, TypeError) as error:
+        raise SnapshotError(f"the snapshot {path} is damaged ({error}); remove it to start anew") from error
+    return state
+
+
+class Snapshots(Observer):
+    """Writes snapshots in the background: on demand, every so many seconds, and at the end.
+
+    A snapshot is written once the outputs up to its frame are written. A full disk costs an event, not the stream.
+
+    Args:
+        path: the file, replaced each time.
+        take_state: gives the state after the last labelled frame.
+        every: seconds between two snapshots.
+        on_event: called for each snapshot, and for those that failed.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        take_state: Callable[[], State],
+        every: float = 30.0,
+        on_event: Callable[..., None] = silent,
+    ) -> None:
+        self.path, self.every = Path(path), every
+        self.wanted = False
+        """Set it, from any thread or signal handler, to take a snapshot after the next frame."""
+        self._take_state, self._on_event = take_state, on_event
+        self._last = time.monotonic()
+        self._taken: tuple[int, State] | None = None
+        self._pts: float | None = None
+        self._thread: threading.Thread | None = None
+
+    def after(self, labels: LabelMap) -> None:
+        """Take the state where a snapshot is due; never while another one is being written."""
+        self._pts = labels.pts
+        writing = self._taken is not None or (self._thread is not None and self._thread.is_alive())
+        if not writing and (self.wanted or time.monotonic() - self._last >= self.every):
+            self.wanted, self._last = False, time.monotonic()
+            self._taken = labels.index, self._state()
+
+    def written(self, labels: LabelMap) -> None:
+        """Write the state of this frame."""
+        if self._taken is not None and self._taken[0] == labels.index:
+            state, self._taken = self._taken[1], None
+            self._thread = threading.Thread(target=self.write, args=(state,), name="crwedge-snapshot", daemon=True)
+            self._thread.start()
+
+    def write(self, state: State) -> bool:
+        """Write a snapshot now; returns whether that worked."""
+        begin = time.perf_counter()
+        try:
+            write_snapshot(self.path, state)
+        except OSError as error:
+            self._on_event("snapshot_failed", path=str(self.path), reason=error.strerror or str(error))
+            return False
+        spent = round(1e3 * (time.perf_counter() - begin))
+        self._on_event("snapshot", path=str(self.path), index=state.index, ms=spent)
+        return True
+
+    def finish(self) -> None:
+        """Wait for the snapshot that is being written, then write the last one. All outputs must be written."""
+        if self._thread is not None:
+            self._thread.join()
+        self.write(self._state())
+
+    def _state(self) -> State:
+        state = self._take_state()
+        return replace(state, facts={**state.facts, "pts": self._pts, "time": time.time()})
+
+
+def plain(values: dict[str, Any]) -> dict[str, Any]:
+    """As JSON gives them back: what two settings are compared by."""
+    loaded: dict[str, Any] = json.loads(json.dumps(values, default=_number))
+    return loaded
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, np.integer | np.floating):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is no plain value")

@@ -1,0 +1,1 @@
+"""The mathematics of label propagation on the CPU: context, neighbourhood, attention."""

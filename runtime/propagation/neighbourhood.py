@@ -1,0 +1,33 @@
+"""The shape of the neighbourhood that a cell looks at."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crwedge.core.settings import PropagationSettings
+from crwedge.runtime.propagation.context import StoredFrame
+
+
+def is_global(settings: PropagationSettings, frame: StoredFrame) -> bool:
+    """Whether a context frame is searched everywhere rather than in the neighbourhood."""
+    return not settings.local or (frame.pinned and settings.first_frame == "global")
+
+
+def half_heights(settings: PropagationSettings) -> NDArray[np.int64]:
+    """The neighbourhood, column by column: element |dx| is the largest |dy| inside it.
+
+    A disc holds the distances strictly below the radius, a square those up to it. Empty where the search is everywhere.
+    """
+    if not settings.local:
+        return np.zeros(0, np.int64)
+    r = settings.radius
+    if settings.window == "square":
+        return np.full(int(r) + 1, int(r), np.int64)
+    reach = int(np.ceil(r)) - 1
+    return np.array([int(np.ceil(np.sqrt(r * r - dx * dx))) - 1 for dx in range(reach + 1)], np.int64)
+
+
+def neighbours(settings: PropagationSettings) -> int:
+    """Cells of the neighbourhood, the middle one included; 0 where the search is everywhere."""
+    return sum((1 if dx == 0 else 2) * (2 * int(dy) + 1) for dx, dy in enumerate(half_heights(settings)))

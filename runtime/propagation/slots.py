@@ -1,0 +1,164 @@
+"""Which frames are in the context, and in which slot of its memory each one lies. No features, no labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crwedge.core.settings import PropagationSettings
+from crwedge.runtime.propagation.view import View
+
+
+@dataclass(frozen=True)
+class ContextFrame:
+    """One frame of the context."""
+
+    slot: int
+    view: View
+    """The part of the frame that was computed."""
+    pinned: bool
+    copies: int = 1
+    """How many places it fills: the last pinned frame fills each place of the ring that no later frame has taken yet."""
+
+
+@dataclass
+class _Held:
+    view: View
+    trust: float
+    pixels: NDArray[np.uint8] | None
+
+
+class ContextSlots:
+    """Pinned frames and a ring of the last m.
+
+    Slots 0 .. max_pinned - 1 hold frames that stay (the first frame and later ones that came with a prompt), the m slots
+    after them are the ring. With `prefill` the ring starts as copies of the pinned frame: these are counted, not stored.
+
+    Args:
+        settings: `context_length` (m), `max_pinned` and `prefill` are used.
+        keep_frames: keep the pixels of each frame, so that it can be encoded again.
+    """
+
+    def __init__(self, settings: PropagationSettings, keep_frames: bool = False) -> None:
+        self.length, self.max_pinned, self.prefill = settings.context_length, settings.max_pinned, settings.prefill
+        self.keep_frames = keep_frames
+        self._pinned: list[int] = []
+        self._ring: list[int] = []
+        """Oldest first."""
+        self._held: dict[int, _Held] = {}
+        self._copies = self._copied = 0
+
+    @property
+    def total(self) -> int:
+        """All slots: m + max_pinned."""
+        return self.length + self.max_pinned
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to look back at yet."""
+        return not self._pinned
+
+    def frames(self, newest: int | None = None) -> list[ContextFrame]:
+        """The frames newest first, so that a threshold is high early; the pinned ones, oldest first, come last.
+
+        Args:
+            newest: look back at no more places of the ring than this; None for all.
+        """
+        most = self.length if newest is None else newest
+        found = [ContextFrame(slot, self._held[slot].view, False) for slot in self._ring[::-1][:most]]
+        copies = min(self._copies, most - len(found))
+        if copies:
+            found.append(ContextFrame(self._copied, self._held[self._copied].view, False, copies))
+        found += [ContextFrame(slot, self._held[slot].view, True) for slot in self._pinned]
+        return found
+
+    def pixels(self, slot: int) -> NDArray[np.uint8] | None:
+        """RGB uint8 (H, W, 3) of the frame in a slot, where it was kept."""
+        return self._held[slot].pixels
+
+    @property
+    def in_use(self) -> list[int]:
+        """Slots that hold a frame, in rising order."""
+        return sorted({*self._pinned, *self._ring})
+
+    def view(self, slot: int) -> View:
+        """The view of the frame in a slot."""
+        return self._held[slot].view
+
+    def pin(self, view: View, trust: float = 1.0, pixels: NDArray[np.uint8] | None = None) -> int:
+        """Make room for a frame whose labels came from outside; returns its slot.
+
+        The ring starts anew: full of copies of this frame when `prefill` is on, else empty. What was predicted before a
+        correction would outvote it otherwise, as m frames stand against one. Beyond `max_pinned` the oldest frame but the
+        first makes way; where only one can be pinned, a later frame goes to the ring.
+        """
+        self._ring = []
+        if len(self._pinned) < self.max_pinned:
+            slot = len(self._pinned)
+        elif self.max_pinned == 1:
+            self._copies = 0
+            return self.append(view, trust, pixels)
+        else:
+            slot = self._pinned.pop(1)
+        self._pinned.append(slot)
+        self._copies, self._copied = self.length if self.prefill else 0, slot
+        return self._hold(slot, view, trust, pixels)
+
+    def append(self, view: View, trust: float = 1.0, pixels: NDArray[np.uint8] | None = None) -> int:
+        """Make room in the ring, whose oldest frame falls out when it is full; returns the slot."""
+        if self._copies:
+            self._copies -= 1
+        if len(self._ring) < self.length:
+            slot = min(set(range(self.max_pinned, self.total)) - set(self._ring))
+        else:
+            slot = self._ring.pop(0)
+        self._ring.append(slot)
+        return self._hold(slot, view, trust, pixels)
+
+    def keep_trusted(self, trust: float, count: int) -> None:
+        """Drop every frame of the ring but the `count` newest of at least this trust, and the copies that fill it."""
+        sure = [slot for slot in self._ring if self._held[slot].trust >= trust]
+        self._ring, self._copies = sure[-count:], 0
+
+    def state(self) -> dict[str, Any]:
+        """Plain values: what `restore` takes."""
+        held = [(slot, self._held[slot]) for slot in self.in_use]
+        return {
+            "pinned": list(self._pinned),
+            "ring": list(self._ring),
+            "copies": self._copies,
+            "copied": self._copied,
+            "length": self.length,
+            "views": [[slot, h.view.size, h.view.origin, h.view.grid] for slot, h in held],
+            "trust": [[slot, h.trust] for slot, h in held],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state` of slots of the same settings.
+
+        Raises:
+            ValueError: it is of other settings, or does not fit together.
+        """
+        pinned, ring = [int(s) for s in state["pinned"]], [int(s) for s in state["ring"]]
+        views = {int(slot): View(*(tuple(map(int, pair)) for pair in rest)) for slot, *rest in state["views"]}  # type: ignore[arg-type]
+        trust = {int(slot): float(value) for slot, value in state["trust"]}
+        if not pinned or state["length"] != self.length or not set(pinned) | set(ring) == set(views) == set(trust):
+            raise ValueError("the context does not fit together")
+        if max(pinned) >= self.max_pinned or not all(self.max_pinned <= slot < self.total for slot in ring):
+            raise ValueError("a frame of the context stands where none can")
+        self._pinned, self._ring = pinned, ring
+        self._copies, self._copied = int(state["copies"]), int(state["copied"])
+        self._held = {slot: _Held(views[slot], trust[slot], None) for slot in views}
+
+    def clear(self) -> None:
+        """Forget all frames."""
+        self._pinned, self._ring, self._held = [], [], {}
+        self._copies = self._copied = 0
+
+    def _hold(self, slot: int, view: View, trust: float, pixels: NDArray[np.uint8] | None) -> int:
+        self._held[slot] = _Held(view, trust, pixels if self.keep_frames else None)
+        return slot

@@ -1,0 +1,1 @@
+"""Where label maps go: pictures, JSON Lines, video, a window, MQTT."""

@@ -1,0 +1,79 @@
+"""Where label maps go: a folder of palette PNG, an overlay video, JSON Lines, a window."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+from crwedge.core.errors import SinkError
+from crwedge.runtime.sinks.base import MaskSink
+from crwedge.runtime.sinks.jsonl import JsonLinesSink
+from crwedge.runtime.sinks.png import PngSink
+from crwedge.runtime.sinks.video import VideoSink
+from crwedge.runtime.sinks.window import WindowSink
+
+
+def open_sink(
+    target: str | Path,
+    fps: float | None = None,
+    overwrite: bool = True,
+    resume_at: int | None = None,
+    timed: bool = False,
+) -> MaskSink:
+    """Open a sink by its name.
+
+    Args:
+        target: `*.mp4`, `*.jsonl`, `-` (JSON Lines on standard output), `mqtt://host/topic`, `window`, or a folder.
+        fps: frames a second of a video; 25 when unknown.
+        overwrite: whether results that stand there may be replaced.
+        resume_at: go on with results that stand there, from this frame on. A video cannot be gone on with: a new one
+            with a number in its name is begun.
+        timed: show the frames of a video at their own time stamps.
+
+    Raises:
+        SinkError: it cannot be written, or results stand there.
+    """
+    if str(target) == "window":
+        return WindowSink()
+    if str(target) == "-":
+        return JsonLinesSink(None)
+    if str(target).startswith(("mqtt://", "mqtts://")):
+        from crwedge.runtime.sinks.mqtt import MqttSink
+
+        return MqttSink(str(target))
+    path = Path(target)
+    suffix = path.suffix.lower()
+    overwrite = overwrite or resume_at is not None
+    if suffix == ".mp4" and resume_at is not None:
+        path = _next_free(path)
+    if suffix in (".mp4", ".jsonl"):
+        if path.is_dir():
+            raise SinkError(f"{path} is a folder, not a file")
+        if path.exists() and not overwrite:
+            raise SinkError(f"{path} exists; choose another --out or give --overwrite")
+        _check_writable(path)
+        return VideoSink(path, fps or 25.0, timed) if suffix == ".mp4" else JsonLinesSink(path, resume_at)
+    if suffix and not path.is_dir():
+        raise SinkError(f"--out {target}: no output of kind {suffix}; give a folder, *.mp4, *.jsonl or window")
+    if path.exists() and not path.is_dir():
+        raise SinkError(f"{path} is a file, not a folder")
+    if path.is_dir() and not overwrite and any(path.glob("[0-9]*.png")):
+        raise SinkError(f"{path} already holds masks; choose another --out or give --overwrite")
+    _check_writable(path)
+    return PngSink(path)
+
+
+def _check_writable(path: Path) -> None:
+    """Refuse early what cannot be written; the nearest folder that exists decides."""
+    folder = path if path.is_dir() else path.parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise SinkError(f"cannot write {path}: {folder} is not a folder that may be written to")
+
+
+def _next_free(path: Path) -> Path:
+    """`o.mp4`, or `o-1.mp4`, `o-2.mp4`, ...: the first that does not exist."""
+    names = itertools.chain((path,), (path.with_stem(f"{path.stem}-{i}") for i in itertools.count(1)))
+    return next(name for name in names if not name.exists())
