@@ -17,17 +17,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from crwedge.core.images import grid_size, resize_frame
+from crwedge.core.images import resize_frame
 from crwedge.core.settings import PropagationSettings
-from crwedge.core.start import MaskStart
 from crwedge.eval.cycle import CycleSettings, cycle_score
+from crwedge.eval.datasets import Clip, davis_clips
 from crwedge.eval.davis import first_mask, true_mask
 from crwedge.eval.follow import read_frame
 from crwedge.eval.scorer import SequenceScorer
-from crwedge.eval.tree import Clip, davis_clips
 from crwedge.eval.unlabelled import read_clips
 from crwedge.model.checkpoint import load_encoder
-from crwedge.runtime.propagate import labels_to_ids, propagate_features
+from crwedge.runtime.propagation.propagate import propagate_masks
 from crwedge.train.probe import frame_features
 
 SIZE = (360, 640)
@@ -118,12 +117,11 @@ def _name(path: Path) -> str:
 def _davis(engine: TorchEngine, clip: Clip, threads: int) -> tuple[float, float]:
     """Mean J and F of one sequence, 0 to 1."""
     frames, masks = clip.frames[::STEP][:FRAMES], clip.masks[::STEP][:FRAMES]
-    start = MaskStart(first_mask(clip, "2016"))
+    mask = first_mask(clip, "2016")
     scorer = SequenceScorer("2016")
     features = (engine.run(resize_frame(read_frame(path), SIZE)) for path in frames)
-    labels = propagate_features(features, start.soft(grid_size(*SIZE)), SETTINGS, threads)
-    for found, truth in zip(labels, masks, strict=True):
-        scorer.feed_frame(labels_to_ids(found, start.ids, start.size), true_mask(truth, "2016"))
+    for found, truth in zip(propagate_masks(features, mask, None, SETTINGS, threads), masks, strict=True):
+        scorer.feed_frame(found, true_mask(truth, "2016"))
     score = scorer.conclude().objects[0].statistics
     return score["J"].mean, score["F"].mean
 

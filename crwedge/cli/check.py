@@ -30,8 +30,8 @@ def check(
     """
     from crwedge.eval.cycle import CycleSettings, compared, cycle_score, rendered_clips
     from crwedge.eval.unlabelled import read_clips
-    from crwedge.runtime.engine import open_engine
-    from crwedge.runtime.models import find_bundle, shipped_bundle
+    from crwedge.runtime.backends.open import open_engine
+    from crwedge.runtime.bundle_lookup import find_bundle, shipped_bundle
 
     def say(text: str) -> None:
         print(text, file=sys.stderr if as_json else sys.stdout, flush=True)

@@ -24,8 +24,9 @@ from crwedge.eval.metrics import jaccard
 from crwedge.eval.regions import pseudo_regions
 from crwedge.eval.synthetic import Occluder, draw_occluder, draw_warp, warped
 from crwedge.eval.unlabelled import shrunk
-from crwedge.runtime.engine import Engine
-from crwedge.runtime.propagate import labels_to_ids, propagate_features
+from crwedge.runtime.backends.engine import Engine
+from crwedge.runtime.propagation.propagate import propagate_soft
+from crwedge.runtime.propagation.propagator import labels_to_ids
 
 Frame = NDArray[np.uint8]
 
@@ -177,9 +178,9 @@ def _clip_scores(
     soft, _ = soft_labels(mask, ids, grid)
     protocol = settings.propagation
     features = [engine.run(frame) for frame in forth]
-    *_, soft = propagate_features(features, soft, protocol, workers)
+    *_, soft = propagate_soft(features, soft, protocol, workers)
     features = [features[-1], *(engine.run(frame) for frame in back)]
-    *_, soft = propagate_features(features, soft, protocol, workers)
+    *_, soft = propagate_soft(features, soft, protocol, workers)
     found = labels_to_ids(soft, ids, size)
     known = path.inside(1.0)
     return [jaccard((found == one) & known, (truth == one) & known) for one in ids]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import SourceError
 from crwedge.core.images import resize_frame
-from crwedge.runtime.sources import open_source
+from crwedge.runtime.sources.open import open_source
 
 Clip = list[NDArray[np.uint8]]
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm")
