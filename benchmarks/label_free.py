@@ -4,7 +4,8 @@
 
 Each argument after FOOTAGE is a run's folder (its encoder.safetensors) or an encoder file. J&F: DAVIS 2016 rules, every third
 frame, the first 12 of them, computed at 360x640, preset crw but for a context of 5. The cycle score: what `crwedge check` does,
-once for each seed. PyTorch, in bfloat16. Rows are appended to the CSV; encoders that it holds already are not measured again.
+once for each seed, on the first `--clips` of 32 clips that are cut evenly from FOOTAGE. PyTorch, in bfloat16. Rows are appended
+to the CSV; encoders that it holds already are not measured again.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ def main() -> None:
     parser.add_argument("footage", nargs=1)
     parser.add_argument("encoders", type=Path, nargs="*")
     parser.add_argument("--skip", nargs="*", default=["schoolgirls-240p"], help="sequences left out")
-    parser.add_argument("--clips", type=int, default=24)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--clips", type=int, default=16)
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True, help="CSV")
     options = parser.parse_args()
@@ -73,9 +74,8 @@ def main() -> None:
     todo = [path for path in options.encoders if _name(path) not in known]
     footage = []
     if todo:
-        footage = read_clips(
-            options.footage, count=options.clips, frames=plain.frames, rate=plain.rate, short_side=plain.short_side
-        )
+        footage = read_clips(options.footage, count=32, frames=plain.frames, rate=plain.rate, short_side=256)
+        footage = footage[: options.clips]
     for path in todo:
         engine = TorchEngine(path)
         scores = [

@@ -13,7 +13,7 @@ import typer
 def check(
     model: Annotated[str, typer.Argument(help="Bundle; `shipped` is the one that comes with the package.")],
     videos: Annotated[
-        list[str] | None, typer.Argument(help="Videos, folders of videos or of pictures; default: rendered scenes.")
+        list[str] | None, typer.Argument(help="Videos, folders of videos or of pictures; default: rendered films.")
     ] = None,
     engine: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
     clips: Annotated[int, typer.Option(min=2, help="Clips that are cut from the footage.")] = 24,
@@ -43,8 +43,8 @@ def check(
         )
         name = f"{len(footage)} clips of {', '.join(Path(video).name for video in videos)}"
     else:
-        footage = rendered_clips(settings, clips)
-        name = f"{len(footage)} rendered clips"
+        footage = rendered_clips(settings, min(clips, 8))
+        name = f"{len(footage)} rendered films"
     shipped = shipped_bundle()
     bundle = find_bundle(shipped if model == "shipped" else model)
     scores = {}

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crwedge.core.film import render_film
 from crwedge.core.images import grid_size
 from crwedge.core.labels import soft_labels
-from crwedge.core.scene import render_scene
 from crwedge.core.settings import PropagationSettings
 from crwedge.eval.metrics import jaccard
 from crwedge.eval.regions import pseudo_regions
@@ -113,11 +113,10 @@ def compared(first: CycleScore, second: CycleScore) -> Difference:
 
 
 def rendered_clips(settings: CycleSettings, count: int) -> list[list[Frame]]:
-    """Clips of rendered scenes, where there is no footage."""
+    """Clips of rendered films, where there is no footage."""
     side = settings.short_side
-    step = 4
     return [
-        list(render_scene(settings.frames * step, side, side * 16 // 9, objects=3, seed=500 + number).frames[::step])
+        list(render_film(settings.frames, side, side * 16 // 9, seed=500 + number, rate=settings.rate).frames)
         for number in range(count)
     ]
 
