@@ -36,6 +36,10 @@ class LabelMap:
     """`ok`, `recovering` or `lost` for each object; empty when confidence is not estimated."""
     joints: FrameJoints | None = None
     """Joints, when the prompt was joints; joint i is object i + 1."""
+    name: str | None = None
+    """Name of the frame's file without the suffix, where it has one."""
+    time: float | None = None
+    """When the frame came, in seconds since 1970, where its source is live."""
 
 
 Taps = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]

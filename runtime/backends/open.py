@@ -13,7 +13,7 @@ from crwedge.core.settings import PropagationSettings, check_choice
 from crwedge.runtime.backends.base import Backend
 from crwedge.runtime.backends.cpu import CpuBackend
 from crwedge.runtime.backends.cuda.errors import DeviceError
-from crwedge.runtime.backends.cuda.libcuda import missing as missing_driver
+from crwedge.runtime.backends.cuda.nvidia import missing as missing_driver
 from crwedge.runtime.backends.engine import DeviceEngine, Engine
 from crwedge.runtime.propagation.view import Size, View
 
@@ -141,7 +141,7 @@ def _open(name: str, bundle: Bundle, threads: int | None, say: Say, size: Size |
     if name == "cuda":
         from crwedge.runtime.backends.onnx_cuda import CudaEngine
 
-        return CudaEngine(bundle, say=say)
+        return CudaEngine(bundle)
     from crwedge.runtime.backends.tensorrt import TensorRtEngine
 
     return TensorRtEngine(bundle, size, say)
