@@ -1,4 +1,4 @@
-"""What `crwedge bench` measures: stages of the tracker, and propagation against the dense affinity."""
+"""Measurements of `crwedge bench`: stages of the tracker, and propagation against the dense affinity."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CHANNELS = 256
 
 
 def device_facts(threads: int | None) -> dict[str, Any]:
-    """The machine, and its float32 matrix-product rate in GFLOP/s (best of five)."""
+    """Description of the machine, and the rate of its float32 matrix product in GFLOP/s (best of five)."""
     rng = np.random.default_rng(0)
     a = rng.random((1536, 1536), np.float32)
     best = 0.0
@@ -48,9 +48,11 @@ def bench_row(
     frames: int,
     threads: int | None,
 ) -> dict[str, Any]:
-    """Track a rendered scene of `size`; stages and whole in milliseconds, of the frames that meet a full context.
+    """Track a rendered scene of `size` = (H, W) and time `frames` frames after the context is full.
 
-    Where the board or the GPU tells its watts, the mean of them over these frames, and joules a frame.
+    Returns:
+        Median milliseconds of each stage, percentiles of the whole step, frames per second, peak memory, J&F in points, and
+        mean watts and joules a frame where the machine has a power sensor.
     """
     warm = settings.context_length + 1
     scene = render_scene(warm + frames, *size)
@@ -60,7 +62,7 @@ def bench_row(
         for index in range(warm):
             labels = tracker.step(scene.frames[index], scene.masks[0] if index == 0 else None)
             found.append(np.packbits(labels.ids > 0))
-        # Nothing but the steps: what is scored between them would be in the watts.
+        # Scoring comes later, so that its power is not measured.
         with Meter(find_sensor(tracker.backend.on_device)) as meter:
             for frame in scene.frames[warm:]:
                 start = time.perf_counter()
@@ -90,7 +92,7 @@ def bench_row(
 def bench_dense(
     settings: PropagationSettings, size: tuple[int, int], gflops: float, threads: int | None
 ) -> dict[str, Any]:
-    """One frame of propagation on random features: the dense affinity of the whole context in blocks, and ours."""
+    """Time one frame of propagation on random features: ours, and the dense affinity of the whole context in blocks."""
     h, w = grid_size(*size)
     rng = np.random.default_rng(0)
     base = rng.normal(size=(_CHANNELS, h, w)).astype(np.float32)
@@ -131,7 +133,7 @@ def bench_dense(
 def dense_affinity(
     query: NDArray[np.float32], context: ContextBuffer, settings: PropagationSettings
 ) -> NDArray[np.float32]:
-    """Every cell against every cell of the context, masked, then top-k: (h * w, K)."""
+    """Soft labels (h * w, K) from the affinity of every cell with every context cell, masked, then top-k."""
     c, h, w = query.shape
     q = np.ascontiguousarray(query.reshape(c, -1).T)
     keys = np.concatenate([np.asarray(frame.features, np.float32).reshape(-1, c) for frame in context.frames()])

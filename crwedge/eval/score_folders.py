@@ -1,4 +1,4 @@
-"""Score folders of masks that anyone wrote."""
+"""Score folders of masks."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from crwedge.eval.scorer import Rule, SequenceScore, SequenceScorer, overall
 
 @dataclass(frozen=True)
 class FolderScore:
-    """What a folder of results came to."""
+    """Score of a folder of masks."""
 
     rule: Rule
     sequences: dict[str, SequenceScore]
     missing_sequences: tuple[str, ...]
     missing_frames: int
-    """Frames without a prediction in the sequences that were scored; they are left out of the score."""
+    """Frames without a prediction in the scored sequences; they are not scored."""
 
     @property
     def partial(self) -> bool:
@@ -34,7 +34,7 @@ class FolderScore:
         return bool(self.missing_sequences) or self.missing_frames > 0
 
     def to_dict(self) -> dict[str, Any]:
-        """What `crwedge eval masks --json` prints."""
+        """Plain values for JSON, as `crwedge eval masks --json` prints them."""
         protocol: dict[str, Any] = {
             **davis_protocol(self.rule),
             "sequences": len(self.sequences),
@@ -47,7 +47,7 @@ class FolderScore:
 
 
 def davis_protocol(rule: Rule) -> dict[str, Any]:
-    """The words that belong to a DAVIS score."""
+    """The protocol of a DAVIS score."""
     return {
         "benchmark": "davis",
         "rule": rule,
@@ -71,9 +71,9 @@ def score_folders(
         predicted: `<sequence>/00000.png` ..., or the PNG files of a single sequence.
         truth: the same, or a tree with the true masks (`crwedge.eval.datasets.mask_folders`).
         rule: "2017" or "2016".
-        partial: leave out what has no prediction, instead of refusing.
-        sequences: names to keep; all of them when empty.
-        workers: threads, each at one sequence.
+        partial: skip frames and sequences without a prediction instead of raising.
+        sequences: names to keep; all when empty.
+        workers: number of threads; each scores one sequence at a time.
 
     Raises:
         SourceError: a folder is missing or holds no masks.
@@ -111,11 +111,11 @@ def score_folders(
 
 
 def read_ids(path: Path, void: bool) -> NDArray[np.uint8]:
-    """Read a mask as results are handed in: a palette PNG, or a grey one that holds only 0 and 255.
+    """Read a mask of a benchmark: a palette PNG, or a grey PNG that has only the values 0 and 255.
 
     Args:
         path: the file.
-        void: whether 255 may stand for void, as in true masks.
+        void: whether the id 255 (void) is allowed, as in true masks.
 
     Raises:
         MaskError: naming the file.
@@ -152,7 +152,7 @@ def _is_binary(path: Path) -> bool:
 
 
 def _score_folder(predicted: Path, truth: Path, rule: Rule, partial: bool) -> tuple[SequenceScore, int]:
-    """The score of one sequence and how many frames had no prediction."""
+    """Score of a sequence, and its number of frames without a prediction."""
     scorer, absent = SequenceScorer(rule), 0
     paths = pngs(truth)
     for true_path in paths:
