@@ -49,7 +49,7 @@ def matrix_rate(driver: Any, stream: int) -> float:
     """Operations a second of float16 products with float32 sums (a product and a sum are two)."""
     source = Path(__file__).with_name("matrix_rate.cu")
     module = driver.load_cubin(compile_now(source, driver.facts.architecture, Variant(True)))
-    kernel = driver.kernel(module, "matrix_rate", 0)
+    kernel = driver.kernel(module, "matrix_rate")
     blocks, rounds = driver.facts.processors * 8, 2000
     out = driver.allocate(blocks * 256 * 4)
     values = Rate(out, rounds)
@@ -101,9 +101,9 @@ class TimingDriver:
         self._driver.retain()
         return self
 
-    def kernel(self, module: Any, name: str, shared: int) -> Any:
+    def kernel(self, module: Any, name: str) -> Any:
         """See `Driver.kernel`."""
-        return name, self._driver.kernel(module, name, shared)
+        return name, self._driver.kernel(module, name)
 
     def launch(
         self, kernel: Any, grid: tuple[int, int], threads: int, shared: int, params: Structure, stream: int

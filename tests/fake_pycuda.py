@@ -82,7 +82,7 @@ class FakePyCuda:
         return SimpleNamespace(get_function=lambda name: self._function(library, name))
 
     def _function(self, library: Any, name: str) -> Any:
-        run = self.device.kernel(library, name, 0)
+        run = self.device.kernel(library, name)
 
         def launch(argument: np.void, grid: tuple[int, ...], block: tuple[int, ...], shared: int, stream: Any) -> None:
             self._called("launch")
