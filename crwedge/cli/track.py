@@ -99,6 +99,7 @@ def track(
     from crwedge.cli.ttt_options import finish, open_trainer
     from crwedge.core.errors import SettingError
     from crwedge.core.images import parse_size
+    from crwedge.core.settings import check_choice
     from crwedge.core.settings import preset as preset_of
     from crwedge.runtime.backends.engine import LockedEngine
     from crwedge.runtime.backends.open import ENGINES, open_engine
@@ -110,8 +111,7 @@ def track(
     from crwedge.runtime.sessions import combine_results, run_sessions
 
     # Everything that can be refused is refused before the first output is touched.
-    if engine not in ENGINES:
-        raise SettingError(f"unknown engine {engine!r}; choose one of {', '.join(ENGINES)}")
+    check_choice("engine", engine, ENGINES)
     if late not in (None, "drop", "wait"):
         raise SettingError(f"--late {late!r} must be drop or wait")
     if ttt and (snapshot or len(source) > 1 or fps):
