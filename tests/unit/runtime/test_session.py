@@ -26,7 +26,8 @@ from crwedge.runtime.backends.engine import LockedEngine
 from crwedge.runtime.bundle_lookup import shipped_bundle
 from crwedge.runtime.observer import Observer
 from crwedge.runtime.ops.snapshot import SnapshotError, read_snapshot
-from crwedge.runtime.session import Session, SessionOptions
+from crwedge.runtime.session import Session
+from crwedge.runtime.session_options import SessionOptions
 from crwedge.runtime.sessions import combine_results, run_sessions
 from tests.streaming.parts import ListSource, threads_left
 
