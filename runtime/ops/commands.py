@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,9 @@ from numpy.typing import NDArray
 from crwedge.core.errors import MaskError, SettingError, UserError
 from crwedge.core.labels import LabelMap
 from crwedge.core.masks import check_mask, read_mask, resize_mask
+from crwedge.runtime.events import silent
 from crwedge.runtime.observer import Observer
-from crwedge.runtime.ops.events import silent
-
-if TYPE_CHECKING:
-    from crwedge.runtime.sources.frame import Frame
+from crwedge.runtime.sources.frame import Frame
 
 _LONGEST = 65536
 """Bytes of a line; a longer one is no command."""
