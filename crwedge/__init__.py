@@ -16,6 +16,8 @@ From mask to masks:
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from crwedge.core.privacy import turn_off_telemetry
+
 if TYPE_CHECKING:
     from crwedge.adapt.settings import TestTimeSettings as TestTimeSettings
     from crwedge.adapt.trainer import TestTimeTrainer as TestTimeTrainer
@@ -45,6 +47,9 @@ if TYPE_CHECKING:
     from crwedge.runtime.tracker import Tracker as Tracker
 
 __version__ = "0.1.0"
+
+# Before anything can import ONNX Runtime, which sends telemetry from version 1.29 on.
+turn_off_telemetry()
 
 _HOME = {
     "Adapter": "crwedge.runtime.adapter",
