@@ -11,7 +11,7 @@ import typer
 
 def bench(
     model: Annotated[
-        str | None, typer.Option(help="Bundle; default: the newest exported, else the shipped one.")
+        str | None, typer.Option(help="Bundle, or shipped; default: that of `crwedge use`, else shipped.")
     ] = None,
     engine: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
     size: Annotated[list[str] | None, typer.Option(help="HEIGHTxWIDTH; may be repeated.")] = None,

@@ -7,13 +7,14 @@ import re
 from pathlib import Path
 
 from crwedge.core.errors import SettingError
+from crwedge.core.user_folders import config_home, is_file
 
 
 def config_file() -> Path:
     """The user's configuration: $CRWEDGE_CONFIG, else config.toml in the user's configuration folder."""
     if path := os.environ.get("CRWEDGE_CONFIG"):
         return Path(path)
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "crwedge" / "config.toml"
+    return config_home() / "crwedge" / "config.toml"
 
 
 def camera_aliases() -> dict[str, str]:
@@ -22,14 +23,20 @@ def camera_aliases() -> dict[str, str]:
     Only such lines are read, so that no TOML package is needed on a device with Python 3.10.
 
     Raises:
-        SettingError: the table has a line that is not of that form.
+        SettingError: the file cannot be read, or the table has a line that is not of that form.
     """
     path = config_file()
-    if not path.is_file():
+    if not is_file(path):
         return {}
     aliases: dict[str, str] = {}
     inside = False
-    for number, raw in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(
+            f"the configuration {path} cannot be read: {getattr(error, 'strerror', None) or error}"
+        ) from error
+    for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.strip()
         if line.startswith("["):
             inside = line == "[cameras]"
