@@ -56,10 +56,10 @@ def train(
     Example: crwedge train clips/ --minutes 30 --out runs/first
     """
     from crwedge.core.errors import SettingError
-    from crwedge.core.need import need
+    from crwedge.core.optional import import_optional
 
     for module in ("torch", "safetensors", "kornia"):
-        need(module, "train")
+        import_optional(module, "train")
     from crwedge.train.config import TrainConfig
     from crwedge.train.config_file import describe, read_config
 

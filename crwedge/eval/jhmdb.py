@@ -12,11 +12,11 @@ import numpy as np
 from crwedge.core.errors import MaskError, SourceError
 from crwedge.core.joints import read_joints
 from crwedge.core.keypoints import SIGMA, STRONGEST, soft_to_joints
-from crwedge.core.start import JointStart
+from crwedge.core.prompts import KeypointPrompt
+from crwedge.eval.contact_sheet import SheetMaker
+from crwedge.eval.datasets import chosen, pictures
 from crwedge.eval.follow import Follower, read_frame
-from crwedge.eval.pose import SIZE_SHARE, PoseScore, PoseScorer, pck
-from crwedge.eval.sheet import SheetMaker
-from crwedge.eval.tree import chosen, pictures
+from crwedge.eval.pck import SIZE_SHARE, PoseScore, PoseScorer, pck
 
 SIZE = (320, 320)
 """(H, W) that frames are computed at."""
@@ -90,7 +90,7 @@ def score_clip(clip: PoseClip, follower: Follower, out: Path | None = None) -> P
     scorer, sheet = PoseScorer(joints.names), SheetMaker(len(frames))
     if out is not None and sheet.wants(0):
         sheet.add_joints(read_frame(frames[0]), given, given)
-    for number, soft in enumerate(follower.soft(frames, JointStart(first, size)), start=1):
+    for number, soft in enumerate(follower.soft(frames, KeypointPrompt(first, size)), start=1):
         predicted, _ = soft_to_joints(soft, size)
         true = truth.get(start + number)
         if true is not None:

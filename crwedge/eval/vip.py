@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError, SourceError
 from crwedge.core.masks import VOID, read_mask
+from crwedge.eval.contact_sheet import SheetMaker
+from crwedge.eval.datasets import Clip, chosen, davis_clips, pictures
 from crwedge.eval.follow import Follower, read_frame
-from crwedge.eval.parts import PartsScore, PartsScorer, mean_iou
-from crwedge.eval.sheet import SheetMaker
-from crwedge.eval.tree import Clip, chosen, davis_clips, pictures
+from crwedge.eval.iou import PartsScore, PartsScorer, mean_iou
 
 SIZE = (560, 560)
 """(H, W) that frames are computed at."""
@@ -72,7 +72,7 @@ def score_clip(
         raise MaskError(f"{clip.masks[0]} shows no class from 1 to {classes - 1}")
     if out is not None and sheet.wants(0):
         sheet.add_masks(read_frame(clip.frames[0]), first, first)
-    for number, ids in enumerate(follower.masks(clip.frames, first, never=ignored), start=1):
+    for number, ids in enumerate(follower.masks(clip.frames, first, hidden=ignored), start=1):
         truth = true_parts(clip.masks[number], (*first.shape, 3))
         scorer.feed_frame(ids, truth, number)
         if out is not None and sheet.wants(number):

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from crwedge.core.errors import MaskError
 from crwedge.core.masks import VOID, read_mask
 from crwedge.eval.boundary import TOLERANCE
+from crwedge.eval.datasets import chosen, mask_folders, pngs
 from crwedge.eval.scorer import Rule, SequenceScore, SequenceScorer, overall
-from crwedge.eval.tree import chosen, mask_folders, pngs
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def score_folders(
 
     Args:
         predicted: `<sequence>/00000.png` ..., or the PNG files of a single sequence.
-        truth: the same, or a tree with the true masks (`crwedge.eval.tree.mask_folders`).
+        truth: the same, or a tree with the true masks (`crwedge.eval.datasets.mask_folders`).
         rule: "2017" or "2016".
         partial: leave out what has no prediction, instead of refusing.
         sequences: names to keep; all of them when empty.
