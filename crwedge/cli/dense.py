@@ -86,7 +86,7 @@ def blas_and_scan(problem: DenseProblem, threads: int) -> Labels:
                             affinity[inner],
                             problem.near[own],
                             bool(problem.everywhere[t]),
-                            t * n,
+                            t * cells,
                             best[own],
                             entries[own],
                         )
