@@ -27,7 +27,7 @@ LEVELS = 127
 """The largest value of a symmetric int8."""
 _UNSIGNED = "zero.uint8"
 
-WIDE = ("conv1",)
+FLOAT32_LAYERS = ("conv1",)
 """Layers of an int8 graph that stay float32."""
 
 Ranges = Mapping[str, float]
@@ -74,26 +74,26 @@ class FloatTrunk:
         self.writer, self.padding, self.kind, self.stored_as = writer, padding, kind, stored_as
 
     def enter(self, x: str) -> str:
-        """See `Trunk`."""
+        """Cast the frames to the type of the arithmetic."""
         return x if self.kind is np.float32 else self.writer.cast(x, self.kind, "frames.half")
 
     def conv(self, x: str, name: str, weight: NDArray[Any], bias: NDArray[Any], stride: int, relu: bool) -> str:
-        """See `Trunk`."""
+        """A convolution, followed by a ReLU if `relu`."""
         x, pad = reflect_pad(self.writer, x, name, weight.shape[2] // 2, self.padding)
         inputs = [x, self._parameter(f"{name}.weight", weight), self._parameter(f"{name}.bias", bias)]
         x = self.writer.node("Conv", inputs, f"{name}.out", **conv_shape(weight, stride, pad))
         return self.writer.node("Relu", [x], f"{name}.relu") if relu else x
 
     def pool(self, x: str) -> str:
-        """See `Trunk`."""
+        """The max pooling, 3 x 3 with stride 2."""
         return max_pool(self.writer, x)
 
     def join(self, x: str, shortcut: str, name: str) -> str:
-        """See `Trunk`."""
+        """ReLU of the sum of a block's two branches."""
         return self.writer.node("Relu", [self.writer.node("Add", [x, shortcut], f"{name}.sum")], f"{name}.out")
 
     def leave(self, x: str) -> str:
-        """See `Trunk`."""
+        """Cast the features to float32."""
         return x if self.kind is np.float32 else self.writer.cast(x, np.float32, "trunk.wide")
 
     def _parameter(self, name: str, values: NDArray[Any]) -> str:
@@ -113,23 +113,25 @@ class QuantTrunk:
         writer: the graph.
         padding: zeros or reflect.
         ranges: of all activations.
-        wide: prefixes of the names of layers that stay float32.
+        float32_layers: prefixes of the names of layers that stay float32.
     """
 
-    def __init__(self, writer: GraphWriter, padding: str, ranges: Ranges, wide: tuple[str, ...] = WIDE) -> None:
-        self.writer, self.padding, self.ranges, self.wide = writer, padding, ranges, wide
+    def __init__(
+        self, writer: GraphWriter, padding: str, ranges: Ranges, float32_layers: tuple[str, ...] = FLOAT32_LAYERS
+    ) -> None:
+        self.writer, self.padding, self.ranges, self.float32_layers = writer, padding, ranges, float32_layers
         self._float = FloatTrunk(writer, padding, np.float32, np.float32)
         self._quantised: dict[str, str] = {}
         self._signed: set[str] = set()
 
     def enter(self, x: str) -> str:
-        """See `Trunk`."""
+        """Mark the frames as signed."""
         self._signed.add(x)
         return x
 
     def conv(self, x: str, name: str, weight: NDArray[Any], bias: NDArray[Any], stride: int, relu: bool) -> str:
-        """See `Trunk`. The output is not quantised; its consumers do that."""
-        if name.startswith(self.wide):
+        """A convolution with int8 inputs. Its output is not quantised; its consumers do that."""
+        if name.startswith(self.float32_layers):
             return self._float.conv(x, name, weight, bias, stride, relu)
         writer = self.writer
         key = x
@@ -145,8 +147,8 @@ class QuantTrunk:
             writer.tensor(f"{name}.weight.scale", scale.astype(np.float32)),
             writer.tensor(f"{name}.weight.zero", np.zeros(len(scale), np.int8)),
         ]
-        wide = writer.node("DequantizeLinear", facts, f"{name}.weight", axis=0)
-        inputs = [x, wide, writer.tensor(f"{name}.bias", bias.astype(np.float32))]
+        dequantised = writer.node("DequantizeLinear", facts, f"{name}.weight", axis=0)
+        inputs = [x, dequantised, writer.tensor(f"{name}.bias", bias.astype(np.float32))]
         x = writer.node("Conv", inputs, f"{name}.out", **conv_shape(weight, stride, pad))
         if relu:
             return writer.node("Relu", [x], f"{name}.relu")
@@ -154,17 +156,17 @@ class QuantTrunk:
         return x
 
     def pool(self, x: str) -> str:
-        """See `Trunk`."""
+        """The max pooling, 3 x 3 with stride 2."""
         return self._float.pool(x)
 
     def join(self, x: str, shortcut: str, name: str) -> str:
-        """See `Trunk`."""
-        if not name.startswith(self.wide):
+        """ReLU of the sum of a block's two branches, both quantised."""
+        if not name.startswith(self.float32_layers):
             x, shortcut = self._quantise(x, x), self._quantise(shortcut, shortcut)
         return self._float.join(x, shortcut, name)
 
     def leave(self, x: str) -> str:
-        """See `Trunk`. The last sum is not quantised, because it is the features."""
+        """The last sum is not quantised, because it is the features."""
         return x
 
     def _quantise(self, x: str, key: str) -> str:

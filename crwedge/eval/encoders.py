@@ -89,7 +89,7 @@ class ColourEngine:
         return np.ascontiguousarray(features / np.linalg.norm(features, axis=0), np.float32)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resource is open."""
 
 
 def rgb_to_lab(frame: NDArray[np.uint8]) -> NDArray[np.float32]:

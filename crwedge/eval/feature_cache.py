@@ -22,7 +22,7 @@ class FeatureCache:
     """Largest size of the folder in bytes. A larger clip is not stored."""
 
     def read(
-        self, frames: Sequence[Path], words: Sequence[str], compute: Callable[[], Iterator[NDArray[np.float32]]]
+        self, frames: Sequence[Path], key_parts: Sequence[str], compute: Callable[[], Iterator[NDArray[np.float32]]]
     ) -> Iterator[NDArray[np.float32]]:
         """Features (C, h, w) of each frame, unit length over C, rounded to float16.
 
@@ -30,10 +30,10 @@ class FeatureCache:
 
         Args:
             frames: files of the frames; their paths, sizes and modification times are part of the key.
-            words: the rest of the key: hash of the encoder, computing size.
+            key_parts: the rest of the key: hash of the encoder, computing size.
             compute: computes the features, called if they are not stored.
         """
-        path = self.folder / f"{self._key(frames, words)}.npy"
+        path = self.folder / f"{self._key(frames, key_parts)}.npy"
         if path.is_file():
             os.utime(path)  # the newest are kept
             stored = np.load(path, mmap_mode="r")
@@ -59,12 +59,12 @@ class FeatureCache:
         finally:
             part.unlink(missing_ok=True)
 
-    def _key(self, frames: Sequence[Path], words: Sequence[str]) -> str:
+    def _key(self, frames: Sequence[Path], key_parts: Sequence[str]) -> str:
         digest = hashlib.sha256()
         for path in frames:
             state = path.stat()
             digest.update(f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}\n".encode())
-        digest.update("|".join(words).encode())
+        digest.update("|".join(key_parts).encode())
         return digest.hexdigest()[:32]
 
     def _make_room(self, size: int) -> bool:

@@ -54,8 +54,8 @@ class Follower:
         if self.cache is None:
             yield from self._encode(frames)
         else:
-            words = [str(self.encoder.describe()["sha256"]), self.encoder.kind, str(self.size)]
-            yield from self.cache.read(frames, words, lambda: self._encode(frames))
+            key_parts = [str(self.encoder.describe()["sha256"]), self.encoder.kind, str(self.size)]
+            yield from self.cache.read(frames, key_parts, lambda: self._encode(frames))
 
     def masks(
         self, frames: Sequence[Path], mask: NDArray[np.uint8], hidden: Collection[int] = ()

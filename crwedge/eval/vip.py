@@ -96,11 +96,11 @@ def summary(
     total = sum(
         (PartsScore.from_dict(values).confusion for values in scores.values()), np.zeros((classes, classes + 1))
     )
-    words = {
+    fixed = {
         "benchmark": "vip",
         "classes": classes,
         "ignored": list(ignored),
         "scored_frames": "all but the first, at their own size",
         "pooling": "pixels of all clips together, mean over the classes that appear",
     }
-    return {"protocol": {**words, **protocol}, "mIoU": mean_iou(total.astype(np.int64)), "sequences": scores}
+    return {"protocol": {**fixed, **protocol}, "mIoU": mean_iou(total.astype(np.int64)), "sequences": scores}
