@@ -195,16 +195,18 @@ def test_entropy_equals_the_reference(make: Make, topk_over: str, where: Callabl
     settings = SETTINGS.with_changes(topk_over=topk_over, prefill=False, first_frame="restricted")
     frames, engine = video(3), CellEngine()
     backend = make(settings)
-    soft = random_soft(2, where(0).grid)
+    labels = [random_soft(2, where(0).grid)]
     seen = [engine.run(where(t).pixels(frame)) for t, frame in enumerate(frames)]
-    backend.remember(backend.label(backend.encode(frames[0], where(0)), soft), pinned=True, trust=1)
+    backend.remember(backend.label(backend.encode(frames[0], where(0)), labels[0]), pinned=True, trust=1)
     for t in (1, 2):
-        prediction = backend.propagate(backend.encode(frames[t], where(t)), Search(settings, newest=0, entropy=True))
+        prediction = backend.propagate(backend.encode(frames[t], where(t)), Search(settings, entropy=True))
         _, want = reference.step_in_views(
-            seen[t], where(t).origin, [seen[0]], [where(0).origin], [soft.astype(np.float64)], k=settings.topk,
-            radius=settings.radius, temperature=settings.temperature, first_frame="restricted", topk_over=topk_over,
+            seen[t], where(t).origin, seen[:t], [where(i).origin for i in range(t)],
+            [one.astype(np.float64) for one in labels], k=settings.topk, radius=settings.radius,
+            temperature=settings.temperature, first_frame="restricted", topk_over=topk_over,
         )  # fmt: skip
         np.testing.assert_allclose(cast(Any, prediction).entropy, want.ravel(), atol=1e-4)
+        labels.append(prediction.soft)
         backend.remember(prediction, pinned=False, trust=1)
 
 
@@ -294,11 +296,15 @@ def live(backend: Backend, where: Callable[[int], View], frames: list[NDArray[np
         trace.add(prediction, signs=True)
         if t in (4, 9, 10):
             if t == 4:
-                # An object is new; on the device, a prediction that was made before has one channel less.
+                # An object is new.
                 backend.edit_labels(np.eye(count, count + 1, dtype=np.float32))
                 count += 1
             prediction = backend.label(features, random_soft(count, view.grid, seed=t))
             trace.add(prediction)
+        if t == 13:
+            # The prediction was made before, and has one channel less than the context.
+            backend.edit_labels(np.eye(count, count + 1, dtype=np.float32))
+            count += 1
         backend.remember(prediction, pinned=t in (4, 9, 10), trust=0.2 + 0.1 * (t % 5))
         if t == 7:
             # The first object goes: its cells become background.
@@ -383,11 +389,13 @@ def test_a_damaged_state_is_refused(make: Make) -> None:
 
 @pytest.mark.parametrize("where", [whole, views])
 def test_the_context_is_encoded_again_with_other_weights(make: Make, where: Callable[[int], View]) -> None:
-    frames, other = video(6), CellEngine(weights=1)
+    frames, other, elsewhere = video(6), CellEngine(weights=1), CellEngine(weights=2)
     backend, expected = make(SETTINGS, keep_frames=True), cpu(SETTINGS, weights=1)
     for t in range(5):
         # Labels come from outside, so that they do not depend on the weights.
         soft = random_soft(2, where(t).grid, seed=t)
+        if t in (3, 4):
+            expected.use(elsewhere if t == 3 else CellEngine(weights=1))
         for one in (backend, expected):
             one.remember(one.label(one.encode(frames[t], where(t)), soft), pinned=t == 0, trust=1)
     known = frames[3]
@@ -397,7 +405,7 @@ def test_the_context_is_encoded_again_with_other_weights(make: Make, where: Call
         asked.append(next(number for number, frame in enumerate(frames) if frame is pixels))
         if pixels is frames[4]:
             return np.zeros((CHANNELS, 1, 2), np.float32)  # of another size than the context's: encoded here
-        return other.run(where(3).pixels(pixels)) if pixels is known else None
+        return elsewhere.run(where(3).pixels(pixels)) if pixels is known else None
 
     before = backend.engine
     backend.use(other)
