@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from crwedge.core.bundle import Bundle
-from crwedge.core.errors import CrwedgeError, SettingError
-from crwedge.core.settings import PropagationSettings
+from crwedge.core.errors import CrwedgeError
+from crwedge.core.settings import PropagationSettings, check_choice
 from crwedge.runtime.backends.base import Backend
 from crwedge.runtime.backends.cpu import CpuBackend
 from crwedge.runtime.backends.cuda.errors import DeviceError
@@ -49,8 +49,7 @@ def open_engine(
         DeviceError: there is no GPU, or it cannot be used.
         BundleError: no TensorRT engine of the bundle fits.
     """
-    if engine not in ENGINES:
-        raise SettingError(f"unknown engine {engine!r}; choose one of {', '.join(ENGINES)}")
+    check_choice("engine", engine, ENGINES)
     say = say or (lambda _: None)
     return next(_engines(bundle, threads, say, size)) if engine == "auto" else _open(engine, bundle, threads, say, size)
 
