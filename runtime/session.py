@@ -35,7 +35,7 @@ from crwedge.runtime.bundle_lookup import find_bundle
 from crwedge.runtime.events import silent
 from crwedge.runtime.frame_queue import StopToken
 from crwedge.runtime.observer import Observer
-from crwedge.runtime.ops.commands import Command, CommandFile, CommandQueue, CommandReader, Commands
+from crwedge.runtime.ops.commands import Command, CommandFile, CommandQueue, Commands
 from crwedge.runtime.ops.rate_control import RateController
 from crwedge.runtime.ops.snapshot import Snapshots, State, read_snapshot
 from crwedge.runtime.ops.stats import StreamStats, peak_rss_mb
@@ -258,7 +258,7 @@ class Session:
             index = state.index
             if self._file is not None and "control" in state.facts:
                 self._file.restore(state.facts["control"])
-        readers: list[CommandReader] = [self._queue]
+        readers: list[CommandQueue | CommandFile] = [self._queue]
         if self._file is not None:
             readers.append(self._file)
         own.append(Commands(tracker, readers, index, options.resize_mask, self._on_event))
