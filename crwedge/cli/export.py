@@ -49,6 +49,7 @@ def export(
     from crwedge.export.parity import ParityError
     from crwedge.export.test_clips import recorded
     from crwedge.export.verify import ENGINES
+    from crwedge.runtime.bundle_lookup import bundles_home
 
     def say(text: str) -> None:
         print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
@@ -97,6 +98,10 @@ def export(
             typer.echo(json.dumps({"bundle": None, "parity": error.parity.to_dict(), "passed": False}))
         raise
     say(f"bundle: {bundle.path}")
+    if bundle.path.parent == bundles_home():
+        say(
+            f"not used until it is named: --model {bundle.path.name}, or `crwedge use {bundle.path.name}` for all commands"
+        )
     measured: dict[str, Any] | None = None
     if not no_report:
         from crwedge.export.report import report

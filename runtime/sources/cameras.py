@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from crwedge.core.errors import SettingError
+from crwedge.core.user_folders import config_home
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -19,7 +20,7 @@ def config_file() -> Path:
     """The user's configuration: $CRWEDGE_CONFIG, else config.toml in the user's configuration folder."""
     if path := os.environ.get("CRWEDGE_CONFIG"):
         return Path(path)
-    return Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")) / "crwedge" / "config.toml"
+    return config_home() / "crwedge" / "config.toml"
 
 
 def camera_aliases() -> dict[str, str]:
