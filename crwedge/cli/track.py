@@ -105,6 +105,7 @@ def track(
     from crwedge.runtime.backends.engine import LockedEngine
     from crwedge.runtime.backends.open import ENGINES, open_engine
     from crwedge.runtime.bundle_lookup import find_bundle
+    from crwedge.runtime.bundle_scores import describe_bundle
     from crwedge.runtime.events import EventLog
     from crwedge.runtime.frame_queue import StopToken
     from crwedge.runtime.session import Session
@@ -177,8 +178,7 @@ def track(
             )
             for number, name in enumerate(source)
         ]
-        if not bundle.manifest.trained:
-            messages.info("note: the encoder %s is random, not trained; masks will drift", bundle.manifest.name)
+        say(describe_bundle(bundle))
         observers: list[list[Observer]] = [[] for _ in sessions]
         if metrics is not None:
             from crwedge.runtime.ops.metrics import StreamMetrics, serve_metrics
