@@ -35,7 +35,7 @@ from crwedge.runtime.bundle_lookup import find_bundle
 from crwedge.runtime.events import silent
 from crwedge.runtime.frame_queue import StopToken
 from crwedge.runtime.observer import Observer
-from crwedge.runtime.ops.commands import Command, CommandFile, CommandQueue, CommandReader, Commands
+from crwedge.runtime.ops.commands import Command, CommandFile, CommandQueue, Commands
 from crwedge.runtime.ops.rate_control import RateController
 from crwedge.runtime.ops.snapshot import Snapshots, State, read_snapshot
 from crwedge.runtime.ops.stats import StreamStats, peak_rss_mb
@@ -171,8 +171,8 @@ class Session:
                     for t in targets
                 ]
                 with self._open_tracker(source.live) as self._tracker:
-                    frames = self._frames(source, state)
                     own = self._observers(self._tracker, state)
+                    frames = self._frames(source, state)
                     opened.pop_all()  # run_stream closes them
                     run_stream(
                         self._tracker,
@@ -184,7 +184,8 @@ class Session:
                         stats=self.stats,
                     )
                     self.stats.restarts = getattr(source, "restarts", 0)
-                    self._check_start(state)
+                    if not source.live and state is None:
+                        self._check_start()
                     if self._snapshots is not None and self.stats.tracked:
                         self._snapshots.finish()
                     return self._summary(self._tracker, targets)
@@ -243,8 +244,8 @@ class Session:
         self.length = part.length
         return part
 
-    def _check_start(self, state: State | None) -> None:
-        if self._start and state is None and not self.stats.frames_in and not self._stop.is_set():
+    def _check_start(self) -> None:
+        if self._start and not self.stats.frames_in and not self._stop.is_set():
             raise MaskError(f"the joints begin with frame {self._start} (from 0), which {self.name} does not have")
 
     def _observers(self, tracker: Tracker, state: State | None) -> list[Observer]:
@@ -258,7 +259,7 @@ class Session:
             index = state.index
             if self._file is not None and "control" in state.facts:
                 self._file.restore(state.facts["control"])
-        readers: list[CommandReader] = [self._queue]
+        readers: list[CommandQueue | CommandFile] = [self._queue]
         if self._file is not None:
             readers.append(self._file)
         own.append(Commands(tracker, readers, index, options.resize_mask, self._on_event))
