@@ -285,7 +285,7 @@ def _evaluate(
             size=_size(size),
             processes=jobs,
             threads=threads,
-            report=report,
+            on_progress=report,
             **options,
         )
     say(f"protocol: {json.dumps(summary['protocol'])}")

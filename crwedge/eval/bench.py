@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import resource
 import time
 from typing import Any
 
@@ -14,6 +13,7 @@ from crwedge.core.scene import render_scene
 from crwedge.core.settings import PropagationSettings
 from crwedge.eval.metrics import boundary_f, jaccard
 from crwedge.runtime.ops.power import Meter, find_sensor
+from crwedge.runtime.ops.stats import peak_rss_mb
 from crwedge.runtime.propagation.attention import cpu_count
 from crwedge.runtime.tracker import Tracker
 
@@ -74,7 +74,7 @@ def bench_row(
         "stages_ms": {stage: round(float(np.median(values)), 1) for stage, values in stages.items()},
         "whole_ms": {f"p{q}": round(float(np.percentile(whole, q)), 1) for q in (50, 95)},
         "fps": round(1e3 / float(np.mean(whole)), 2),
-        "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "peak_rss_mb": round(peak_rss_mb(), 1),
         "JF": round(100 * float(np.mean(scores)), 1),
         **meter.report(frames),
     }

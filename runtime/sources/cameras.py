@@ -31,9 +31,9 @@ def camera_aliases() -> dict[str, str]:
     """
     path = config_file()
     try:
-        with path.open("rb") as file:
-            table = tomllib.load(file).get("cameras", {})
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig")).get("cameras", {})
     except OSError:
+        # A home folder that may not be entered is one without a configuration.
         return {}
     except ValueError as error:
         raise SettingError(f"{path} is no TOML file ({error}); correct it") from error
@@ -46,9 +46,9 @@ def camera_aliases() -> dict[str, str]:
 def resolve_camera(source: str) -> str:
     """The address behind an alias; `cameraN` without one is /dev/videoN; anything else stays as it is.
 
-    Options of the source (`camera0#size=640x480`) stay at its end.
+    Options of the camera (`camera0#size=640x480`) go with it.
     """
-    if "/" in source or Path(source).exists():
+    if "/" in source or os.path.lexists(source):
         return source
     name, mark, options = source.partition("#")
     aliases = camera_aliases()
