@@ -47,6 +47,10 @@ def install_command(*wanted: str) -> str:
     """A command that installs extras, and that works from where this crwedge came: checkout, wheel or neither."""
     names = ",".join(wanted)
     pip, place = _pip(), _origin()
+    # The two packages of ONNX Runtime overwrite each other: the other one has to go first.
+    for extra, other in (("gpu", _RUNTIMES[0]), ("cpu", _RUNTIMES[1])):
+        if extra in wanted and version_of(other) is not None:
+            pip = f"{pip} uninstall -y {other} && {pip}"
     if place is not None:
         path, editable = place
         return f"{pip} install {'-e ' if editable else ''}{shlex.quote(f'{path}[{names}]')}"
@@ -60,7 +64,8 @@ def onnxruntime_clash() -> str | None:
         return None
     return (
         f"{' and '.join(f'{name} {version_of(name)}' for name in _RUNTIMES)} are both installed and overwrite each other: "
-        f"{_pip()} uninstall -y {' '.join(_RUNTIMES)}, then {install_command('gpu')} (or cpu)"
+        f"keep one of them with {_pip()} uninstall -y {' '.join(_RUNTIMES)} and then, for a GPU, {_pip()} install "
+        f"{_RUNTIMES[1]}, else {_pip()} install {_RUNTIMES[0]}"
     )
 
 

@@ -43,9 +43,7 @@ class CudaEngine:
         """
         ort = ort or import_optional("onnxruntime", extra="gpu")
         if provider not in ort.get_available_providers():
-            raise MissingExtraError(
-                f"this onnxruntime has no {provider}: pip uninstall onnxruntime && {install_command('gpu')}"
-            )
+            raise MissingExtraError(f"this onnxruntime has no {provider}: {install_command('gpu')}")
         self._running: Any = None
         self.driver = driver.retain() if driver else open_driver()
         try:

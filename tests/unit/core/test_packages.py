@@ -22,7 +22,9 @@ def fake_installation(monkeypatch: pytest.MonkeyPatch, folder: Path, url: str | 
     """A crwedge outside a checkout, whose installer recorded `url`."""
     monkeypatch.setattr(packages, "__file__", str(folder / "site-packages" / "crwedge" / "core" / "packages.py"))
     text = json.dumps({"url": url}) if url else None
-    monkeypatch.setattr(metadata, "distribution", lambda name: SimpleNamespace(read_text=lambda file: text))
+    requires = metadata.requires("crwedge")
+    installed = SimpleNamespace(read_text=lambda file: text, requires=requires)
+    monkeypatch.setattr(metadata, "distribution", lambda name: installed)
 
 
 def test_from_a_checkout_the_checkout_is_installed() -> None:
@@ -72,3 +74,5 @@ def test_both_packages_of_onnxruntime_are_a_clash(monkeypatch: pytest.MonkeyPatc
     assert "uninstall -y onnxruntime onnxruntime-gpu" in clash
     monkeypatch.setattr(packages, "version_of", {"onnxruntime": "1.32.0"}.get)
     assert onnxruntime_clash() is None
+    assert "uninstall -y onnxruntime && " in install_command("gpu")
+    assert "uninstall" not in install_command("cpu")
