@@ -55,7 +55,7 @@ lowest: .venv/.dev
 	$(PYTHON) -m venv --clear .venv-lowest
 	$(BIN)/python tests/lowest.py cpu mqtt eval > .venv-lowest/lowest.txt
 	.venv-lowest/bin/python -m pip --disable-pip-version-check install -q -c .venv-lowest/lowest.txt -e ".[cpu,mqtt,eval]" \
-		"pytest>=8" "hypothesis>=6.100"
+		"pytest>=8" "hypothesis>=6.100" "tomli>=2"
 	.venv-lowest/bin/python -m pytest -q -W default $(LOWEST)
 
 bench: .venv/.dev

@@ -70,5 +70,7 @@ def _checked(where: str, value: Any, parameter: Any) -> Any:
         if isinstance(one, dict) or not isinstance(one, str | int | float | bool):
             raise SettingError(f"{where} is a {type(one).__name__}; write text, a number, true or false")
         if isinstance(one, bool) != bool(getattr(parameter, "is_flag", False)):
-            raise SettingError(f"{where} is {one!r}, which is {'no' if not isinstance(one, bool) else 'a'} true or false")
+            raise SettingError(
+                f"{where} is {one!r}, which is {'no' if not isinstance(one, bool) else 'a'} true or false"
+            )
     return list(values) if several else value

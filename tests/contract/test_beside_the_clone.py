@@ -22,7 +22,11 @@ def test_the_package_is_found_beside_a_clone(options: list[str], tmp_path: Path)
     (tmp_path / "crwedge").symlink_to(ROOT)
     (tmp_path / "script.py").write_text(SCRIPT if not options else SCRIPT.splitlines()[0].split(",")[0])
     done = subprocess.run(
-        [sys.executable, *options, str(tmp_path / "script.py")], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, *options, str(tmp_path / "script.py")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert options or done.stdout.strip()
