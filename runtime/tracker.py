@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.bundle import Bundle
+from crwedge.core.described import described
 from crwedge.core.errors import CrwedgeError, SourceError
 from crwedge.core.images import check_frame, grid_size
 from crwedge.core.labels import LabelMap, soft_labels
@@ -34,6 +35,7 @@ from crwedge.runtime.sources.frame import Frame
 Pixels = NDArray[np.uint8]
 
 
+@described
 @dataclass(frozen=True)
 class TrackerOptions:
     """How a tracker works beside its protocol."""

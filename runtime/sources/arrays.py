@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class ArraySource(Closing):
         if isinstance(frames, np.ndarray) and frames.ndim != 4:
             raise SourceError(f"an array of frames must be uint8 (T, H, W, 3), not {frames.dtype} {frames.shape}")
         self.name, self.fps = name, fps
-        self.length: int | None = len(frames) if hasattr(frames, "__len__") else None
+        self.length: int | None = len(frames) if isinstance(frames, Sized) else None
         self._frames = frames
 
     def __iter__(self) -> Iterator[Frame]:
