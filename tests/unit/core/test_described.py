@@ -14,11 +14,10 @@ from crwedge.core.bundle import Manifest
 from crwedge.core.described import described
 from crwedge.runtime.session_options import SessionOptions
 from crwedge.runtime.tracker import TrackerOptions
-from crwedge.train.config import Part, TrainConfig
 
 PUBLIC = [
-    cw.Bundle, cw.Frame, cw.LabelMap, cw.PropagationSettings, cw.TestTimeSettings, Manifest, Part, SessionOptions,
-    TrackerOptions, TrainConfig,
+    cw.Bundle, cw.Frame, cw.LabelMap, cw.PropagationSettings, cw.TestTimeSettings, Manifest, SessionOptions,
+    TrackerOptions,
 ]  # fmt: skip
 
 
