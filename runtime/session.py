@@ -27,6 +27,7 @@ from crwedge.core.errors import MaskError, SettingError
 from crwedge.core.joints import FrameJoints, Joints
 from crwedge.core.labels import LabelMap
 from crwedge.core.masks import resize_mask
+from crwedge.core.packages import install_command
 from crwedge.core.prompts import PromptLike, read_prompt
 from crwedge.core.settings import preset
 from crwedge.runtime.adapter import Adapter
@@ -209,7 +210,7 @@ class Session:
         screen = sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
         if screen and find_spec("cv2") is not None:
             return ["window"]
-        missing = "OpenCV is not installed (pip install 'crwedge[window]')" if screen else "there is no screen"
+        missing = f"OpenCV is not installed ({install_command('window')})" if screen else "there is no screen"
         _log.info("note: %s, so JSON Lines go to standard output; choose another output with --out", missing)
         return ["-"]
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from crwedge.cli.config_option import apply_config
+
 if TYPE_CHECKING:
     from crwedge.runtime.observer import Observer
     from crwedge.runtime.session_options import SessionOptions
@@ -31,7 +33,7 @@ def track(
         typer.Option(help="What to follow: joints (*.json, *.mat) or a mask (PNG, as --mask); one a source."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Bundle; default: the newest exported, else the shipped one.")
+        str | None, typer.Option(help="Bundle, or shipped; default: that of `crwedge use`, else shipped.")
     ] = None,
     out: Annotated[
         list[str] | None,
@@ -87,6 +89,10 @@ def track(
     ] = None,
     ttt_set: Annotated[list[str] | None, typer.Option(help="key=value of test-time training; may be repeated.")] = None,
     save_adapted: Annotated[Path | None, typer.Option(help="Write the adapted encoder as a bundle.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(is_eager=True, callback=apply_config, help="TOML file with these options; those given here win."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
 ) -> None:
     """Follow painted objects frame by frame. SIGINT and SIGTERM end in good order (exit codes 130 and 143).
@@ -178,7 +184,7 @@ def track(
             )
             for number, name in enumerate(source)
         ]
-        say(describe_bundle(bundle))
+        messages.info("%s", describe_bundle(bundle))
         observers: list[list[Observer]] = [[] for _ in sessions]
         if metrics is not None:
             from crwedge.runtime.ops.metrics import StreamMetrics, serve_metrics

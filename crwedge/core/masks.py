@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError
 from crwedge.core.files import atomic_write
+from crwedge.core.images import size_text
 
 VOID = 255
 """Marks pixels of which nothing is known; never an object."""
@@ -93,7 +94,7 @@ def check_mask(mask: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
         mask = mask.astype(np.uint8)
     if mask.shape != size:
         raise MaskError(
-            f"the mask is {mask.shape[1]}x{mask.shape[0]} (width x height), the frame {size[1]}x{size[0]}: "
+            f"the mask is {size_text(mask.shape)} (height x width), the frame {size_text(size)}: "
             "paint it on the frame, or let it be resized (--resize-mask, read_mask + resize_mask)"
         )
     if not object_ids(mask):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError
+from crwedge.core.images import size_text
 from crwedge.core.masks import VOID, write_mask
 from crwedge.eval.contact_sheet import SheetMaker
 from crwedge.eval.datasets import Clip
@@ -58,9 +59,7 @@ def first_mask(clip: Clip, rule: Rule) -> NDArray[np.uint8]:
     first = true_mask(clip.masks[0], rule)
     size = read_frame(clip.frames[0]).shape[:2]
     if first.shape != size:
-        raise MaskError(
-            f"{clip.masks[0]} is {first.shape[1]}x{first.shape[0]} (width x height), its frame {size[1]}x{size[0]}"
-        )
+        raise MaskError(f"{clip.masks[0]} is {size_text(first.shape)} (height x width), its frame {size_text(size)}")
     return first
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import SourceError
-from crwedge.core.images import check_frame, grid_size, resize_frame
+from crwedge.core.images import check_frame, grid_size, resize_frame, size_text
 from crwedge.core.prompts import Prompt
 from crwedge.core.settings import PropagationSettings
 from crwedge.eval.encoders import EncoderSpec
@@ -95,7 +95,7 @@ def encode(engine: Engine, frames: Iterable[Path], size: tuple[int, int] | None)
         frame = read_frame(path)
         if shape is not None and frame.shape != shape:
             raise SourceError(
-                f"{path} is {frame.shape[1]}x{frame.shape[0]}, the frames before it {shape[1]}x{shape[0]}"
+                f"{path} is {size_text(frame.shape)} (height x width), the frames before it {size_text(shape)}"
             )
         shape = frame.shape
         yield engine.run(resize_frame(frame, size) if size else frame)

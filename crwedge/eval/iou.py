@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError
+from crwedge.core.images import size_text
 from crwedge.core.masks import VOID
 
 
@@ -97,8 +98,8 @@ class PartsScorer:
         """Take predicted and true ids (H, W) of frame `index`. MaskError when the sizes differ."""
         if mask.shape != truth.shape:
             raise MaskError(
-                f"frame {index}: the mask is {mask.shape[1]}x{mask.shape[0]} (width x height), the true one "
-                f"{truth.shape[1]}x{truth.shape[0]}"
+                f"frame {index}: the mask is {size_text(mask.shape)} (height x width), the true one "
+                f"{size_text(truth.shape)}"
             )
         counts = confusion(mask, truth, self._classes, self._ignored)
         self._counts += counts

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError
+from crwedge.core.images import size_text
 from crwedge.core.masks import VOID, read_mask
 from crwedge.eval.boundary import TOLERANCE
 from crwedge.eval.datasets import chosen, mask_folders, pngs
@@ -167,8 +168,8 @@ def _score_folder(predicted: Path, truth: Path, rule: Rule, partial: bool) -> tu
             raise MaskError(f"the mask {path} is missing; score what is there with --partial")
         if mask is not None and mask.shape != true_mask.shape:
             raise MaskError(
-                f"{path} is {mask.shape[1]}x{mask.shape[0]} (width x height), the true mask "
-                f"{true_mask.shape[1]}x{true_mask.shape[0]}: write masks of the frame's own size"
+                f"{path} is {size_text(mask.shape)} (height x width), the true mask "
+                f"{size_text(true_mask.shape)}: write masks of the frame's own size"
             )
         try:
             scorer.feed_frame(mask, true_mask)

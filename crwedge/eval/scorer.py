@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError
+from crwedge.core.images import size_text
 from crwedge.core.masks import VOID, object_ids
 from crwedge.eval.metrics import Statistics, frame_scores, mean_statistics, statistics
 
@@ -110,8 +111,8 @@ class SequenceScorer:
         """
         if mask is not None and mask.shape != truth.shape:
             raise MaskError(
-                f"the mask is {mask.shape[1]}x{mask.shape[0]} (width x height), the true one "
-                f"{truth.shape[1]}x{truth.shape[0]}: write masks of the frame's own size"
+                f"the mask is {size_text(mask.shape)} (height x width), the true one "
+                f"{size_text(truth.shape)}: write masks of the frame's own size"
             )
         if self._rule == "2016":
             mask, truth = None if mask is None else _union(mask), _union(truth)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError, SourceError
+from crwedge.core.images import size_text
 from crwedge.core.masks import VOID, read_mask
 from crwedge.eval.contact_sheet import SheetMaker
 from crwedge.eval.datasets import Clip, chosen, davis_clips, pictures
@@ -85,7 +86,7 @@ def true_parts(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """True classes (H, W) of a frame of `shape`; MaskError names a file of another size."""
     ids = read_mask(path)
     if ids.shape != shape[:2]:
-        raise MaskError(f"{path} is {ids.shape[1]}x{ids.shape[0]} (width x height), its frame {shape[1]}x{shape[0]}")
+        raise MaskError(f"{path} is {size_text(ids.shape)} (height x width), its frame {size_text(shape)}")
     return ids
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import SourceError
+from crwedge.core.images import size_text
 from crwedge.runtime.closing import Closing
 from crwedge.runtime.sources.frame import Frame
 
@@ -35,7 +36,7 @@ class ImageSource(Closing):
             image = read_image(path)
             if size is not None and image.shape != size:
                 raise SourceError(
-                    f"{path} is {image.shape[1]}x{image.shape[0]}, the pictures before it {size[1]}x{size[0]}; "
+                    f"{path} is {size_text(image.shape)} (height x width), the pictures before it {size_text(size)}; "
                     "a folder must hold one size"
                 )
             size = image.shape
