@@ -225,10 +225,10 @@ class Follower:
         return after
 
     def _sum_up(self, tracker: Tracker, targets: list[str]) -> dict[str, Any]:
-        from crwedge.runtime.sources.uri import without_credentials
+        from crwedge.runtime.sources.uri import redact
 
         stats, bundle = self.stats, self.options.bundle
-        shown = [without_credentials(target) for target in targets]
+        shown = [redact(target) for target in targets]
         where = ", ".join(shown) or "nowhere (no --out)"
         counts = f"{stats.frames_in} in = {stats.tracked} tracked + {stats.dropped} dropped + {stats.failed} failed"
         self.say(

@@ -12,11 +12,12 @@ import numpy as np
 from crwedge.core.errors import MaskError, SourceError
 from crwedge.core.joints import read_joints
 from crwedge.core.keypoints import SIGMA, STRONGEST, soft_to_joints
+from crwedge.core.location import read_lines
 from crwedge.core.start import JointStart
 from crwedge.eval.follow import Follower, read_frame
 from crwedge.eval.pose import SIZE_SHARE, PoseScore, PoseScorer, pck
 from crwedge.eval.sheet import SheetMaker
-from crwedge.eval.tree import chosen, pictures
+from crwedge.eval.tree import chosen, pictures, subfolders
 
 SIZE = (320, 320)
 """(H, W) that frames are computed at."""
@@ -58,7 +59,7 @@ def pose_clips(root: Path, sequences: Iterable[str] = (), joints: Path | None = 
     if (root / "Rename_Images").is_dir():
         clips = _standard(root)
     else:
-        for folder in [root, *sorted(path for path in root.iterdir() if path.is_dir())]:
+        for folder in [root, *subfolders(root)]:
             clip = _plain(folder, joints if folder == root else None)
             if clip is not None:
                 clips[clip.name] = clip
@@ -140,7 +141,7 @@ def _standard(root: Path) -> dict[str, PoseClip]:
         action, name = path.parts[-3], path.parts[-2]
         split = root / "splits" / f"{action}_test_split1.txt"
         if split.is_file():
-            lines = (line.split() for line in split.read_text(encoding="utf-8").splitlines())
+            lines = (line.split() for line in read_lines(split))
             if name not in {line[0].removesuffix(".avi") for line in lines if len(line) > 1 and line[1] == "2"}:
                 continue
         frames = root / "Rename_Images" / action / name

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError, SourceError
+from crwedge.core.location import read_lines
 from crwedge.core.masks import VOID, read_mask
 from crwedge.eval.follow import Follower, read_frame
 from crwedge.eval.parts import PartsScore, PartsScorer, mean_iou
@@ -37,7 +38,7 @@ def vip_clips(root: Path, sequences: Iterable[str] = ()) -> list[Clip]:
     listed = root / "lists" / "val_videos.txt"
     if not listed.is_file():
         raise SourceError(f"{listed} is missing: it lists the clips")
-    names = listed.read_text(encoding="utf-8").split()
+    names = [name for line in read_lines(listed) for name in line.split()]
     clips = []
     for name in chosen(names, sequences, root):
         frames, masks = root / "Images" / name, root / "Annotations" / "Category_ids" / name

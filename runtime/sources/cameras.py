@@ -13,7 +13,7 @@ def config_file() -> Path:
     """The user's configuration: $CRWEDGE_CONFIG, else config.toml in the user's configuration folder."""
     if path := os.environ.get("CRWEDGE_CONFIG"):
         return Path(path)
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "crwedge" / "config.toml"
+    return Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")) / "crwedge" / "config.toml"
 
 
 def camera_aliases() -> dict[str, str]:
@@ -25,11 +25,12 @@ def camera_aliases() -> dict[str, str]:
         SettingError: the table has a line that is not of that form.
     """
     path = config_file()
-    if not path.is_file():
+    # A home folder that may not be entered is one without a configuration.
+    if not os.path.isfile(path) or not os.access(path, os.R_OK):
         return {}
     aliases: dict[str, str] = {}
     inside = False
-    for number, raw in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, raw in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
         line = raw.strip()
         if line.startswith("["):
             inside = line == "[cameras]"
@@ -44,16 +45,16 @@ def camera_aliases() -> dict[str, str]:
 def resolve_camera(source: str) -> str:
     """The address behind an alias; `cameraN` without one is /dev/videoN; anything else stays as it is.
 
-    What is asked of the camera (`camera0#size=640x480`) goes with it.
+    Options of the camera (`camera0#size=640x480`) go with it.
     """
-    if "/" in source or Path(source).exists():
+    if "/" in source or os.path.lexists(source):
         return source
-    name, mark, wishes = source.partition("#")
+    name, mark, options = source.partition("#")
     aliases = camera_aliases()
     if name in aliases:
-        return aliases[name] + mark + wishes
+        return aliases[name] + mark + options
     if match := re.fullmatch(r"camera(\d+)", name):
-        return f"v4l2:///dev/video{match[1]}{mark}{wishes}"
+        return f"v4l2:///dev/video{match[1]}{mark}{options}"
     return source
 
 

@@ -122,7 +122,7 @@ def test_killed_and_restarted_three_times(
         return scene.masks[_place(frame.image, scene)] if frame.index == 0 else None
 
     stats = StreamStats()
-    source = cw.open_source(f"rtsp://me:secret@127.0.0.1:{server.port}/live", tell=tell)
+    source = cw.open_source(f"rtsp://me:secret@127.0.0.1:{server.port}/live", on_event=tell)
     with source, cw.Tracker.open(shipped_bundle(), settings=settings, workers=1) as tracker:
         tracker.watch = tracker.any_size = True
         cw.run_stream(tracker, source, before_step=paint, on_frame=on_frame, stats=stats, max_frames=2000, halt=halt)

@@ -10,10 +10,10 @@ from PIL import Image
 
 import crwedge as cw
 from crwedge.core.errors import SettingError, SourceError
+from crwedge.core.location import natural_key
 from crwedge.core.scene import Scene
 from crwedge.runtime.sources.cameras import resolve_camera
-from crwedge.runtime.sources.images import natural_key
-from crwedge.runtime.sources.uri import without_credentials
+from crwedge.runtime.sources.uri import redact
 from tests.unit.conftest import write_video
 
 
@@ -124,4 +124,4 @@ def test_an_alias_opens_what_it_names(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_small_parts() -> None:
     assert sorted(["a10", "a9", "b1", "a"], key=natural_key) == ["a", "a9", "a10", "b1"]
-    assert without_credentials("rtsp://me:secret@host/live") == "rtsp://host/live"
+    assert redact("rtsp://me:secret@host/live") == "rtsp://host/live"

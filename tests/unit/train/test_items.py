@@ -12,7 +12,9 @@ from PIL import Image
 
 from crwedge.core import files
 from crwedge.core.errors import SourceError
-from crwedge.train.decode import Location, read_picture, video_clip, video_frames
+from crwedge.core.location import Location
+from crwedge.core.pictures import read_picture
+from crwedge.train.decode import video_clip, video_frames
 from crwedge.train.items import INDEX, catalogue
 from tests.unit.train.conftest import write_sound, write_video
 
