@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crwedge.core.errors import MaskError
-from crwedge.core.masks import VOID, read_mask
+from crwedge.core.errors import MaskError, SourceError
+from crwedge.core.masks import VOID, read_label_ids
+from crwedge.core.pictures import open_image
 from crwedge.eval.boundary import TOLERANCE
 from crwedge.eval.scorer import Rule, SequenceScore, SequenceScorer, overall
 from crwedge.eval.tree import chosen, mask_folders, pngs
@@ -120,18 +121,16 @@ def read_ids(path: Path, void: bool) -> NDArray[np.uint8]:
     Raises:
         MaskError: naming the file.
     """
-    from PIL import Image, UnidentifiedImageError
-
     if not path.is_file():
         raise MaskError(f"the mask {path} is missing")
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             mode, form = image.mode, image.format
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise MaskError(f"{path} cannot be read as a picture ({error})") from error
+    except SourceError as error:
+        raise MaskError(str(error)) from error
     if form != "PNG":
         raise MaskError(f"{path} is {form}, not PNG: masks must be stored without loss")
-    ids = read_mask(path)
+    ids = read_label_ids(path)
     if mode not in ("P", "1") and ids.max() > 1:
         raise MaskError(
             f"{path} is a grey PNG with the value {int(ids.max())}; masks are palette PNG (value = object id), "
@@ -145,9 +144,7 @@ def read_ids(path: Path, void: bool) -> NDArray[np.uint8]:
 
 
 def _is_binary(path: Path) -> bool:
-    from PIL import Image
-
-    with Image.open(path) as image:
+    with open_image(path) as image:
         return image.getextrema() in ((0, 255), (255, 255))
 
 

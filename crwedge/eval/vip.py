@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError, SourceError
 from crwedge.core.location import read_lines
-from crwedge.core.masks import VOID, read_mask
+from crwedge.core.masks import VOID, read_label_ids
 from crwedge.eval.follow import Follower, read_frame
 from crwedge.eval.parts import PartsScore, PartsScorer, mean_iou
 from crwedge.eval.sheet import SheetMaker
@@ -85,7 +85,7 @@ def score_clip(
 
 def true_parts(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """The classes (H, W) of a frame of `shape`; MaskError names a file that does not fit."""
-    ids = read_mask(path)
+    ids = read_label_ids(path)
     if ids.shape != shape[:2]:
         raise MaskError(f"{path} is {ids.shape[1]}x{ids.shape[0]} (width x height), its frame {shape[1]}x{shape[0]}")
     return ids

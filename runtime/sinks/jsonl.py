@@ -11,7 +11,7 @@ from typing import Any
 
 from crwedge.core.joints import FrameJoints
 from crwedge.core.labels import LabelMap
-from crwedge.core.masks import encode_rle
+from crwedge.core.rle import encode_rle
 from crwedge.runtime.sinks.base import Sink
 
 

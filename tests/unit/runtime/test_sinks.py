@@ -16,7 +16,7 @@ import pytest
 import crwedge as cw
 from crwedge.core.errors import CrwedgeError, MissingExtraError, SinkError
 from crwedge.core.joints import FrameJoints
-from crwedge.core.masks import decode_rle
+from crwedge.core.rle import decode_rle
 from crwedge.core.scene import Scene
 
 
