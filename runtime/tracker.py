@@ -216,8 +216,20 @@ class Tracker(Closing):
             "output": 1e3 * (done - propagated),
         }
         self._source_index = frame.index if isinstance(frame, Frame) else None
+        name, when = (frame.name, frame.time) if isinstance(frame, Frame) else (None, None)
         labels = LabelMap(
-            predicted, self._index, self._ids, soft, pts, pixels, self._source_index, confidence, states, joints
+            predicted,
+            self._index,
+            self._ids,
+            soft,
+            pts,
+            pixels,
+            self._source_index,
+            confidence,
+            states,
+            joints,
+            name,
+            when,
         )
         self._index += 1
         if self._images is not None:

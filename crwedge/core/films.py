@@ -271,14 +271,14 @@ def _input_of(where: Where) -> Any:
     return where
 
 
-def file_url(path: Path) -> Any:
+def file_url(path: Path, mode: str = "rb") -> Any:
     """A local path for FFmpeg, which reads what stands before a colon as a protocol.
 
-    A file object where its name is not text.
+    A file object, opened with `mode`, where its name is not text.
     """
     text = str(path)
     try:
         text.encode()
     except UnicodeEncodeError:
-        return open(path, "rb")
+        return open(path, mode)
     return f"file:{text}" if re.match(r"[\w+.-]*:|[\w+.-]*,", text) or not os.path.isabs(text) else text

@@ -43,6 +43,7 @@ class SpanSource(Closing):
         self.source, self.start, self.reverse = source, start, reverse
         self.name, self.fps = source.name, source.fps
         self.path = getattr(source, "path", None)
+        self.paths = getattr(source, "paths", [])
         self.pixel_aspect = getattr(source, "pixel_aspect", None)
 
     @property
