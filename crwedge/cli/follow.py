@@ -111,7 +111,7 @@ class Follower:
             self.name = frames.name
             targets = stream.outs or ([] if options.as_json else ["window" if frames.live else "masks"])
             at = state.index if state is not None else None
-            sinks = [open_sink(t, frames.fps, options.overwrite, resume_at=at, timed=frames.live) for t in targets]
+            sinks = [open_sink(t, overwrite=options.overwrite, resume_at=at, source=frames) for t in targets]
             source = trainer.ahead(frames) if trainer else frames
             with self._tracker(Tracker, engine) as tracker:
                 tracker.any_size = frames.live
