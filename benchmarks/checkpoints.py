@@ -16,16 +16,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from crwedge.core.images import grid_size
 from crwedge.core.settings import PropagationSettings
-from crwedge.core.start import MaskStart
+from crwedge.eval.datasets import Clip, davis_clips
 from crwedge.eval.davis import first_mask, true_mask
 from crwedge.eval.follow import read_frame
 from crwedge.eval.scorer import SequenceScorer
-from crwedge.eval.tree import Clip, davis_clips
 from crwedge.model.checkpoint import load_encoder
 from crwedge.model.encoder import Encoder
-from crwedge.runtime.propagation.propagator import labels_to_ids, propagate_features
+from crwedge.runtime.propagation.propagate import propagate_masks
 from crwedge.train.probe import frame_features
 
 
@@ -67,13 +65,11 @@ def _score(
     encoder: Encoder, clip: Clip, settings: PropagationSettings, precision: str, threads: int
 ) -> tuple[float, float]:
     """Mean J and F of one sequence, 0 to 1."""
-    start = MaskStart(first_mask(clip, "2016"))
-    soft = start.soft(grid_size(*start.size))
     scorer = SequenceScorer("2016")
     features = (frame_features(encoder, read_frame(path), precision) for path in clip.frames)
-    labels = propagate_features(features, soft, settings, threads)
-    for found, truth in zip(labels, clip.masks, strict=True):
-        scorer.feed_frame(labels_to_ids(found, start.ids, start.size), true_mask(truth, "2016"))
+    masks = propagate_masks(features, first_mask(clip, "2016"), settings=settings, workers=threads)
+    for ids, truth in zip(masks, clip.masks, strict=True):
+        scorer.feed_frame(ids, true_mask(truth, "2016"))
     score = scorer.conclude().objects[0].statistics
     return score["J"].mean, score["F"].mean
 

@@ -18,9 +18,10 @@ import numpy as np
 
 import crwedge as cw
 from crwedge.core.images import parse_size
+from crwedge.core.labels import region_iou
 from crwedge.core.masks import object_ids
 from crwedge.core.pictures import read_picture
-from crwedge.runtime import tracker as tracker_module
+from crwedge.runtime import monitor as monitor_module
 from crwedge.runtime.propagation.confidence import CALIBRATION, SIGNS, Calibration, Signs
 
 
@@ -35,9 +36,8 @@ def collect(root: Path, model: str | None, frames: int, step: int, size: tuple[i
             return super().__call__(signs)
 
     recorder = Recorder(CALIBRATION.bias, CALIBRATION.weights, CALIBRATION.made_with)
-    tracker_module.CALIBRATION = recorder  # type: ignore[attr-defined]
-    with cw.Tracker.open(model, size=size) as tracker:
-        tracker.watch = True
+    monitor_module.CALIBRATION = recorder  # type: ignore[attr-defined]
+    with cw.Tracker.open(model, options=cw.TrackerOptions(size, confidence=True)) as tracker:
         for folder in sorted(path for path in root.iterdir() if path.is_dir()):
             names = sorted(path.stem for path in (folder / "Annotations").glob("*.png"))[::step][:frames]
             tracker.reset()
@@ -48,12 +48,10 @@ def collect(root: Path, model: str | None, frames: int, step: int, size: tuple[i
                 labels = tracker.step(read_picture(picture), truth if number == 0 else None)
                 if number == 0:
                     continue
+                overlaps = region_iou(labels.ids, truth, tuple(labels.confidence))
                 # One pinned frame: signs come in the order of the ids.
-                for object_id, signs in zip(labels.confidence, seen, strict=True):
-                    predicted, true = labels.ids == object_id, truth == object_id
-                    union = int((predicted | true).sum())
-                    overlap = float((predicted & true).sum() / union) if union else 1.0
-                    rows.append({"sequence": folder.name, "J": overlap, "said": labels.confidence[object_id], **signs})
+                for said, j, signs in zip(labels.confidence.values(), overlaps.tolist(), seen, strict=True):
+                    rows.append({"sequence": folder.name, "J": j, "said": said, **signs})
             print(f"{folder.name}: {len(names)} frames, {len(object_ids(truth))} objects", flush=True)
     return rows
 

@@ -32,7 +32,8 @@ def add_whole_steps(result: dict[str, Any], sizes: dict[str, tuple[int, int]], r
 def _whole_step(name: str, size: tuple[int, int], frames: int) -> dict[str, Any]:
     from crwedge.core.bundle import Bundle
     from crwedge.core.settings import PropagationSettings
-    from crwedge.runtime.backends.engine import open_engine, resident
+    from crwedge.runtime.backends.engine import resident
+    from crwedge.runtime.backends.open import open_engine
     from crwedge.runtime.bundle_lookup import shipped_bundle
 
     bundle = Bundle.open(shipped_bundle())

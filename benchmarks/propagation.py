@@ -52,7 +52,7 @@ def main() -> None:
     context_mb = sum(key.nbytes for key in keys) / 1e6 + labels[: M + 1].nbytes / 1e6
 
     settings = cw.PropagationSettings()
-    buffer = cw.ContextBuffer.from_settings(settings)
+    buffer = cw.ContextBuffer(settings)
     buffer.pin(keys[0], first)
     for key in keys[1:]:
         buffer.append(key, first)
@@ -84,7 +84,7 @@ def main() -> None:
     by_objects: dict[int, tuple[cw.ContextBuffer, list[float]]] = {}
     for count in options.objects:
         soft = np.random.default_rng(0).dirichlet(np.ones(count + 1) * 0.05, size=(h, w)).astype(np.float32)
-        several = cw.ContextBuffer.from_settings(settings)
+        several = cw.ContextBuffer(settings)
         several.pin(keys[0], soft.transpose(2, 0, 1))
         for key in keys[1:]:
             several.append(key, soft.transpose(2, 0, 1))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from crwedge.export.build import export_bundle as export_bundle
     from crwedge.runtime.adapter import Adapter as Adapter
     from crwedge.runtime.backends.engine import Engine as Engine
-    from crwedge.runtime.backends.engine import open_engine as open_engine
+    from crwedge.runtime.backends.open import open_engine as open_engine
     from crwedge.runtime.offline import propagate as propagate
     from crwedge.runtime.propagation.context import ContextBuffer as ContextBuffer
     from crwedge.runtime.propagation.propagator import LabelPropagator as LabelPropagator
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from crwedge.runtime.sources.open import open_source as open_source
     from crwedge.runtime.stream import run_stream as run_stream
     from crwedge.runtime.tracker import Tracker as Tracker
+    from crwedge.runtime.tracker import TrackerOptions as TrackerOptions
 
 __version__ = "0.1.0"
 
@@ -62,8 +63,9 @@ _HOME = {
     "TestTimeSettings": "crwedge.adapt.settings",
     "TestTimeTrainer": "crwedge.adapt.trainer",
     "Tracker": "crwedge.runtime.tracker",
+    "TrackerOptions": "crwedge.runtime.tracker",
     "export_bundle": "crwedge.export.build",
-    "open_engine": "crwedge.runtime.backends.engine",
+    "open_engine": "crwedge.runtime.backends.open",
     "open_sink": "crwedge.runtime.sinks.open",
     "open_source": "crwedge.runtime.sources.open",
     "preset": "crwedge.core.settings",

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 import crwedge
 from crwedge.core.bundle import ONNX, WEIGHTS, Bundle, Manifest, write_bundle
 from crwedge.core.errors import CheckpointError, SettingError
-from crwedge.core.need import need
+from crwedge.core.optional import import_optional
 from crwedge.core.settings import preset
 from crwedge.export.calibrate import calibrate
-from crwedge.export.footage import Footage, for_calibration, odd_size, rendered
 from crwedge.export.onnx import Recipe, build_onnx, channels
-from crwedge.export.parity import BARS, ParityError, Scorer, compare, compare_features
-from crwedge.export.precision import PRECISIONS, Precision, as_tensorrt
+from crwedge.export.parity import TOLERANCES, ParityError, Scorer, compare, compare_features
+from crwedge.export.precision import PRECISIONS, Precision, to_signed_activations
+from crwedge.export.test_clips import ReferenceClip, for_calibration, odd_size, rendered
 from crwedge.export.weights import weights_file
-from crwedge.runtime.backends.engine import open_engine
+from crwedge.runtime.backends.open import open_engine
 from crwedge.runtime.bundle_lookup import bundles_home, shipped_bundle
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ def export_bundle(
     *,
     precision: Precision = "float32",
     size: tuple[int, int] | None = None,
-    narrow_weights: bool = False,
+    half_weights: bool = False,
     calibrate_on: str | None = None,
-    verify: Footage | None = None,
+    verify: ReferenceClip | None = None,
     scorer: Scorer | None = None,
     engine: str = "onnx",
     profile: Profile | None = None,
@@ -71,7 +71,7 @@ def export_bundle(
         out: the bundle's folder; by default a folder of the encoder's name among the user's bundles.
         precision: of the graph's arithmetic: float32, float16 or int8.
         size: fixed (H, W) of the graph, or None for any.
-        narrow_weights: store weights as float16 (half the size); a float32 graph's arithmetic stays float32.
+        half_weights: store weights as float16 (half the size); a float32 graph's arithmetic stays float32.
         calibrate_on: video for the ranges of int8; by default rendered scenes.
         verify: frames for the verdict; by default the rendered scene, whose truth is known.
         scorer: gives J and F of a frame where truth is known; by default J alone is computed.
@@ -91,14 +91,14 @@ def export_bundle(
     """
     if precision not in PRECISIONS:
         raise SettingError(f"unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
-    need("torch", extra="export")
-    encoder, info = _load(find_checkpoint(checkpoint), narrow_weights)
+    import_optional("torch", extra="export")
+    encoder, info = _load(find_checkpoint(checkpoint), half_weights)
     say(f"weights: {info.name} ({info.weights_from})")
     if not info.trained:
         say("note: these weights are random, not trained; masks will drift")
     name = info.name + _SUFFIX[precision]
     target = Path(out) if out is not None else bundles_home() / name
-    graph = write_graph(encoder, info, precision, size, narrow_weights, calibrate_on, say)
+    graph = write_graph(encoder, info, precision, size, half_weights, calibrate_on, say)
     say(f"onnx: {len(graph.onnx) / 1e6:.1f} MB, {precision}, {'any size' if size is None else f'{size[0]}x{size[1]}'}")
     config = encoder.config
     manifest = Manifest(
@@ -116,13 +116,13 @@ def export_bundle(
         calibration=graph.calibration,
         crwedge_version=crwedge.__version__,
     )
-    files = {ONNX: graph.onnx, WEIGHTS: weights_file(encoder, info, narrow_weights)}
-    parity = judge(encoder, manifest, files, verify or rendered(size), scorer, say)
+    files = {ONNX: graph.onnx, WEIGHTS: weights_file(encoder, info, half_weights)}
+    parity = verify_graph(encoder, manifest, files, verify or rendered(size), scorer, say)
     bundle = write_bundle(target, replace(manifest, parity=parity), files)
     if engine != "onnx":
-        from crwedge.export.verdict import build_and_judge
+        from crwedge.export.verify import build_and_verify
 
-        build_and_judge(bundle, engine, profile, workspace_mb, verify or rendered(size), say=say, watch=watch)
+        build_and_verify(bundle, engine, profile, workspace_mb, verify or rendered(size), say=say, watch=watch)
     return bundle
 
 
@@ -144,7 +144,7 @@ def write_graph(
     info: EncoderInfo,
     precision: Precision,
     size: tuple[int, int] | None,
-    narrow: bool,
+    half_weights: bool,
     calibrate_on: str | None,
     say: Say,
 ) -> Graph:
@@ -165,7 +165,7 @@ def write_graph(
         "trained": str(info.trained).lower(),
     }
     if precision != "int8":
-        stored = np.float16 if narrow else np.float32
+        stored = np.float16 if half_weights else np.float32
         return Graph(build_onnx(weights, replace(recipe, stored_as=stored), facts=facts))
     frames = for_calibration(calibrate_on, size)
     where = "rendered scenes" if calibrate_on is None else Path(calibrate_on).name
@@ -175,11 +175,11 @@ def write_graph(
     return Graph(build_onnx(weights, recipe, ranges=ranges, facts=facts), facts["calibration"])
 
 
-def judge(
+def verify_graph(
     encoder: Encoder,
     manifest: Manifest,
     files: dict[str, bytes],
-    footage: Footage,
+    footage: ReferenceClip,
     scorer: Scorer | None,
     say: Say,
 ) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def judge(
     Raises:
         ParityError: a bar was missed.
     """
-    bars = BARS[manifest.precision]
+    tolerances = TOLERANCES[manifest.precision]
     names = ("PyTorch float32", f"ONNX Runtime {manifest.precision}")
     odd = odd_size(manifest.size)
     reference = torch_features(encoder, footage)
@@ -197,19 +197,21 @@ def judge(
         onnx_features(manifest, files, footage),
         footage,
         preset(manifest.preset),
-        bars=bars,
+        tolerances=tolerances,
         names=names,
         scorer=scorer,
     )
     verdicts = {"": first}
     got = onnx_features(manifest, files, odd)
-    verdicts["odd_size"] = replace(compare_features(torch_features(encoder, odd), got, bars, names), frames=odd.name)
+    verdicts["odd_size"] = replace(
+        compare_features(torch_features(encoder, odd), got, tolerances, names), frames=odd.name
+    )
     if manifest.precision == "int8":
         few = replace(footage, frames=footage.frames[:_TENSORRT_FRAMES])
-        got = onnx_features(manifest, {**files, ONNX: as_tensorrt(files[ONNX])}, few)
+        got = onnx_features(manifest, {**files, ONNX: to_signed_activations(files[ONNX])}, few)
         names = (names[0], "int8 as TensorRT reads it")
-        verdict = compare_features(reference[:_TENSORRT_FRAMES], got, bars, names)
-        verdicts["as_tensorrt"] = replace(verdict, frames=f"{len(few.frames)} frames of {footage.name}")
+        verdict = compare_features(reference[:_TENSORRT_FRAMES], got, tolerances, names)
+        verdicts["to_signed_activations"] = replace(verdict, frames=f"{len(few.frames)} frames of {footage.name}")
     for verdict in verdicts.values():
         say(verdict.table())
     for verdict in verdicts.values():
@@ -219,14 +221,14 @@ def judge(
     return {**first.to_dict(), **{key: verdict.to_dict() for key, verdict in verdicts.items() if key}}
 
 
-def torch_features(encoder: Encoder, footage: Footage) -> Features:
+def torch_features(encoder: Encoder, footage: ReferenceClip) -> Features:
     """What PyTorch makes of the frames: (C, h, w) each."""
     import torch
 
     return [encoder.features(torch.from_numpy(np.array(frame))[None])[0].numpy() for frame in footage.frames]
 
 
-def onnx_features(manifest: Manifest, files: dict[str, bytes], footage: Footage) -> Features:
+def onnx_features(manifest: Manifest, files: dict[str, bytes], footage: ReferenceClip) -> Features:
     """What a bundle of these files makes of the frames on the CPU, through the same code that a device runs."""
     with tempfile.TemporaryDirectory() as folder:
         engine = open_engine(write_bundle(Path(folder) / "bundle", manifest, files), "cpu")
@@ -236,7 +238,7 @@ def onnx_features(manifest: Manifest, files: dict[str, bytes], footage: Footage)
             engine.close()
 
 
-def _load(path: Path, narrow: bool) -> tuple[Encoder, EncoderInfo]:
+def _load(path: Path, half_weights: bool) -> tuple[Encoder, EncoderInfo]:
     """The encoder up to res3, its weights rounded to float16 if they will be stored so."""
     from crwedge.model.checkpoint import load_encoder
     from crwedge.model.encoder import Encoder
@@ -244,6 +246,6 @@ def _load(path: Path, narrow: bool) -> tuple[Encoder, EncoderInfo]:
     loaded, info = load_encoder(path)
     encoder = Encoder(replace(loaded.config, stage="res3"))
     encoder.load_weights(loaded.state_dict())
-    if narrow:
+    if half_weights:
         encoder.half().float()
     return encoder.eval(), info

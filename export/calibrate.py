@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import SourceError
-from crwedge.core.need import need
+from crwedge.core.optional import import_optional
 from crwedge.export.precision import LEVELS, Ranges
 
 _BINS = 2048
@@ -86,7 +86,7 @@ def _widen(counts: NDArray[np.int64], old: float, new: float) -> NDArray[np.int6
 
 def _observed(onnx_bytes: bytes) -> tuple[Any, list[str]]:
     """A session that also gives every activation, and their names."""
-    onnx, ort = need("onnx", extra="export"), need("onnxruntime", extra="cpu")
+    onnx, ort = import_optional("onnx", extra="export"), import_optional("onnxruntime", extra="cpu")
     model = onnx.load_from_string(onnx_bytes)
     weights = {tensor.name for tensor in model.graph.initializer}
     kinds = ("Relu", "Conv", "Add", "MaxPool")

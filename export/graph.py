@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crwedge.core.need import need
+from crwedge.core.optional import import_optional
 
 OPSET = 17
 IR_VERSION = 8
@@ -20,7 +20,7 @@ class GraphWriter:
 
     def __init__(self) -> None:
         """An empty graph."""
-        self.onnx = need("onnx", extra="export")
+        self.onnx = import_optional("onnx", extra="export")
         self.types = self.onnx.TensorProto
         self.nodes: list[Any] = []
         self.tensors: dict[str, Any] = {}

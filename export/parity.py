@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import CrwedgeError
-from crwedge.core.labels import soft_labels
+from crwedge.core.labels import region_iou
 from crwedge.core.masks import object_ids
 from crwedge.core.settings import PropagationSettings
-from crwedge.export.footage import Footage
-from crwedge.runtime.propagation.propagator import labels_to_ids, propagate_features
+from crwedge.export.test_clips import ReferenceClip
+from crwedge.runtime.propagation.propagate import propagate_masks
 
 Features = Sequence[NDArray[np.float32]]
 Scorer = Callable[[NDArray[np.uint8], NDArray[np.uint8], tuple[int, ...]], tuple[NDArray[Any], NDArray[Any]]]
@@ -25,7 +25,7 @@ ENOUGH_STEPS = 10
 
 
 @dataclass(frozen=True)
-class Bars:
+class Tolerances:
     """What a precision must reach."""
 
     max_error: float
@@ -39,11 +39,11 @@ class Bars:
     """Points of J (of J&F where F is known) that may be lost."""
 
 
-BARS = {
-    "float32": Bars(2e-3, 0.9999, 0.99999, 0.97, 0.98, 0.2),
-    "float16": Bars(1e-2, 0.999, 0.9999, 0.95, 0.97, 0.2),
+TOLERANCES = {
+    "float32": Tolerances(2e-3, 0.9999, 0.99999, 0.97, 0.98, 0.2),
+    "float16": Tolerances(1e-2, 0.999, 0.9999, 0.95, 0.97, 0.2),
     # Random weights, whose features are far more alike than trained ones, come to 0.985 and 0.95.
-    "int8": Bars(0.3, 0.9, 0.97, 0.7, 0.85, 1.0),
+    "int8": Tolerances(0.3, 0.9, 0.97, 0.7, 0.85, 1.0),
 }
 
 
@@ -69,7 +69,7 @@ class Parity:
     """Where truth is known: J (and F) in points, of `reference` and `candidate`."""
     frames: str = ""
     """Which frames."""
-    bars: Bars = BARS["float32"]
+    tolerances: Tolerances = TOLERANCES["float32"]
 
     @property
     def score_drop(self) -> float | None:
@@ -86,16 +86,26 @@ class Parity:
 
     def rows(self) -> list[tuple[str, float, str, bool]]:
         """What was measured: name, value, the bar in words, reached or not."""
-        bars = self.bars
+        tolerances = self.tolerances
         rows = [
-            ("largest error", self.max_error, f"<= {bars.max_error:g}", self.max_error <= bars.max_error),
+            ("largest error", self.max_error, f"<= {tolerances.max_error:g}", self.max_error <= tolerances.max_error),
             ("mean error", self.mean_error, "", bool(np.isfinite(self.mean_error))),
-            ("worst cosine", self.min_cosine, f">= {bars.min_cosine:g}", self.min_cosine >= bars.min_cosine),
-            ("mean cosine", self.mean_cosine, f">= {bars.mean_cosine:g}", self.mean_cosine >= bars.mean_cosine),
+            (
+                "worst cosine",
+                self.min_cosine,
+                f">= {tolerances.min_cosine:g}",
+                self.min_cosine >= tolerances.min_cosine,
+            ),
+            (
+                "mean cosine",
+                self.mean_cosine,
+                f">= {tolerances.mean_cosine:g}",
+                self.mean_cosine >= tolerances.mean_cosine,
+            ),
         ]
         for name, value, bar in (
-            ("top-k agreement", self.topk_agreement, bars.topk_agreement),
-            (f"label IoU after {self.steps} steps", self.label_iou, bars.label_iou),
+            ("top-k agreement", self.topk_agreement, tolerances.topk_agreement),
+            (f"label IoU after {self.steps} steps", self.label_iou, tolerances.label_iou),
         ):
             if value is not None:
                 rows.append((name, value, f">= {bar:g}", value >= bar))
@@ -105,8 +115,8 @@ class Parity:
         if (drop := self.score_drop) is not None:
             # A few frames say nothing: one wrong cell is a point.
             enough = self.steps > ENOUGH_STEPS
-            words = f"<= {bars.score_drop:g}" if enough else ""
-            rows.append(("points lost", drop, words, not enough or drop <= bars.score_drop))
+            words = f"<= {tolerances.score_drop:g}" if enough else ""
+            rows.append(("points lost", drop, words, not enough or drop <= tolerances.score_drop))
         return rows
 
     def table(self) -> str:
@@ -131,7 +141,7 @@ class Parity:
 
 
 class ParityError(CrwedgeError):
-    """A verdict below the bars: the candidate is not what it claims to be."""
+    """A verdict below the tolerances: the candidate is not what it claims to be."""
 
     def __init__(self, message: str, parity: Parity) -> None:
         """Keep the verdict for whoever wants to print it."""
@@ -142,11 +152,11 @@ class ParityError(CrwedgeError):
 def compare_features(
     reference: Features,
     got: Features,
-    bars: Bars = BARS["float32"],
+    tolerances: Tolerances = TOLERANCES["float32"],
     names: tuple[str, str] = ("reference", "candidate"),
 ) -> Parity:
     """Compare features (C, h, w) frame by frame; a wrong shape or a value that is not finite fails."""
-    bad = Parity(*names, float("inf"), float("inf"), -1.0, -1.0, bars=bars)
+    bad = Parity(*names, float("inf"), float("inf"), -1.0, -1.0, tolerances=tolerances)
     if len(reference) != len(got) or any(a.shape != b.shape for a, b in zip(reference, got, strict=True)):
         return bad
     worst, total, count = 0.0, 0.0, 0
@@ -159,16 +169,16 @@ def compare_features(
         total, count = total + float(error.sum(dtype=np.float64)), count + error.size
         cosines.append((a.astype(np.float64) * b).sum(axis=0).ravel())
     cosine = np.concatenate(cosines)
-    return Parity(*names, worst, total / count, float(cosine.min()), float(cosine.mean()), bars=bars)
+    return Parity(*names, worst, total / count, float(cosine.min()), float(cosine.mean()), tolerances=tolerances)
 
 
 def compare(
     reference: Features,
     got: Features,
-    footage: Footage,
+    footage: ReferenceClip,
     settings: PropagationSettings,
     *,
-    bars: Bars,
+    tolerances: Tolerances,
     names: tuple[str, str] = ("reference", "candidate"),
     scorer: Scorer | None = None,
 ) -> Parity:
@@ -179,21 +189,21 @@ def compare(
         got: the candidate's.
         footage: the frames, the mask of the first, and the truth where it is known.
         settings: the propagation protocol.
-        bars: what must be reached.
+        tolerances: what must be reached.
         names: of both.
         scorer: gives J and F of a frame.
     """
-    parity = compare_features(reference, got, bars, names)
+    parity = compare_features(reference, got, tolerances, names)
     values = {**parity.__dict__, "frames": footage.name}
     if not np.isfinite(parity.max_error) or footage.mask is None or len(footage.frames) < 2:
         return Parity(**values)
     pairs = range(1, len(reference), max(1, len(reference) // 4))
     agreements = [topk_agreement(reference[t - 1 : t + 1], got[t - 1 : t + 1], settings) for t in pairs]
     values["topk_agreement"] = float(np.mean(agreements))
-    maps = [follow(features, footage.mask, settings) for features in (reference, got)]
+    maps = [list(propagate_masks(features, footage.mask, settings=settings)) for features in (reference, got)]
     ids = object_ids(footage.mask)
     values["steps"] = len(reference) - 1
-    values["label_iou"] = float(region_overlap(maps[1][-1], maps[0][-1], ids).mean())
+    values["label_iou"] = float(region_iou(maps[1][-1], maps[0][-1], ids).mean())
     if footage.truth is not None and len(footage.truth) > 2:
         values["scores"] = {
             who: _score(labels, footage.truth, ids, scorer)
@@ -225,24 +235,6 @@ def topk_agreement(a: Features, b: Features, settings: PropagationSettings, cell
     return float(shared.mean())
 
 
-def follow(features: Features, mask: NDArray[np.uint8], settings: PropagationSettings) -> list[NDArray[np.uint8]]:
-    """Label maps (H, W) of every frame, from the mask of the first."""
-    ids = object_ids(mask)
-    soft, _ = soft_labels(mask, ids, (features[0].shape[1], features[0].shape[2]))
-    size = (mask.shape[0], mask.shape[1])
-    return [
-        labels_to_ids(labels, ids, size, settings.output_norm)
-        for labels in propagate_features(features, soft, settings)
-    ]
-
-
-def region_overlap(a: NDArray[np.uint8], b: NDArray[np.uint8], ids: tuple[int, ...]) -> NDArray[np.float64]:
-    """Intersection over union of each object; 1 where it is in neither map."""
-    both = np.array([np.count_nonzero((a == i) & (b == i)) for i in ids], np.float64)
-    either = np.array([np.count_nonzero((a == i) | (b == i)) for i in ids], np.float64)
-    return np.where(either > 0, both / np.maximum(either, 1), 1.0)
-
-
 def _score(
     labels: Sequence[NDArray[np.uint8]],
     truth: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
@@ -252,7 +244,7 @@ def _score(
     """Points, averaged over objects and frames; as in the field the first and the last frame are not scored."""
     pairs = list(zip(labels, truth, strict=True))[1:-1]
     if scorer is None:
-        return {"J": float(100 * np.mean([region_overlap(got, true, ids).mean() for got, true in pairs]))}
+        return {"J": float(100 * np.mean([region_iou(got, true, ids).mean() for got, true in pairs]))}
     scores = [scorer(got, true, ids) for got, true in pairs]
     return {name: float(100 * np.mean([score[n].mean() for score in scores])) for n, name in enumerate(("J", "F"))}
 

@@ -6,7 +6,7 @@ comes before (pixels to normalised floats) and after (unit length) is float32 in
 Int8 is symmetric with zero point 0 throughout, which is all that TensorRT takes. Activations that a ReLU made
 non-negative are uint8, which ONNX Runtime's fast convolution on x86 needs; signed sums are int8, which ONNX Runtime turns
 into uint8 by itself, since each has one consumer. The scales use 127 levels, so that the same numbers hold when
-`as_tensorrt` makes every activation int8. Biases stay float32: TensorRT knows no int32 ones.
+`to_signed_activations` makes every activation int8. Biases stay float32: TensorRT knows no int32 ones.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ class QuantTrunk:
         return self._quantised[x]
 
 
-def as_tensorrt(onnx: bytes) -> bytes:
+def to_signed_activations(onnx: bytes) -> bytes:
     """The same int8 graph with every activation int8, which is how TensorRT wants it; others are returned as they are.
 
     All unsigned activations share one zero point, a tensor of a few bytes, of which the one that tells its type changes.

@@ -11,8 +11,8 @@ import numpy as np
 
 from crwedge.core.bundle import ONNX, Bundle
 from crwedge.core.errors import CrwedgeError, MissingExtraError
-from crwedge.core.need import need
-from crwedge.runtime.backends.engine import ENGINES, open_engine
+from crwedge.core.optional import import_optional
+from crwedge.runtime.backends.open import ENGINES, open_engine
 
 Size = tuple[int, int]
 DEFAULT_SIZE = (480, 854)
@@ -95,7 +95,7 @@ def report(bundle: Bundle, runs: int = 5) -> Report:
 
 def count_work(onnx_bytes: bytes, size: Size) -> tuple[int, float]:
     """Nodes of a graph, and GFLOP of its convolutions for a frame of `size` = (H, W)."""
-    onnx = need("onnx", extra="export")
+    onnx = import_optional("onnx", extra="export")
     model = onnx.load_from_string(onnx_bytes)
     for dimension, value in zip(model.graph.input[0].type.tensor_type.shape.dim, (1, *size, 3), strict=True):
         dimension.dim_value = value

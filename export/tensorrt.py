@@ -14,9 +14,9 @@ from typing import Any
 
 from crwedge.core.engine_key import ANY_DEVICE, Profile
 from crwedge.core.errors import BundleError, MissingExtraError, SettingError
-from crwedge.core.need import need
+from crwedge.core.optional import import_optional
 from crwedge.export.onnx import INPUT
-from crwedge.export.precision import as_tensorrt
+from crwedge.export.precision import to_signed_activations
 
 Say = Callable[[str], None]
 Watch = Callable[[str, int, int], None]
@@ -47,10 +47,10 @@ def load_tensorrt(module: str) -> Any:
     """Import `tensorrt` or `tensorrt_rtx`; MissingExtraError says how to get it."""
     if module == "tensorrt_rtx":
         try:
-            return need(module, extra="tensorrt")
+            return import_optional(module, extra="tensorrt")
         except MissingExtraError as error:
             raise MissingExtraError("tensorrt_rtx is not installed: pip install tensorrt-rtx") from error
-    return need(module, extra="tensorrt")
+    return import_optional(module, extra="tensorrt")
 
 
 def device(module: str) -> tuple[str, str]:
@@ -62,7 +62,7 @@ def device(module: str) -> tuple[str, str]:
         SettingError: there is no GPU and `module` needs one.
     """
     try:
-        cuda = need("pycuda.driver", extra="tensorrt")
+        cuda = import_optional("pycuda.driver", extra="tensorrt")
         cuda.init()
         first = cuda.Device(0)
         major, minor = first.compute_capability()
@@ -121,7 +121,7 @@ def build_engine(
 def _parse(trt: Any, builder: Any, onnx: bytes, lines: list[str]) -> tuple[Any, Any]:
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, builder.logger)
-    if not parser.parse(as_tensorrt(onnx)):
+    if not parser.parse(to_signed_activations(onnx)):
         reasons = "; ".join(str(parser.get_error(i).desc()) for i in range(parser.num_errors)) or _last(lines)
         raise BundleError(
             f"TensorRT {trt.__version__} refuses the graph: {' '.join(reasons.split())[:400]}; export again"

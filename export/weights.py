@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from crwedge.model.encoder import Encoder
 
 
-def weights_file(encoder: Encoder, info: EncoderInfo, narrow: bool) -> bytes:
-    """The file's bytes, the same for the same weights; `narrow` stores float16."""
+def weights_file(encoder: Encoder, info: EncoderInfo, half_weights: bool) -> bytes:
+    """The file's bytes, the same for the same weights; `half_weights` stores float16."""
     from crwedge.model.checkpoint import save_encoder
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / WEIGHTS
-        stored = copy.deepcopy(encoder).half() if narrow else encoder
+        stored = copy.deepcopy(encoder).half() if half_weights else encoder
         save_encoder(path, stored, name=info.name, weights_from=info.weights_from, trained=info.trained)
         return path.read_bytes()

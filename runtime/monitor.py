@@ -1,9 +1,13 @@
-"""`ok`, `recovering` or `lost`: what is said of each object, and when a search may narrow again."""
+"""How far each object can be trusted, its state (`ok`, `recovering`, `lost`), and what to do after a gap."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from crwedge.core.settings import PropagationSettings
+from crwedge.runtime.backends.base import Prediction
+from crwedge.runtime.propagation.confidence import CALIBRATION
 
 OK, RECOVERING, LOST = "ok", "recovering", "lost"
 
@@ -17,25 +21,34 @@ _BLIND = 5
 """Frames for which an object is `recovering` after a gap where confidence is not measured."""
 _LONGEST = 50
 """Frames after a gap during which the search may stay wide: it costs four times as much."""
+_WIDER = 2.0
+"""How much wider the search is after a gap."""
+KEPT_OVER_A_GAP = 3
+"""Frames of the ring that are kept over a gap: the newest that were sure."""
 
 
-class Recovery:
-    """The states of all objects of a stream."""
+def expected_overlap(prediction: Prediction, ids: tuple[int, ...]) -> dict[int, float]:
+    """Expected overlap J of each object with the truth, 0 to 1; an object that no pinned frame shows is left out."""
+    signs = prediction.confidence_signs()
+    return {i: CALIBRATION(of_one) for i, of_one in zip(ids, signs, strict=True) if of_one is not None}
+
+
+class Monitor:
+    """The states of all objects of a stream. Every object is `ok` until something says otherwise."""
 
     def __init__(self) -> None:
-        """Every object is `ok` until something says otherwise."""
         self._states: dict[int, str] = {}
         self._runs: dict[int, int] = {}
         self._wide_left = 0
 
-    def begin(self, ids: tuple[int, ...]) -> None:
+    def gap(self, ids: tuple[int, ...]) -> None:
         """Frames are missing: every object has to be found again."""
         for object_id in ids:
             self._states[object_id], self._runs[object_id] = RECOVERING, 0
         self._wide_left = _LONGEST
 
-    def painted(self, ids: tuple[int, ...]) -> None:
-        """A mask told where these objects are."""
+    def prompted(self, ids: tuple[int, ...]) -> None:
+        """A prompt told where these objects are."""
         for object_id in ids:
             self._states[object_id], self._runs[object_id] = OK, 0
 
@@ -43,6 +56,10 @@ class Recovery:
     def wide(self) -> bool:
         """Whether to search in a wider radius: after a gap, until every object is found or given up."""
         return self._wide_left > 0 and RECOVERING in self._states.values()
+
+    def search(self, settings: PropagationSettings) -> PropagationSettings:
+        """The neighbourhood of the next frame."""
+        return settings.with_changes(radius=settings.radius * _WIDER) if self.wide and settings.local else settings
 
     def judge(
         self, ids: tuple[int, ...], confidence: Mapping[int, float], present: Mapping[int, bool]

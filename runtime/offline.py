@@ -13,7 +13,7 @@ from crwedge.core.labels import LabelMap
 from crwedge.core.masks import read_mask
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.sources.open import open_source
-from crwedge.runtime.tracker import Tracker
+from crwedge.runtime.tracker import Tracker, TrackerOptions
 
 
 def propagate(
@@ -36,7 +36,10 @@ def propagate(
         One label map a frame.
     """
     first: NDArray[np.uint8] | None = mask if isinstance(mask, np.ndarray) else read_mask(mask)
-    with open_source(source) as frames, Tracker.open(model, settings=settings, size=size) as tracker:
+    with (
+        open_source(source) as frames,
+        Tracker.open(model, settings=settings, options=TrackerOptions(size=size)) as tracker,
+    ):
         for frame in frames:
             yield tracker.step(frame, first)
             first = None

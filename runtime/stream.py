@@ -15,7 +15,7 @@ from typing import Literal
 
 from crwedge.core.errors import CrwedgeError
 from crwedge.core.labels import LabelMap
-from crwedge.core.start import Given
+from crwedge.core.prompts import PromptLike
 from crwedge.runtime.frame_queue import Halt, Mailbox
 from crwedge.runtime.ops.stats import STAGES, StreamStats, peak_rss_mb
 from crwedge.runtime.sinks.base import MaskSink, StopStream
@@ -62,7 +62,7 @@ def run_stream(
     tracker: Tracker,
     source: FrameSource,
     sinks: Sequence[MaskSink] = (),
-    mask: Given | None = None,
+    mask: PromptLike | None = None,
     max_frames: int | None = None,
     on_frame: Callable[[LabelMap, StreamStats], None] | None = None,
     stats: StreamStats | None = None,
@@ -70,7 +70,7 @@ def run_stream(
     late: Late | None = None,
     halt: Halt | None = None,
     after_step: Callable[[Frame], Callable[[], None] | None] | None = None,
-    before_step: Callable[[Frame], Given | None] | None = None,
+    before_step: Callable[[Frame], PromptLike | None] | None = None,
     skip: int = 0,
     gap_first: bool = False,
     interrupt: Callable[[], None] | None = None,
@@ -120,7 +120,6 @@ def run_stream(
         halt.set()
         raise
     finally:
-        tracker.ahead = lambda: None
         _wind_up(run, inbox, reader, interrupt or getattr(source, "interrupt", None))
         stats.seconds = time.perf_counter() - run.begin
     stats.check()
@@ -134,18 +133,12 @@ def _track(
     tracker: Tracker,
     inbox: Mailbox[_Arrival],
     run: _Run,
-    mask: Given | None,
-    before_step: Callable[[Frame], Given | None] | None,
+    mask: PromptLike | None,
+    before_step: Callable[[Frame], PromptLike | None] | None,
     after_step: Callable[[Frame], Callable[[], None] | None] | None,
 ) -> None:
     """The tracker's part: one frame after the other, until there is none."""
     stats = run.stats
-
-    def waiting() -> Frame | None:
-        arrival = inbox.peek()
-        return None if arrival is None else arrival.frame
-
-    tracker.ahead = waiting
     while (arrival := inbox.get()) is not None:
         begin = time.perf_counter()
         frame = arrival.frame

@@ -162,7 +162,7 @@ class TestTimeTrainer:
         import tempfile
 
         from crwedge.export.build import export_bundle
-        from crwedge.export.footage import rendered
+        from crwedge.export.test_clips import rendered
 
         weights = self.weights()
         if not weights:

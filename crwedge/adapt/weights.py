@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from crwedge.core.bundle import ONNX, Bundle, Manifest
 from crwedge.core.errors import CrwedgeError, SettingError
 from crwedge.core.files import sha256
-from crwedge.core.need import need
-from crwedge.runtime.backends.engine import Engine, Refittable, open_engine
+from crwedge.core.optional import import_optional
+from crwedge.runtime.backends.engine import Engine, Refittable
+from crwedge.runtime.backends.open import open_engine
 
 if TYPE_CHECKING:
     from crwedge.model.encoder import Encoder
@@ -66,7 +67,7 @@ def encoder_graph(encoder: Encoder, manifest: Manifest, precision: str) -> bytes
 
 def check_weights(data: bytes) -> None:
     """Refuse a weights file that cannot be read or holds a number that is not finite. CrwedgeError says which."""
-    need("safetensors", extra="train")
+    import_optional("safetensors", extra="train")
     from safetensors import SafetensorError
     from safetensors.numpy import load
 

@@ -27,6 +27,7 @@ def demo(
 
     from crwedge.cli.progress import Progress
     from crwedge.core.errors import SinkError
+    from crwedge.core.labels import region_iou
     from crwedge.core.masks import palette
     from crwedge.core.scene import render_scene
     from crwedge.runtime.bundle_lookup import find_bundle
@@ -56,10 +57,7 @@ def demo(
             labels = tracker.step(frame, truth if index == 0 else None)
             masks.write(labels)
             video.write(labels)
-            for object_id in (1, 2):
-                predicted, true = labels.ids == object_id, truth == object_id
-                union = (predicted | true).sum()
-                overlap[object_id - 1, index] = (predicted & true).sum() / union if union else 1.0
+            overlap[:, index] = region_iou(labels.ids, truth, (1, 2))
             if index in shown:
                 rows[0].append(frame)
                 rows[1].append(overlay(palette()[truth], truth, 0))

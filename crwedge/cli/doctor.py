@@ -31,7 +31,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     Example: crwedge doctor
     """
     import crwedge
-    from crwedge.runtime.backends.engine import probe_engines
+    from crwedge.runtime.backends.open import probe_engines
     from crwedge.runtime.bundle_lookup import find_bundle
     from crwedge.runtime.ops.jetson import read_jetson
     from crwedge.runtime.propagation.attention import cpu_count

@@ -173,9 +173,9 @@ def masks(
 
     Example: crwedge eval masks results/ DAVIS/Annotations/480p
     """
-    from crwedge.eval.folders import score_folders
     from crwedge.eval.report import headline
     from crwedge.eval.results import plain
+    from crwedge.eval.score_folders import score_folders
     from crwedge.runtime.propagation.attention import cpu_count
 
     score = score_folders(predicted, truth, _rule(year), allow_partial, _names(sequences), threads or cpu_count())

@@ -45,9 +45,9 @@ def export(
     """
     from crwedge.core.errors import SettingError
     from crwedge.core.images import parse_size
-    from crwedge.export.footage import recorded
     from crwedge.export.parity import ParityError
-    from crwedge.export.verdict import ENGINES
+    from crwedge.export.test_clips import recorded
+    from crwedge.export.verify import ENGINES
 
     def say(text: str) -> None:
         print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
@@ -70,10 +70,10 @@ def export(
         with _Watch() as watch:
             if on_device and checkpoint is not None:
                 from crwedge.core.bundle import Bundle
-                from crwedge.export.verdict import build_and_judge
+                from crwedge.export.verify import build_and_verify
 
                 bundle = Bundle.open(checkpoint)
-                build_and_judge(bundle, engine, sizes, workspace, footage, say=say, watch=watch)
+                build_and_verify(bundle, engine, sizes, workspace, footage, say=say, watch=watch)
             else:
                 from crwedge.eval.metrics import frame_scores
                 from crwedge.export.build import export_bundle

@@ -15,7 +15,7 @@ def random_bundle(seed: int = 0) -> Path:
     """
     from crwedge.core.bundle import Bundle
     from crwedge.core.errors import BundleError
-    from crwedge.core.need import need
+    from crwedge.core.optional import import_optional
     from crwedge.runtime.bundle_lookup import data_home
 
     path = data_home() / "floors" / f"random-r18-{seed}"
@@ -23,8 +23,8 @@ def random_bundle(seed: int = 0) -> Path:
     with contextlib.suppress(BundleError):
         return Bundle.open(path).path
     shutil.rmtree(path, ignore_errors=True)
-    need("torch", extra="export")
-    need("safetensors", extra="export")
+    import_optional("torch", extra="export")
+    import_optional("safetensors", extra="export")
     from crwedge.export.build import export_bundle
     from crwedge.model.checkpoint import save_encoder
     from crwedge.model.random import RANDOM_FROM, random_encoder

@@ -16,9 +16,9 @@ from crwedge.core.errors import MaskError, SettingError
 from crwedge.core.joints import Joints
 from crwedge.core.labels import LabelMap
 from crwedge.core.masks import resize_mask
+from crwedge.core.prompts import PromptLike
 from crwedge.core.settings import PropagationSettings
-from crwedge.core.start import Given
-from crwedge.runtime.backends.engine import Engine, resident
+from crwedge.runtime.backends.engine import Engine
 from crwedge.runtime.frame_queue import Halt
 from crwedge.runtime.ops.commands import Control
 from crwedge.runtime.ops.events import EventLog
@@ -30,7 +30,7 @@ from crwedge.runtime.stream import Late, run_stream
 
 if TYPE_CHECKING:
     from crwedge.adapt.trainer import TestTimeTrainer
-    from crwedge.runtime.tracker import Tracker
+    from crwedge.runtime.tracker import Tracker, TrackerOptions
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Follower:
         """
         from crwedge.runtime.sinks.open import open_sink
         from crwedge.runtime.sources.open import open_source
-        from crwedge.runtime.tracker import Tracker
+        from crwedge.runtime.tracker import Tracker, TrackerOptions
 
         options, stream, trainer = self.options, self.stream, self.stream.trainer
         state = None
@@ -113,11 +113,13 @@ class Follower:
             at = state.index if state is not None else None
             sinks = [open_sink(t, overwrite=options.overwrite, resume_at=at, source=frames) for t in targets]
             source = trainer.ahead(frames) if trainer else frames
-            with self._tracker(Tracker, engine) as tracker:
-                tracker.any_size = frames.live
-                # Trust is estimated on the CPU alone: where a device propagates, somebody has to ask for it.
-                watched = frames.live and resident(tracker.engine) is None and not isinstance(stream.start, Joints)
-                tracker.watch = watched if options.confidence is None else options.confidence
+            watched = frames.live and not isinstance(stream.start, Joints)
+            how = TrackerOptions(
+                options.size,
+                confidence=watched if options.confidence is None else options.confidence,
+                any_size=frames.live,
+            )
+            with self._tracker(Tracker, engine, how) as tracker:
                 skip = 0 if frames.live else self._first_frame()
                 if state is not None:
                     tracker.restore(state)
@@ -156,21 +158,17 @@ class Follower:
                     self.snapshots.finish(self._state(tracker) if self.stats.tracked else None)
                 return self._sum_up(tracker, targets)
 
-    def _tracker(self, tracker: type[Tracker], engine: Engine | None) -> Tracker:
+    def _tracker(self, tracker: type[Tracker], engine: Engine | None, how: TrackerOptions) -> Tracker:
         o = self.options
-        if engine is None:
-            return tracker.open(o.bundle, o.engine, o.settings, o.size, self.stream.trainer, o.threads, self.say)
-        made = tracker(engine, o.settings, o.size or o.bundle.manifest.size, None, o.threads)
-        made.bundle = o.bundle
-        return made
+        return tracker.open(o.bundle, engine or o.engine, o.settings, how, self.stream.trainer, o.threads, self.say)
 
-    def _before_step(self, tracker: Tracker, state: State | None) -> Callable[[Frame], Given | None] | None:
+    def _before_step(self, tracker: Tracker, state: State | None) -> Callable[[Frame], PromptLike | None] | None:
         """What brings the start, and the masks that commands name later."""
         if state is not None and self.control is None:
             return None
         done = 0 if state is None else state.index
 
-        def before(frame: Frame) -> Given | None:
+        def before(frame: Frame) -> PromptLike | None:
             if not self.stats.tracked and state is None:
                 return self._given(frame)
             if self.control is None:
@@ -189,7 +187,7 @@ class Follower:
         self.say(f"the joints begin with frame {number}; the frames before it are passed over")
         return number
 
-    def _given(self, frame: Frame) -> Given | None:
+    def _given(self, frame: Frame) -> PromptLike | None:
         """The mask or the joints with the first frame, fitted to it where that was asked for."""
         start, size = self.stream.start, (frame.image.shape[0], frame.image.shape[1])
         if start is None:
@@ -235,7 +233,7 @@ class Follower:
             f"{stats.tracked} frames at {stats.fps:.2f} a second on {tracker.engine.name} ({counts}); written to {where}"
         )
         protocol = {"preset": self.options.preset, **self.options.settings.to_dict()}
-        protocol["size"] = list(tracker.size) if tracker.size else None
+        protocol["size"] = list(tracker.options.size) if tracker.options.size else None
         return {
             "frames_in": stats.frames_in,
             "tracked": stats.tracked,
@@ -264,21 +262,14 @@ def _no_mask(mask: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
 
 
 @contextlib.contextmanager
-def shared_engine(options: Options, streams: int, say: Callable[[str], None]) -> Iterator[Engine]:
-    """One engine for several streams: their frames are encoded side by side.
-
-    On the CPU there is a second one with all threads, for the moments when only one camera has a frame.
-    """
-    from crwedge.runtime.backends.engine import open_engine, resident
-    from crwedge.runtime.shared import SharedEngine, divided
+def shared_engine(options: Options, say: Callable[[str], None]) -> Iterator[Engine]:
+    """One engine for several streams."""
+    from crwedge.runtime.backends.engine import LockedEngine
+    from crwedge.runtime.backends.open import open_engine
 
     size = options.size or options.bundle.manifest.size
-    threads, most = divided(streams, options.threads)
-    with contextlib.ExitStack() as opened:
-        engine = open_engine(options.bundle, options.engine, threads, say, size)
-        opened.callback(engine.close)
-        whole = None
-        if most > 1 and resident(engine) is None:
-            whole = open_engine(options.bundle, "cpu", options.threads, say, size)
-            opened.callback(whole.close)
-        yield SharedEngine(engine, most, whole)
+    engine = open_engine(options.bundle, options.engine, options.threads, say, size)
+    try:
+        yield LockedEngine(engine)
+    finally:
+        engine.close()

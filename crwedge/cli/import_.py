@@ -23,10 +23,10 @@ def import_(
 
     Example: crwedge import resnet18-f37072fd.pth --kind torchvision --out imagenet.safetensors
     """
-    from crwedge.core.need import need
+    from crwedge.core.optional import import_optional
 
     for module in ("torch", "safetensors"):
-        need(module, "train")
+        import_optional(module, "train")
     from crwedge.model.checkpoint import save_encoder
     from crwedge.model.foreign import import_weights
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from crwedge.eval.datasets import Clip
     from crwedge.eval.follow import Follower
-    from crwedge.eval.tree import Clip
 
 
 def study(
@@ -65,7 +65,8 @@ def study(
     from crwedge.cli.ttt_study import TEST_TIME
     from crwedge.cli.ttt_study import run as run_ttt
     from crwedge.core.errors import SettingError
-    from crwedge.core.need import need
+    from crwedge.core.optional import import_optional
+    from crwedge.eval.datasets import davis_clips
     from crwedge.eval.feature_cache import FeatureCache
     from crwedge.eval.follow import Follower
     from crwedge.eval.results import plain
@@ -77,12 +78,11 @@ def study(
         propagation_study,
         write_study,
     )
-    from crwedge.eval.tree import davis_clips
 
     known = {**PROPAGATION, **TRAINING, TEST_TIME.name: TEST_TIME}
     if name not in known:
         raise SettingError(f"unknown study {name!r}; choose one of {', '.join(known)}")
-    need("matplotlib", extra="eval")
+    import_optional("matplotlib", extra="eval")
     chosen = known[name]
     clips = davis_clips(root, _rule("2017"), _names(sequences))
     if small and not sequences:
@@ -132,7 +132,7 @@ def study(
 
 
 def _protocol(follower: Follower, preset: str, clips: list[Clip]) -> dict[str, Any]:
-    from crwedge.eval.folders import davis_protocol
+    from crwedge.eval.score_folders import davis_protocol
 
     frames = {clip.name: len(clip.frames) for clip in clips}
     return {**davis_protocol("2017"), **follower.protocol(preset), "frames": frames}

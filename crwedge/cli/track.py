@@ -95,7 +95,7 @@ def track(
     from crwedge.core.images import parse_size
     from crwedge.core.joints import Joints
     from crwedge.core.settings import preset as preset_of
-    from crwedge.runtime.backends.engine import ENGINES
+    from crwedge.runtime.backends.open import ENGINES
     from crwedge.runtime.bundle_lookup import find_bundle
     from crwedge.runtime.frame_queue import Halt
     from crwedge.runtime.ops.events import EventLog
@@ -189,7 +189,7 @@ def _streams(
     from crwedge.cli.follow import Stream
     from crwedge.core.errors import SettingError
     from crwedge.core.masks import read_mask
-    from crwedge.core.start import read_start
+    from crwedge.core.prompts import read_prompt
 
     if masks and inits:
         raise SettingError("--mask and --init say the same: give one of them (--init takes masks too)")
@@ -200,7 +200,7 @@ def _streams(
         raise SettingError(
             f"{len(sources)} sources need as many masks: give {option} {len(sources)} times, in their order"
         )
-    starts: list[Any] = [read_start(path) if inits else read_mask(path) for path in given or ()]
+    starts: list[Any] = [read_prompt(path) if inits else read_mask(path) for path in given or ()]
     starts = starts or [None] * len(sources)
     if len(sources) == 1:
         return [Stream(sources[0], starts[0], outs, snapshot, control)]
@@ -255,7 +255,7 @@ def _several(followers: list[Any], options: Any, halt: Any, say: Any) -> list[di
             raise
 
     with (
-        shared_engine(options, len(followers), say) as engine,
+        shared_engine(options, say) as engine,
         ThreadPoolExecutor(len(followers), "crwedge-stream") as pool,
     ):
         waiting = [pool.submit(run, follower, engine) for follower in followers]

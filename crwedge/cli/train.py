@@ -47,11 +47,11 @@ def train(
     Example: crwedge train clips/ --config default --out runs/first
     """
     from crwedge.core.errors import SettingError
-    from crwedge.core.need import need
+    from crwedge.core.optional import import_optional
     from crwedge.train.config_file import describe, read_config
 
     for module in ("torch", "safetensors", "kornia"):
-        need(module, "train")
+        import_optional(module, "train")
     if list_settings:
         print(describe())
         return

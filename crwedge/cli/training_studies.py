@@ -15,8 +15,8 @@ from crwedge.core.errors import CrwedgeError
 from crwedge.eval.studies import Study
 
 if TYPE_CHECKING:
+    from crwedge.eval.datasets import Clip
     from crwedge.eval.follow import Follower
-    from crwedge.eval.tree import Clip
 
 SMALL_STEPS = 40
 """The small form: enough to see that each point trains, not to rank the points."""

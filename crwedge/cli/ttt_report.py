@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crwedge.core.files import atomic_write
-from crwedge.core.need import need
+from crwedge.core.optional import import_optional
 
 _OFF = "off"
 
@@ -69,7 +69,7 @@ def write_report(rows: Sequence[dict[str, Any]], protocol: dict[str, Any], folde
 
 def plot(rows: Sequence[dict[str, Any]]) -> bytes:
     """Change of J&F against no training, with the range of the seeds, as a PNG."""
-    need("matplotlib", extra="eval")
+    import_optional("matplotlib", extra="eval")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -15,9 +15,9 @@ from crwedge.eval.studies import Study
 if TYPE_CHECKING:
     from crwedge.adapt.settings import TestTimeSettings
     from crwedge.core.bundle import Bundle
+    from crwedge.eval.datasets import Clip
     from crwedge.eval.follow import Follower
     from crwedge.eval.scorer import SequenceScore
-    from crwedge.eval.tree import Clip
 
 OFF = "off"
 
@@ -111,7 +111,7 @@ def run(
     from crwedge.cli.floors import random_bundle
     from crwedge.cli.ttt_report import write_report
     from crwedge.core.bundle import Bundle
-    from crwedge.eval.folders import davis_protocol
+    from crwedge.eval.score_folders import davis_protocol
     from crwedge.runtime.bundle_lookup import find_bundle
 
     if follower.encoder.kind == "colour":
@@ -209,7 +209,7 @@ def score_clip(clip: Clip, bundle: Bundle, follower: Follower, training: TestTim
     from crwedge.eval.davis import true_mask
     from crwedge.eval.scorer import SequenceScorer
     from crwedge.runtime.sources.images import ImageSource
-    from crwedge.runtime.tracker import Tracker
+    from crwedge.runtime.tracker import Tracker, TrackerOptions
 
     scorer, seconds = SequenceScorer("2017"), 0.0
     trainer = None if training is None else TestTimeTrainer(training)
@@ -220,7 +220,7 @@ def score_clip(clip: Clip, bundle: Bundle, follower: Follower, training: TestTim
     source = ImageSource(list(clip.frames), clip.name)
     mask = true_mask(clip.masks[0], "2017")
     engine, how = follower.encoder.engine, follower.settings
-    with Tracker.open(bundle, engine, how, follower.size, trainer, workers=follower.threads) as tracker:
+    with Tracker.open(bundle, engine, how, TrackerOptions(follower.size), trainer, workers=follower.threads) as tracker:
         for frame in source if trainer is None else trainer.ahead(source):
             begun = time.perf_counter()
             labels = tracker.step(frame, mask if frame.index == 0 else None)

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from crwedge.core.errors import BundleError
-from crwedge.core.files import sha256, sync_folder
+from crwedge.core.files import replace_folder, sha256, sync_folder
 from crwedge.core.onnx_check import has_external_data
-from crwedge.core.swap import swap
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -140,7 +139,7 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
                 file.flush()
                 os.fsync(file.fileno())
         sync_folder(staging)
-        swap(staging, path)
+        replace_folder(staging, path)
         sync_folder(path.parent)
     except OSError as error:
         raise BundleError(f"cannot write a bundle at {path} ({error.strerror}); choose another --out") from error

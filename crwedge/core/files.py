@@ -1,8 +1,9 @@
-"""Write a file whole or not at all."""
+"""Atomic writes of files and folders, and hashes."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import tempfile
@@ -10,28 +11,40 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+_AT_FDCWD = -100
+"""Makes renameat2(2) take paths relative to the current folder."""
+_RENAME_EXCHANGE = 2
+"""Flag of renameat2(2)."""
+
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that takes its name only when the block ends without an error.
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path that is renamed to `path` when the block ends without an error.
 
-    It is written beside `path`, flushed to the disk, renamed, and the folder is flushed, so that after a crash there is the
-    old file or the new one. The mode is that of a file opened in the usual way, not the private one of a temporary file.
+    The temporary file is in the same folder. The file and the folder are flushed to the disk, so that a crash leaves the old
+    file or the new one. The mode is that of a file opened in the usual way, not the private one of a temporary file.
     """
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
     try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
+        yield Path(name)
+        with open(name, "rb") as file:
             os.fchmod(file.fileno(), 0o666 & ~_umask())
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        os.replace(name, path)
         sync_folder(path.parent)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+            os.unlink(name)
         raise
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that takes the name `path` when the block ends without an error; see `atomic_path`."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        yield file
 
 
 def sync_folder(folder: Path) -> None:
@@ -43,9 +56,38 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def replace_folder(new: Path, target: Path) -> None:
+    """Move the folder `new` to `target`. A folder that is there already ends up at `new`.
+
+    Linux exchanges the two names in one step. On file systems that cannot, two renames are made; a process that dies
+    between them leaves nothing at `target`.
+    """
+    if not target.exists():
+        os.rename(new, target)
+        return
+    if _exchange(new, target):
+        return
+    old = new.with_name(new.name + ".old")
+    os.rename(target, old)
+    try:
+        os.rename(new, target)
+    except OSError:
+        os.rename(old, target)
+        raise
+    os.rename(old, new)
+
+
 def sha256(data: bytes) -> str:
     """Hexadecimal SHA-256."""
     return hashlib.sha256(data).hexdigest()
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    return int(renameat2(_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE)) == 0
 
 
 def _umask() -> int:

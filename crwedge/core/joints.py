@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError
-from crwedge.core.need import need
+from crwedge.core.optional import import_optional
 
 JHMDB_JOINTS = (
     "neck", "belly", "face", "right_shoulder", "left_shoulder", "right_hip", "left_hip", "right_elbow", "left_elbow",
@@ -101,7 +101,7 @@ def read_joints(path: str | Path) -> Joints:
 
 
 def _read_mat(path: Path) -> Joints:
-    loadmat = need("scipy.io", extra="eval").loadmat
+    loadmat = import_optional("scipy.io", extra="eval").loadmat
     try:
         position = np.asarray(loadmat(path)["pos_img"], np.float64)
     except Exception as error:  # a damaged file makes scipy raise nearly anything

@@ -42,25 +42,40 @@ class LabelMap:
     """When the frame came, in seconds since 1970, where its source is live."""
 
 
-def linear_taps(n_out: int, n_in: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Where each of `n_out` samples falls among `n_in`: low index, high index, weight of the high one.
+Taps = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
+"""Low index, high index and weight of the high one, for each sample."""
+
+
+def linear_taps(n_out: int, n_in: int, first: int = 0, count: int | None = None) -> Taps:
+    """Where each of `n_out` samples falls among `n_in`.
 
     Half-pixel centres, edges repeated, no antialiasing: OpenCV's INTER_LINEAR.
+
+    Args:
+        n_out: samples.
+        n_in: values along the whole side.
+        first: of the values, only those from here on are there; indices count from it, and its edge is repeated.
+        count: how many are there; by default all.
     """
     position = (np.arange(n_out, dtype=np.float64) + 0.5) * (n_in / n_out) - 0.5
-    position = np.clip(position, 0.0, n_in - 1.0)
+    last = (n_in - first if count is None else count) - 1
+    position = np.clip(position - first, 0.0, last)
     low = np.floor(position).astype(np.int64)
-    high = np.minimum(low + 1, n_in - 1)
+    high = np.minimum(low + 1, last)
     return low, high, (position - low).astype(np.float32)
 
 
 def resize_linear(maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
     """Resize (K, h, w) to (K, *size) linearly: half-pixel centres, no antialiasing."""
-    y0, y1, fy = linear_taps(size[0], maps.shape[1])
-    x0, x1, fx = linear_taps(size[1], maps.shape[2])
+    return resize_taps(maps, linear_taps(size[0], maps.shape[1]), linear_taps(size[1], maps.shape[2]))
+
+
+def resize_taps(maps: NDArray[np.float32], rows: Taps, columns: Taps) -> NDArray[np.float32]:
+    """Resize (K, h, w) to the samples that the taps of both axes name."""
+    (y0, y1, fy), (x0, x1, fx) = rows, columns
     one = np.float32(1)
-    rows = maps[:, y0] * (one - fy)[None, :, None] + maps[:, y1] * fy[None, :, None]
-    return np.asarray(rows[:, :, x0] * (one - fx) + rows[:, :, x1] * fx, np.float32)
+    lines = maps[:, y0] * (one - fy)[None, :, None] + maps[:, y1] * fy[None, :, None]
+    return np.asarray(lines[:, :, x0] * (one - fx) + lines[:, :, x1] * fx, np.float32)
 
 
 def soft_labels(
@@ -94,3 +109,10 @@ def argmax_ids(maps: NDArray[np.float32], object_ids: tuple[int, ...]) -> NDArra
     """(K, H, W) scores -> (H, W) ids; ties go to the lower channel, so to the background first."""
     table = np.array((0, *object_ids), np.uint8)
     return np.asarray(table[np.argmax(maps, axis=0)], np.uint8)
+
+
+def region_iou(a: NDArray[np.uint8], b: NDArray[np.uint8], object_ids: tuple[int, ...]) -> NDArray[np.float64]:
+    """Intersection over union (objects,) of each object in two label maps (H, W); 1 where neither map has it."""
+    both = np.array([np.count_nonzero((a == i) & (b == i)) for i in object_ids], np.float64)
+    either = np.array([np.count_nonzero((a == i) | (b == i)) for i in object_ids], np.float64)
+    return np.where(either > 0, both / np.maximum(either, 1), 1.0)

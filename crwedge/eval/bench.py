@@ -15,7 +15,6 @@ from crwedge.core.images import grid_size
 from crwedge.core.scene import render_scene
 from crwedge.core.settings import PropagationSettings
 from crwedge.eval.metrics import boundary_f, jaccard
-from crwedge.runtime.backends.engine import resident
 from crwedge.runtime.ops.power import Meter, find_sensor
 from crwedge.runtime.propagation.attention import cpu_count
 from crwedge.runtime.propagation.context import ContextBuffer
@@ -62,7 +61,7 @@ def bench_row(
             labels = tracker.step(scene.frames[index], scene.masks[0] if index == 0 else None)
             found.append(np.packbits(labels.ids > 0))
         # Nothing but the steps: what is scored between them would be in the watts.
-        with Meter(find_sensor(resident(tracker.engine) is not None)) as meter:
+        with Meter(find_sensor(tracker.backend.on_device)) as meter:
             for frame in scene.frames[warm:]:
                 start = time.perf_counter()
                 labels = tracker.step(frame)
@@ -101,7 +100,7 @@ def bench_dense(
         return np.asarray(frame / np.linalg.norm(frame, axis=0), np.float32)
 
     soft = np.ascontiguousarray(rng.dirichlet(np.ones(2), size=(h, w)).astype(np.float32).transpose(2, 0, 1))
-    context = ContextBuffer.from_settings(settings)
+    context = ContextBuffer(settings)
     context.pin(made(), soft)
     for _ in range(settings.context_length):
         context.append(made(), soft)
@@ -136,7 +135,7 @@ def dense_affinity(
     c, h, w = query.shape
     q = np.ascontiguousarray(query.reshape(c, -1).T)
     keys = np.concatenate([np.asarray(frame.features, np.float32).reshape(-1, c) for frame in context.frames()])
-    labels = np.concatenate([context.labels[f.slot * h * w : (f.slot + 1) * h * w] for f in context.frames()])
+    labels = np.concatenate([context.labels_of(f) for f in context.frames()])
     ys, xs = np.divmod(np.arange(h * w), w)
     out = np.empty((h * w, labels.shape[1]), np.float32)
     for start in range(0, h * w, 200):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,11 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError
 from crwedge.core.masks import VOID, write_mask
-from crwedge.core.start import MaskStart
-from crwedge.eval.folders import davis_protocol, read_ids
+from crwedge.eval.contact_sheet import SheetMaker
+from crwedge.eval.datasets import Clip
 from crwedge.eval.follow import Follower, read_frame
+from crwedge.eval.score_folders import davis_protocol, read_ids
 from crwedge.eval.scorer import Rule, SequenceScore, SequenceScorer, overall
-from crwedge.eval.sheet import SheetMaker
-from crwedge.eval.tree import Clip
 
 
 def score_clip(
@@ -53,28 +51,6 @@ def score_clip(
     if out is not None:
         sheet.write(out / "sheets" / f"{clip.name}.jpg")
     return scorer.conclude()
-
-
-def score_sweep(clip: Clip, points: Mapping[str, Follower], rule: Rule) -> dict[str, SequenceScore]:
-    """What `score_clip` gives for each of several followers that differ in their settings alone, at the cost of few.
-
-    Args:
-        clip: the sequence.
-        points: label -> follower, with settings that can be swept together (`crwedge.eval.sweep.shared_key`).
-        rule: as in `score_clip`.
-    """
-    scorers = {label: SequenceScorer(rule) for label in points}
-    first = first_mask(clip, rule)
-    follower = next(iter(points.values()))
-    settings = {label: point.settings for label, point in points.items()}
-    for number, found in enumerate(follower.sweep(clip.frames, MaskStart(first), settings)):
-        truth = true_mask(clip.masks[number], rule)
-        for label, scorer in scorers.items():
-            try:
-                scorer.feed_frame(found[label] if number else first, truth)
-            except MaskError as error:
-                raise MaskError(f"{clip.masks[number]}: {error}") from error
-    return {label: scorer.conclude() for label, scorer in scorers.items()}
 
 
 def first_mask(clip: Clip, rule: Rule) -> NDArray[np.uint8]:

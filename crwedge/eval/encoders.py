@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import SettingError
 from crwedge.core.images import STRIDE, grid_size
-from crwedge.runtime.backends.engine import Engine, open_engine
+from crwedge.runtime.backends.engine import Engine
+from crwedge.runtime.backends.open import open_engine
 from crwedge.runtime.bundle_lookup import find_bundle
 
 

@@ -12,13 +12,13 @@ from crwedge.core.errors import SettingError
 from crwedge.core.masks import VOID
 from crwedge.core.settings import PropagationSettings, preset
 from crwedge.eval import davis, jhmdb, vip
+from crwedge.eval.datasets import davis_clips
 from crwedge.eval.encoders import EncoderSpec
 from crwedge.eval.follow import Follower
 from crwedge.eval.report import write_report
 from crwedge.eval.results import ResultFolder, fingerprint, plain, write_tables
 from crwedge.eval.runner import Report, run_clips
 from crwedge.eval.scorer import Rule
-from crwedge.eval.tree import davis_clips
 from crwedge.runtime.propagation.attention import cpu_count
 
 BENCHMARKS = ("davis", "jhmdb", "vip")

@@ -1,4 +1,4 @@
-"""Features on disk, so that a sweep over settings encodes each clip once."""
+"""Features on disk, so that a study encodes each clip once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FeatureCache:
     ) -> Iterator[NDArray[np.float32]]:
         """Features (C, h, w) of each frame, unit length over C, as float16 kept them.
 
-        Every reader gets the rounded numbers, also the first one, so that all points of a sweep see the same features.
+        Every reader gets the rounded numbers, also the first one, so that all points of a study see the same features.
 
         Args:
             frames: the frames' files; their names, sizes and times of change are part of the key.

@@ -7,7 +7,7 @@ read them from its cache, and labels may be joints as well as masks.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 from crwedge.core.errors import SourceError
 from crwedge.core.images import check_frame, grid_size, resize_frame
 from crwedge.core.pictures import PictureSequence, read_picture
+from crwedge.core.prompts import Prompt
 from crwedge.core.settings import PropagationSettings
-from crwedge.core.start import MaskStart, Start
 from crwedge.eval.encoders import EncoderSpec
 from crwedge.eval.feature_cache import FeatureCache
-from crwedge.eval.sweep import sweep_features
 from crwedge.runtime.backends.engine import Engine
-from crwedge.runtime.propagation.propagator import labels_to_ids, propagate_features
+from crwedge.runtime.propagation.propagate import propagate_masks, propagate_soft
 
 Features = NDArray[np.float32]
 
@@ -61,41 +60,27 @@ class Follower:
             yield from self.cache.read(frames, words, lambda: self._encode(frames))
 
     def masks(
-        self, frames: Sequence[Path], mask: NDArray[np.uint8], never: tuple[int, ...] = ()
+        self, frames: Sequence[Path], mask: NDArray[np.uint8], hidden: Collection[int] = ()
     ) -> Iterator[NDArray[np.uint8]]:
         """Follow the ids of `mask` (H, W), which belongs to the first frame.
 
         Args:
             frames: the frames' files.
-            mask: ids of the first frame, 0 the background.
-            never: ids that are followed, so that they take no other's place, but are not given out.
+            mask: ids of the first frame, 0 background.
+            hidden: ids that are followed, but whose pixels go to the next best id.
 
         Yields:
-            (H, W) ids for every frame but the first.
+            (H, W) ids of every frame but the first.
         """
-        start = MaskStart(mask)
-        kept = [0, *(n for n, i in enumerate(start.ids, start=1) if i not in never)]
-        shown = tuple(i for i in start.ids if i not in never)
-        for labels in self.soft(frames, start):
-            chosen = labels if len(kept) == len(labels) else np.ascontiguousarray(labels[kept])
-            yield labels_to_ids(chosen, shown, start.size, self.settings.output_norm)
+        features = self.features(frames)
+        masks = propagate_masks(features, mask, settings=self.settings, workers=self.threads, hidden=hidden)
+        return itertools.islice(masks, 1, None)
 
-    def soft(self, frames: Sequence[Path], start: Start) -> Iterator[NDArray[np.float32]]:
-        """Follow what is given with the first frame; yields the soft labels (K, h, w) of every frame but that."""
-        first = start.soft(grid_size(*(self.size or start.size)))
-        labels = propagate_features(self.features(frames), first, self.settings, self.threads)
-        yield from itertools.islice(labels, 1, None)
-
-    def sweep(
-        self, frames: Sequence[Path], start: MaskStart, points: Mapping[str, PropagationSettings]
-    ) -> Iterator[dict[str, NDArray[np.uint8]]]:
-        """Follow a mask under several settings at once; yields label -> ids (H, W) for every frame, the first too."""
-        first = start.soft(grid_size(*(self.size or start.size)))
-        for found in sweep_features(self.features(frames), first, points, self.threads):
-            yield {
-                label: labels_to_ids(soft, start.ids, start.size, points[label].output_norm)
-                for label, soft in found.items()
-            }
+    def soft(self, frames: Sequence[Path], prompt: Prompt) -> Iterator[NDArray[np.float32]]:
+        """Follow the prompt of the first frame; yields the soft labels (K, h, w) of every frame but the first."""
+        first_soft = prompt.soft(grid_size(*(self.size or prompt.size)))
+        labels = propagate_soft(self.features(frames), first_soft, self.settings, self.threads)
+        return itertools.islice(labels, 1, None)
 
     def _encode(self, frames: Sequence[Path]) -> Iterator[Features]:
         engine: Engine = self.encoder.open(self.threads)

@@ -13,11 +13,12 @@ from crwedge.core.errors import MaskError, SourceError
 from crwedge.core.joints import read_joints
 from crwedge.core.keypoints import SIGMA, STRONGEST, soft_to_joints
 from crwedge.core.location import read_lines
-from crwedge.core.start import JointStart
+from crwedge.core.pictures import list_pictures
+from crwedge.core.prompts import KeypointPrompt
+from crwedge.eval.contact_sheet import SheetMaker
+from crwedge.eval.datasets import chosen, subfolders
 from crwedge.eval.follow import Follower, read_frame
-from crwedge.eval.pose import SIZE_SHARE, PoseScore, PoseScorer, pck
-from crwedge.eval.sheet import SheetMaker
-from crwedge.eval.tree import chosen, pictures, subfolders
+from crwedge.eval.pck import SIZE_SHARE, PoseScore, PoseScorer, pck
 
 SIZE = (320, 320)
 """(H, W) that frames are computed at."""
@@ -91,7 +92,7 @@ def score_clip(clip: PoseClip, follower: Follower, out: Path | None = None) -> P
     scorer, sheet = PoseScorer(joints.names), SheetMaker(len(frames))
     if out is not None and sheet.wants(0):
         sheet.add_joints(read_frame(frames[0]), given, given)
-    for number, soft in enumerate(follower.soft(frames, JointStart(first, size)), start=1):
+    for number, soft in enumerate(follower.soft(frames, KeypointPrompt(first, size)), start=1):
         predicted, _ = soft_to_joints(soft, size)
         true = truth.get(start + number)
         if true is not None:
@@ -128,8 +129,8 @@ def _plain(folder: Path, joints: Path | None) -> PoseClip | None:
     if joints and not existing:
         raise SourceError(f"there is no joint file {joints}")
     for place in (folder / "JPEGImages", folder / "frames", folder):
-        if existing and place.is_dir() and pictures(place):
-            return PoseClip(folder.resolve().name, tuple(pictures(place)), existing[0])
+        if existing and place.is_dir() and list_pictures(place):
+            return PoseClip(folder.resolve().name, tuple(list_pictures(place)), existing[0])
     if existing:
         raise SourceError(f"{folder} has {existing[0].name} but no frames (.jpg or .png, in JPEGImages or beside it)")
     return None
@@ -145,7 +146,7 @@ def _standard(root: Path) -> dict[str, PoseClip]:
             if name not in {line[0].removesuffix(".avi") for line in lines if len(line) > 1 and line[1] == "2"}:
                 continue
         frames = root / "Rename_Images" / action / name
-        if not frames.is_dir() or not pictures(frames):
+        if not frames.is_dir() or not list_pictures(frames):
             raise SourceError(f"{path} has no frames: {frames} is missing or empty")
-        clips[name] = PoseClip(name, tuple(pictures(frames)), path)
+        clips[name] = PoseClip(name, tuple(list_pictures(frames)), path)
     return clips

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crwedge.core.files import atomic_write
-from crwedge.core.need import need
+from crwedge.core.optional import import_optional
 
 if TYPE_CHECKING:
     from crwedge.eval.studies import Study
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def plot_study(study: Study, rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw J&F, J and F in percent over the points of a study."""
-    need("matplotlib", extra="eval")
+    import_optional("matplotlib", extra="eval")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

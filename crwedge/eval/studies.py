@@ -10,12 +10,11 @@ from typing import Any
 
 from crwedge.core.errors import SettingError
 from crwedge.core.settings import PRESETS, PropagationSettings
-from crwedge.eval.davis import score_sweep
+from crwedge.eval.datasets import Clip
+from crwedge.eval.davis import score_clip
 from crwedge.eval.follow import Follower
 from crwedge.eval.results import ResultFolder, write_csv, write_json
 from crwedge.eval.scorer import SequenceScore, overall
-from crwedge.eval.sweep import shared_key
-from crwedge.eval.tree import Clip
 
 SMALL_SEQUENCES = 4
 SMALL_FRAMES = 24
@@ -44,7 +43,7 @@ class Study:
         return PRESETS[changes["preset"]] if "preset" in changes else replace(base, **changes)
 
 
-def _sweep(setting: str, values: Sequence[float]) -> dict[str, dict[str, Any]]:
+def _points(setting: str, values: Sequence[float]) -> dict[str, dict[str, Any]]:
     return {f"{value:g}": {setting: value} for value in values}
 
 
@@ -56,21 +55,21 @@ PROPAGATION: dict[str, Study] = {
             "Length of the context",
             "context frames m",
             "appendix F.1: more context helps (k = 10, r = 12)",
-            _sweep("context_length", (1, 4, 7, 12, 20)),
+            _points("context_length", (1, 4, 7, 12, 20)),
         ),
         Study(
             "topk",
             "Number of neighbours",
             "neighbours k",
             "appendix F.1: effect of considering more neighbours (r = 12)",
-            _sweep("topk", (1, 5, 10, 20, 50)),
+            _points("topk", (1, 5, 10, 20, 50)),
         ),
         Study(
             "radius",
             "Search radius",
             "radius r in cells",
             "appendix F.1: effect of the radius (m = 20)",
-            _sweep("radius", (4, 8, 12, 20, 30)),
+            _points("radius", (4, 8, 12, 20, 30)),
         ),
         Study(
             "locality",
@@ -93,7 +92,7 @@ PROPAGATION: dict[str, Study] = {
             "Temperature of the propagation",
             "temperature",
             "appendix E: 0.07",
-            _sweep("temperature", (0.02, 0.05, 0.07, 0.1, 0.2)),
+            _points("temperature", (0.02, 0.05, 0.07, 0.1, 0.2)),
         ),
         Study(
             "first-frame",
@@ -118,10 +117,14 @@ PROPAGATION: dict[str, Study] = {
 def propagation_study(
     study: Study, clips: Sequence[Clip], follower: Follower, folder: Path, say: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """Score every point of a study; what was done before is kept.
+    """Score every point of a study; finished points are read from `folder`.
 
-    The points of a clip are propagated together: frames are encoded and similarities computed once for all of them. Give
-    the follower a feature cache, and a study after this one does not encode either.
+    Args:
+        study: the points.
+        clips: sequences to score.
+        follower: the base protocol. With a feature cache each clip is encoded once for all points and studies.
+        folder: scores of finished points.
+        say: gets one line for each clip and each point.
 
     Returns:
         One row a point: label, J&F, J and F with their statistics.
@@ -141,24 +144,16 @@ def propagation_study(
         for label in points:
             if (known := kept[label].done(clip.name)) is not None:
                 scores[label][clip.name] = SequenceScore.from_dict(known)
-        missing = {label: point for label, point in points.items() if clip.name not in scores[label]}
-        for together in _shared(missing):
-            for label, score in score_sweep(clip, together, "2017").items():
-                kept[label].put(clip.name, score.to_dict())
-                scores[label][clip.name] = score
+        missing = [label for label in points if clip.name not in scores[label]]
+        for label in missing:
+            score = score_clip(clip, points[label], "2017")
+            kept[label].put(clip.name, score.to_dict())
+            scores[label][clip.name] = score
         say(f"{clip.name}: {len(points)} points" + ("" if missing else " (done before)"))
     rows = [{"point": label, **overall(scores[label])} for label in points]
     for row in rows:
         say(f"{study.axis} {row['point']}: J&F {100 * row['JF']:.1f}")
     return rows
-
-
-def _shared(points: dict[str, Follower]) -> list[dict[str, Follower]]:
-    """The points in groups that can be propagated together."""
-    groups: dict[tuple[object, ...], dict[str, Follower]] = {}
-    for label, point in points.items():
-        groups.setdefault(shared_key(point.settings), {})[label] = point
-    return list(groups.values())
 
 
 def conclusion(study: Study, rows: Sequence[dict[str, Any]]) -> str:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from crwedge.core.errors import MaskError, SourceError
 from crwedge.core.location import read_lines
 from crwedge.core.masks import VOID, read_label_ids
+from crwedge.core.pictures import list_pictures
+from crwedge.eval.contact_sheet import SheetMaker
+from crwedge.eval.datasets import Clip, chosen, davis_clips
 from crwedge.eval.follow import Follower, read_frame
-from crwedge.eval.parts import PartsScore, PartsScorer, mean_iou
-from crwedge.eval.sheet import SheetMaker
-from crwedge.eval.tree import Clip, chosen, davis_clips, pictures
+from crwedge.eval.iou import PartsScore, PartsScorer, mean_iou
 
 SIZE = (560, 560)
 """(H, W) that frames are computed at."""
@@ -45,7 +46,7 @@ def vip_clips(root: Path, sequences: Iterable[str] = ()) -> list[Clip]:
         for folder in (frames, masks):
             if not folder.is_dir():
                 raise SourceError(f"the clip {name} is missing: there is no folder {folder}")
-        found = pictures(frames)
+        found = list_pictures(frames)
         paths = [masks / f"{frame.stem}.png" for frame in found]
         absent = next((path for path in paths if not path.is_file()), None)
         if absent or not found:
@@ -73,7 +74,7 @@ def score_clip(
         raise MaskError(f"{clip.masks[0]} shows no class from 1 to {classes - 1}")
     if out is not None and sheet.wants(0):
         sheet.add_masks(read_frame(clip.frames[0]), first, first)
-    for number, ids in enumerate(follower.masks(clip.frames, first, never=ignored), start=1):
+    for number, ids in enumerate(follower.masks(clip.frames, first, hidden=ignored), start=1):
         truth = true_parts(clip.masks[number], (*first.shape, 3))
         scorer.feed_frame(ids, truth, number)
         if out is not None and sheet.wants(number):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from crwedge.core.errors import SettingError
-from crwedge.core.need import need
+from crwedge.core.optional import import_optional
 from crwedge.train.config import Part, TrainConfig
 
 _NAMES = tuple(item.name for item in fields(TrainConfig))
@@ -126,4 +126,4 @@ def _literal(value: Any) -> str:
 
 def _toml() -> Any:
     # The standard library has it from Python 3.11 on.
-    return need("tomllib" if sys.version_info >= (3, 11) else "tomli", "train")
+    return import_optional("tomllib" if sys.version_info >= (3, 11) else "tomli", "train")

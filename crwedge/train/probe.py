@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from crwedge.core.errors import SettingError
-from crwedge.core.images import grid_size, resize_frame
-from crwedge.core.labels import soft_labels
+from crwedge.core.images import resize_frame
+from crwedge.core.labels import region_iou
 from crwedge.core.masks import object_ids, read_mask, resize_mask
 from crwedge.core.pictures import PictureSequence, list_pictures
 from crwedge.core.scene import render_scene
@@ -61,19 +61,12 @@ def open_probe(path: str, *, frames: int = 12, short_side: int = 240) -> ProbeCl
 
 def probe_score(encoder: Encoder, clip: ProbeClip, precision: str = "float32") -> float:
     """Mean J over objects and frames, the first and the last left out."""
-    from crwedge.runtime.propagation.propagator import labels_to_ids, propagate_features
+    from crwedge.runtime.propagation.propagate import propagate_masks
 
-    size = (clip.frames[0].shape[0], clip.frames[0].shape[1])
     ids = object_ids(clip.masks[0])
-    soft, _ = soft_labels(clip.masks[0], ids, grid_size(*size))
     features = (frame_features(encoder, frame, precision) for frame in clip.frames)
-    labels = propagate_features(features, soft, SETTINGS, torch.get_num_threads())
-    scores = []
-    for index, (found_soft, truth) in enumerate(zip(labels, clip.masks, strict=True)):
-        if 0 < index < len(clip.frames) - 1:
-            found = labels_to_ids(found_soft, ids, size)
-            scores += [_overlap(found == one, truth == one) for one in ids]
-    return float(np.mean(scores))
+    found = list(propagate_masks(features, clip.masks[0], settings=SETTINGS, workers=torch.get_num_threads()))
+    return float(np.mean([region_iou(ours, truth, ids) for ours, truth in zip(found, clip.masks, strict=True)][1:-1]))
 
 
 def frame_features(encoder: Encoder, frame: NDArray[np.uint8], precision: str = "float32") -> NDArray[np.float32]:
@@ -82,8 +75,3 @@ def frame_features(encoder: Encoder, frame: NDArray[np.uint8], precision: str = 
     with torch.no_grad(), autocast(device, precision):
         found = encoder.features(torch.from_numpy(np.array(frame))[None].to(device))
     return np.ascontiguousarray(found[0].float().cpu().numpy())
-
-
-def _overlap(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    union = int((found | truth).sum())
-    return int((found & truth).sum()) / union if union else 1.0

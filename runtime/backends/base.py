@@ -34,6 +34,11 @@ class Features(Protocol):
         """C."""
         ...
 
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """The frame they were computed from, RGB uint8 (H, W, 3)."""
+        ...
+
     def numpy(self) -> NDArray[np.float32]:
         """(C, h, w) float32, unit length over C, on the host."""
         ...
@@ -89,10 +94,12 @@ class ContextState:
 class Backend(Protocol):
     """Where the encoder and the propagation of one video run."""
 
-    name: str
-    """Engine and version, such as `onnxruntime 1.20.1 cpu`."""
+    engine: Engine
+    """What encodes."""
     settings: PropagationSettings
     """The protocol that the context was made for."""
+    on_device: bool
+    """Whether an NVIDIA device computes, whose memory may not suffice."""
 
     @property
     def empty(self) -> bool:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.bundle import ONNX, Bundle
 from crwedge.core.errors import SourceError
-from crwedge.core.need import need
+from crwedge.core.optional import import_optional
 from crwedge.runtime.backends.onnx_session import Session
 from crwedge.runtime.propagation.attention import cpu_count
 
@@ -19,7 +19,7 @@ class CpuEngine:
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         """Load the graph; BundleError when ONNX Runtime refuses it."""
-        ort = need("onnxruntime", extra="cpu")
+        ort = import_optional("onnxruntime", extra="cpu")
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or cpu_count()
         options.inter_op_num_threads = 1

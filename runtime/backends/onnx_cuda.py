@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from crwedge.core.bundle import ONNX, Bundle
 from crwedge.core.errors import MissingExtraError
 from crwedge.core.images import grid_size
-from crwedge.core.need import need
+from crwedge.core.optional import import_optional
 from crwedge.runtime.backends.cuda.driver import Driver
 from crwedge.runtime.backends.cuda.encode import DeviceEncoder
 from crwedge.runtime.backends.cuda.errors import DeviceError, device_error, quiet_when_lost
@@ -43,7 +43,7 @@ class CudaEngine:
             MissingExtraError: onnxruntime-gpu is not installed.
             DeviceError: there is no GPU that works, or ONNX Runtime does not use it.
         """
-        ort = ort or need("onnxruntime", extra="gpu")
+        ort = ort or import_optional("onnxruntime", extra="gpu")
         if provider not in ort.get_available_providers():
             raise MissingExtraError(
                 f"this onnxruntime has no {provider}: pip uninstall onnxruntime && pip install 'crwedge[gpu]'"
@@ -90,11 +90,11 @@ class CudaEngine:
     def run_resident(
         self, frame: NDArray[np.uint8], size: tuple[int, int] | None = None, later: bool = False
     ) -> DeviceFeatures:
-        """See `ResidentEngine.run_resident`. ONNX Runtime cannot be recorded from outside, so it is never left for later."""
+        """See `DeviceEngine.run_resident`. ONNX Runtime cannot be recorded from outside, so it is never left for later."""
         return self._encoder.run(frame, size)
 
     def prefetch(self, frame: NDArray[np.uint8]) -> None:
-        """See `ResidentEngine.prefetch`."""
+        """See `DeviceEngine.prefetch`."""
         self._encoder.prefetch(frame)
 
     def refit(self, onnx: bytes) -> None:

@@ -13,7 +13,7 @@ from crwedge.core.bundle import Bundle
 from crwedge.core.engine_key import MODULES, EngineKey, Profile, Size
 from crwedge.core.engine_store import FoundEngine, engine_folders, find_engine
 from crwedge.core.errors import BundleError, MissingExtraError
-from crwedge.core.need import need
+from crwedge.core.optional import import_optional
 from crwedge.runtime.backends.cuda.driver import Driver
 from crwedge.runtime.backends.cuda.encode import DeviceEncoder
 from crwedge.runtime.backends.cuda.errors import DeviceError, quiet_when_lost
@@ -82,7 +82,7 @@ class TensorRtEngine:
     def run_resident(
         self, frame: NDArray[np.uint8], size: tuple[int, int] | None = None, later: bool = False
     ) -> DeviceFeatures:
-        """See `ResidentEngine.run_resident`."""
+        """See `DeviceEngine.run_resident`."""
         own = size or (frame.shape[0], frame.shape[1])
         if not self._found.facts.key.profile.holds(own):
             raise DeviceError(
@@ -99,7 +99,7 @@ class TensorRtEngine:
         return self._encoder.run(frame, size, later)
 
     def prefetch(self, frame: NDArray[np.uint8]) -> None:
-        """See `ResidentEngine.prefetch`."""
+        """See `DeviceEngine.prefetch`."""
         self._encoder.prefetch(frame)
 
     def refit(self, onnx: bytes) -> None:
@@ -177,7 +177,7 @@ def load_tensorrt() -> Any:
     """`tensorrt`, or `tensorrt_rtx` where only that is installed."""
     for module in MODULES:
         try:
-            return need(module, extra="tensorrt")
+            return import_optional(module, extra="tensorrt")
         except MissingExtraError:
             continue
         except ImportError as error:

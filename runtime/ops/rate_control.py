@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from crwedge.runtime.ops.events import silent
+from crwedge.runtime.quality import QualityLevel
 
 _WINDOW = 12
 """Frames between two changes: their median decides, so that one slow frame changes nothing."""
@@ -15,34 +15,20 @@ _ROOM = 0.6
 """A step back is taken only below this share of the time allowed, because it costs about a third more."""
 
 
-@dataclass(frozen=True)
-class Level:
-    """How much of the work is done."""
-
-    context: float = 1.0
-    """Share of the context frames that are looked at."""
-    radius: float = 1.0
-    """Share of the search radius."""
-    size: float = 1.0
-    """Share of the sides of the picture that is computed on."""
-
-
 ORDER = (
-    Level(),
-    Level(context=0.5),
-    Level(context=0.25),
-    Level(context=0.25, radius=0.67),
-    Level(context=0.25, radius=0.5),
-    Level(context=0.25, radius=0.5, size=0.75),
-    Level(context=0.25, radius=0.5, size=0.5),
+    QualityLevel(),
+    QualityLevel(context=0.5),
+    QualityLevel(context=0.25),
+    QualityLevel(context=0.25, radius=0.67),
+    QualityLevel(context=0.25, radius=0.5),
 )
-"""What is given up, in this order: context first, as it costs the least accuracy; the picture's size last."""
+"""What is given up, in this order: context first, as it costs the least accuracy."""
 
 
 class Tunable(Protocol):
     """A tracker that can do less."""
 
-    def tune(self, context: float, radius: float, size: float) -> None:
+    def set_quality(self, level: QualityLevel) -> None:
         """From the next frame on, do the given shares of the full work."""
         ...
 
@@ -80,13 +66,12 @@ class Budget:
 
     def _go(self, level: int, typical: float, allowed: float) -> None:
         what = ORDER[level]
-        self._tracker.tune(what.context, what.radius, what.size)
+        self._tracker.set_quality(what)
         self._tell(
             "budget",
             level=level,
             context=what.context,
             radius=what.radius,
-            size=what.size,
             typical_ms=round(typical, 1),
             allowed_ms=round(allowed, 1),
         )

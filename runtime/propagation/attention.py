@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.processors import share
 from crwedge.runtime.propagation import kernels
 from crwedge.runtime.propagation.blas import one_blas_thread
-from crwedge.runtime.propagation.context import ContextFrame
+from crwedge.runtime.propagation.context import StoredFrame
 from crwedge.runtime.propagation.neighbourhood import half_heights, is_global
+from crwedge.runtime.propagation.view import View
 
 TILE = 8
 """Columns of a tile: narrow tiles waste less of their window, products with fewer queries run slower; 8 was fastest."""
@@ -37,55 +37,51 @@ class LocalAttention:
     """Finds the k nearest context cells of each cell and gathers their labels.
 
     Args:
-        settings: neighbourhood, k, temperature.
-        workers: threads; by default every processor this process may use.
+        workers: threads; by default every processor this process may use. They are started at the first call.
     """
 
-    def __init__(self, settings: PropagationSettings, workers: int | None = None) -> None:
-        """Threads are started at the first call."""
-        self.settings = settings
+    def __init__(self, workers: int | None = None) -> None:
         self.workers = workers or cpu_count()
-        self._half = half_heights(settings)
         self._pool: ThreadPoolExecutor | None = None
-        self.measure = False
-        """Whether `spread` is to be filled at each call."""
-        self.spread: NDArray[np.float32] | None = None
-        """(h * w,) entropy of each cell's top-k weights at the last call, 0 to 1."""
 
     def __call__(
-        self, query: NDArray[np.float32], frames: Sequence[ContextFrame], labels: NDArray[np.float32]
+        self,
+        query: NDArray[np.float32],
+        view: View,
+        frames: Sequence[StoredFrame],
+        labels: NDArray[np.float32],
+        settings: PropagationSettings,
+        entropy: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """Propagate.
 
         Args:
             query: (h, w, C) unit-length features of the target frame, C-contiguous.
-            frames: the context.
-            labels: (slots * h * w, K) soft labels of the context.
+            view: what they cover.
+            frames: the context, of frames scaled to the same size.
+            labels: (entries, K) soft labels of the context.
+            settings: neighbourhood, k, temperature.
+            entropy: (h * w,) takes the entropy of each cell's top-k weights, 0 to 1, where it is wanted.
 
         Returns:
-            (h * w, K) soft labels of the target frame.
+            (h * w, K) soft labels of the target frame. A cell that has no neighbour is background.
         """
-        h, w, _ = query.shape
-        out = np.empty((h * w, labels.shape[1]), np.float32)
-        self.spread = np.empty(h * w, np.float32) if self.measure else None
-        everywhere = {
-            id(f): np.ascontiguousarray(f.features.reshape(h * w, -1), np.float32)
-            for f in frames
-            if is_global(self.settings, f)
-        }
-        tall = strip_height(h, self.workers)
-        strips = [(y, min(y + tall, h)) for y in range(0, h, tall)]
-
-        # Strips are cut for all workers, so that the results do not depend on how many are free at the moment.
+        if any(frame.view.size != view.size for frame in frames):
+            raise ValueError("frames of different scales cannot be compared")
+        h = query.shape[0]
+        out = np.empty((view.cells, labels.shape[1]), np.float32)
+        job = _Job(query, view, frames, labels, settings, half_heights(settings), out, entropy)
+        height = strip_height(h, self.workers)
+        strips = [(y, min(y + height, h)) for y in range(0, h, height)]
         left = iter(strips)
 
         def work() -> None:
             for strip in left:  # one iterator for all threads: each takes the next strip that nobody has
-                self._strip(query, strip, frames, everywhere, labels, out)
+                job.strip(strip)
 
         # One BLAS thread for each of ours: the products are small, and nested threads would fight for the processors.
         with one_blas_thread():
-            helpers = min(share(self.workers), len(strips)) - 1
+            helpers = min(self.workers, len(strips)) - 1
             if helpers and self._pool is None:
                 self._pool = ThreadPoolExecutor(self.workers - 1, "crwedge-attention")
             helping = [self._pool.submit(work) for _ in range(helpers)] if self._pool is not None else []
@@ -103,81 +99,127 @@ class LocalAttention:
             self._pool.shutdown()
             self._pool = None
 
-    def _strip(
+
+class _Job:
+    """One frame's attention, strip by strip; strips may run in different threads."""
+
+    def __init__(
         self,
         query: NDArray[np.float32],
-        strip: tuple[int, int],
-        frames: Sequence[ContextFrame],
-        everywhere: dict[int, NDArray[np.float32]],
+        view: View,
+        frames: Sequence[StoredFrame],
         labels: NDArray[np.float32],
+        settings: PropagationSettings,
+        half: NDArray[np.int64],
         out: NDArray[np.float32],
+        entropy: NDArray[np.float32] | None,
     ) -> None:
+        self._query, self._view, self._frames, self._labels = query, view, frames, labels
+        self._settings, self._half, self._out, self._entropy = settings, half, out, entropy
+        self._reach = len(half) - 1
+        self._everywhere = {
+            number: np.ascontiguousarray(frame.features.reshape(frame.view.cells, -1), np.float32)
+            for number, frame in enumerate(frames)
+            if is_global(settings, frame)
+        }
+
+    def strip(self, rows: tuple[int, int]) -> None:
         """All cells of the rows y0..y1 against the whole context."""
-        h, w, c = query.shape
-        y0, y1 = strip
-        tall, k = y1 - y0, self.settings.topk
-        joint = self.settings.topk_over == "joint"
-        kept = k if joint else k * len(frames)
-        packed = np.empty((w, tall, c), np.float32)
-        kernels.pack_rows(query, y0, y1, packed)
-        queries = packed.reshape(w * tall, c)
-        best = np.full((w * tall, kept), -np.inf, np.float32)
-        entries = np.zeros((w * tall, kept), np.int64)
+        (y0, y1), (_, w, c), k = rows, self._query.shape, self._settings.topk
+        height, joint = y1 - y0, self._settings.topk_over == "joint"
+        kept = k if joint else k * len(self._frames)
+        packed = np.empty((w, height, c), np.float32)
+        kernels.pack_rows(self._query, y0, y1, packed)
+        queries = packed.reshape(w * height, c)
+        best = np.full((w * height, kept), -np.inf, np.float32)
+        entries = np.zeros((w * height, kept), np.int64)
         weights = np.ones(kept, np.float32)
-        reach = len(self._half) - 1
-        ky0, ky1 = max(0, y0 - reach), min(h, y1 + reach)
-        keys = np.empty((w, ky1 - ky0, c), np.float32) if len(everywhere) < len(frames) else None
-        similarity = np.empty(TILE * tall * max(KEY_BLOCK, min(w, TILE + 2 * reach) * (ky1 - ky0)), np.float32)
-        for number, frame in enumerate(frames):
-            copies = frame.copies
-            columns = slice(0, k)
+        similarity = np.empty(TILE * height * self._most_keys(height), np.float32)
+        for number, frame in enumerate(self._frames):
+            columns, copies = slice(0, k), frame.copies
             if not joint:
                 columns = slice(number * k, (number + 1) * k)
                 weights[columns], copies = copies, 1
-            slot_entry = frame.slot * h * w
-            cells = everywhere.get(id(frame))
-            if cells is None:
-                assert keys is not None
-                if frame.features.dtype == np.float16:
-                    kernels.pack_rows_half(frame.features.view(np.uint16), ky0, ky1, keys)
-                else:
-                    kernels.pack_rows(np.asarray(frame.features, np.float32), ky0, ky1, keys)
-            for x0 in range(0, w, TILE):
-                x1 = min(x0 + TILE, w)
-                rows = slice(x0 * tall, x1 * tall)
-                tile, tile_best, tile_entries = queries[rows], best[rows, columns], entries[rows, columns]
-                if cells is not None:
-                    for start in range(0, h * w, KEY_BLOCK):
-                        found = _product(cells[start : start + KEY_BLOCK], tile, similarity)
-                        kernels.scan_all(found, slot_entry + start, copies, tile_best, tile_entries)
-                else:
-                    assert keys is not None
-                    kx0, kx1 = max(0, x0 - reach), min(w, x1 + reach)
-                    found = _product(keys[kx0:kx1].reshape(-1, c), tile, similarity)
-                    kernels.scan_window(
-                        found,
-                        (x0, x1, y0, y1),
-                        (kx0, kx1, ky0, ky1),
-                        self._half,
-                        w,
-                        slot_entry,
-                        copies,
-                        tile_best,
-                        tile_entries,
-                    )
-        kernels.gather(best, entries, weights, labels, self.settings.temperature, (w, tall), (y0, w), out)
-        if self.spread is not None:
-            kernels.spread(best, weights, self.settings.temperature, (w, tall), (y0, w), self.spread)
+            found = best[:, columns], entries[:, columns]
+            if number in self._everywhere:
+                self._scan_all(queries, height, self._everywhere[number], frame, copies, similarity, *found)
+            else:
+                self._scan_windows(queries, rows, frame, copies, similarity, *found)
+        tau = self._settings.temperature
+        kernels.gather(best, entries, weights, self._labels, tau, (w, height), (y0, w), self._out)
+        if self._entropy is not None:
+            kernels.topk_entropy(best, weights, tau, (w, height), (y0, w), self._entropy)
+
+    def _most_keys(self, height: int) -> int:
+        """The most keys that a tile is multiplied with at once."""
+        local = [frame for number, frame in enumerate(self._frames) if number not in self._everywhere]
+        window = [
+            min(f.view.grid[0], height + 2 * self._reach) * min(f.view.grid[1], TILE + 2 * self._reach) for f in local
+        ]
+        return max(KEY_BLOCK if self._everywhere else 0, *window, 1) if window else KEY_BLOCK
+
+    def _scan_all(
+        self,
+        queries: NDArray[np.float32],
+        height: int,
+        keys: NDArray[np.float32],
+        frame: StoredFrame,
+        copies: int,
+        similarity: NDArray[np.float32],
+        best: NDArray[np.float32],
+        entries: NDArray[np.int64],
+    ) -> None:
+        for x0 in range(0, self._view.grid[1], TILE):
+            rows = slice(x0 * height, min(x0 + TILE, self._view.grid[1]) * height)
+            for start in range(0, len(keys), KEY_BLOCK):
+                found = _product(keys[start : start + KEY_BLOCK], queries[rows], similarity)
+                kernels.scan_all(found, frame.first_entry + start, copies, best[rows], entries[rows])
+
+    def _scan_windows(
+        self,
+        queries: NDArray[np.float32],
+        strip: tuple[int, int],
+        frame: StoredFrame,
+        copies: int,
+        similarity: NDArray[np.float32],
+        best: NDArray[np.float32],
+        entries: NDArray[np.int64],
+    ) -> None:
+        # From here on in cells of the key frame's own grid: windows are the same in frame coordinates.
+        (kh, kw), (h, c) = frame.view.grid, (strip[1] - strip[0], queries.shape[1])
+        down = self._view.origin[0] - frame.view.origin[0]
+        right = self._view.origin[1] - frame.view.origin[1]
+        y0, y1 = strip[0] + down, strip[1] + down
+        ky0, ky1 = max(0, y0 - self._reach), min(kh, y1 + self._reach)
+        if ky0 >= ky1:
+            return
+        keys = np.empty((kw, ky1 - ky0, c), np.float32)
+        if frame.features.dtype == np.float16:
+            kernels.pack_rows_half(frame.features.view(np.uint16), ky0, ky1, keys)
+        else:
+            kernels.pack_rows(np.asarray(frame.features, np.float32), ky0, ky1, keys)
+        w = self._view.grid[1]
+        for left in range(0, w, TILE):
+            rows = slice(left * h, min(left + TILE, w) * h)
+            x0, x1 = left + right, min(left + TILE, w) + right
+            kx0, kx1 = max(0, x0 - self._reach), min(kw, x1 + self._reach)
+            if kx0 >= kx1:
+                continue
+            found = _product(keys[kx0:kx1].reshape(-1, c), queries[rows], similarity)
+            window = kx0, kx1, ky0, ky1
+            kernels.scan_window(
+                found, (x0, x1, y0, y1), window, self._half, kw, frame.first_entry, copies, best[rows], entries[rows]
+            )
 
 
 def strip_height(h: int, workers: int) -> int:
     """Rows of a strip: near the tile's side, such that the strips fill all workers evenly."""
     candidates = range(min(h, 8), min(h, 16) + 1)
 
-    def cost(tall: int) -> float:
-        rounds = math.ceil(math.ceil(h / tall) / workers)
-        # The window of a strip is about 22 rows taller than the strip itself, whatever its height.
-        return rounds * tall * (tall + 22) + 0.001 * abs(tall - 12)
+    def cost(height: int) -> float:
+        rounds = math.ceil(math.ceil(h / height) / workers)
+        # The window of a strip is about 22 rows higher than the strip itself, whatever its height.
+        return rounds * height * (height + 22) + 0.001 * abs(height - 12)
 
     return min(candidates, key=cost)
 

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.propagation import kernels
 from crwedge.runtime.propagation.blas import one_blas_thread
-from crwedge.runtime.propagation.context import ContextFrame
 
 _MOST_CELLS = 48
 """Cells of an object that walk; more tell no more."""
 
 Signs = dict[str, float]
-SIGNS = ("entropy", "forth", "back", "margin")
+SIGNS = ("topk_entropy", "forward_cycle", "backward_cycle", "margin")
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Calibration:
 
 CALIBRATION = Calibration(
     bias=-2.654,
-    weights={"entropy": -0.165, "forth": 0.622, "back": 2.394, "margin": 1.709},
+    weights={"topk_entropy": -0.165, "forward_cycle": 0.622, "backward_cycle": 2.394, "margin": 1.709},
     made_with="the shipped encoder walk-r18 (11,301 steps), eleven sequences, 12 frames each at every fifth, 240x432",
 )
 
@@ -50,8 +49,8 @@ CALIBRATION = Calibration(
 def object_signs(
     features: NDArray[np.float32],
     soft: NDArray[np.float32],
-    spread: NDArray[np.float32] | None,
-    pinned: ContextFrame,
+    entropy: NDArray[np.float32] | None,
+    pinned: NDArray[np.float32] | NDArray[np.float16],
     pinned_labels: NDArray[np.float32],
     settings: PropagationSettings,
 ) -> list[Signs | None]:
@@ -60,18 +59,19 @@ def object_signs(
     Args:
         features: (C, h, w) of the present frame, unit length over C.
         soft: (K, h, w) its soft labels.
-        spread: (h * w,) entropy of the top-k weights, or None.
-        pinned: a frame whose labels came from outside.
-        pinned_labels: (h * w, K) its soft labels.
+        entropy: (h * w,) entropy of the top-k weights, or None.
+        pinned: (h', w', C) features of a frame whose labels came from outside.
+        pinned_labels: (h' * w', K) its soft labels.
         settings: k and temperature of the walk.
 
     Returns:
-        For each object, in order: `entropy` (0 to 1), `forth` and `back` (share of the walk that ends on the object),
-        `margin` (how far its soft label leads), each 0 to 1; None where the pinned frame does not show the object.
+        For each object, in order: `topk_entropy` (0 to 1), `forward_cycle` and `backward_cycle` (share of the walk that
+        ends on the object), `margin` (how far its soft label leads), each 0 to 1; None where the pinned frame does not
+        show the object.
     """
     c, h, w = features.shape
     now = np.ascontiguousarray(features.reshape(c, h * w).T, np.float32)
-    then = np.ascontiguousarray(pinned.features.reshape(h * w, c), np.float32)
+    then = np.ascontiguousarray(pinned.reshape(-1, c), np.float32)
     labels_now = np.ascontiguousarray(soft.reshape(soft.shape[0], -1).T)
     winner_now, winner_then = labels_now.argmax(axis=1), pinned_labels.argmax(axis=1)
     second = np.partition(labels_now, -2, axis=1)[:, -2] if labels_now.shape[1] > 1 else np.zeros(h * w)
@@ -82,16 +82,16 @@ def object_signs(
             found.append(None)
             continue
         if not here.size:
-            found.append({"entropy": 1.0, "forth": 0.0, "back": 0.0, "margin": 0.0})
+            found.append({"topk_entropy": 1.0, "forward_cycle": 0.0, "backward_cycle": 0.0, "margin": 0.0})
             continue
-        back = _walk(then[there], now, labels_now, settings)[:, channel]
-        forth = _walk(now[here], then, pinned_labels, settings)[:, channel]
+        backward = _walk(then[there], now, labels_now, settings)[:, channel]
+        forward = _walk(now[here], then, pinned_labels, settings)[:, channel]
         lead = labels_now[here, channel] - second[here]
         found.append(
             {
-                "entropy": float(spread[here].mean()) if spread is not None else 0.5,
-                "forth": float(forth.mean()),
-                "back": float(back.mean()),
+                "topk_entropy": float(entropy[here].mean()) if entropy is not None else 0.5,
+                "forward_cycle": float(forward.mean()),
+                "backward_cycle": float(backward.mean()),
                 "margin": float(lead.mean()),
             }
         )

@@ -70,20 +70,20 @@ def scan_window(
     window: tuple[int, int, int, int],
     half: NDArray[np.int64],
     width: int,
-    slot_entry: int,
+    first_entry: int,
     copies: int,
     best: NDArray[np.float32],
     entries: NDArray[np.int64],
 ) -> None:
-    """Keep the k best of each query among the keys within its neighbourhood.
+    """Keep the k best of each query among the keys within its neighbourhood. Coordinates are cells of the keys' grid.
 
     Args:
         similarity: (keys, queries); both run down the columns: the query (y, x) is (x - x0) * (y1 - y0) + y - y0.
-        queries: x0, x1, y0, y1 of the tile of queries.
+        queries: x0, x1, y0, y1 of the tile of queries; it may lie outside the grid.
         window: x0, x1, y0, y1 of the window of keys, clipped to the grid.
         half: half[|dx|] is the largest |dy| inside the neighbourhood.
-        width: w of the grid.
-        slot_entry: entry of the frame's cell 0.
+        width: w of the keys' grid.
+        first_entry: entry of the frame's cell 0.
         copies: how many times the frame stands in the context; each cell is met as often.
         best: (queries, k) falling similarities so far, -inf where empty. Changed in place.
         entries: (queries, k) what they belong to. Changed in place.
@@ -91,7 +91,7 @@ def scan_window(
     x0, _, y0, y1 = queries
     kx0, kx1, ky0, ky1 = window
     reach = half.shape[0] - 1
-    tall = y1 - y0
+    height = y1 - y0
     k = best.shape[1]
     count = similarity.shape[1]
     threshold = best[:, k - 1].copy()
@@ -106,13 +106,13 @@ def scan_window(
                 value = line[q]
                 if not value > threshold[q]:
                     continue
-                dx = abs(x - x0 - q // tall)
-                if dx > reach or abs(y - y0 - q % tall) > half[dx]:
+                dx = abs(x - x0 - q // height)
+                if dx > reach or abs(y - y0 - q % height) > half[dx]:
                     continue
                 for _ in range(copies):
                     if not value > threshold[q]:
                         break
-                    _insert(best[q], entries[q], value, slot_entry + y * width + x)
+                    _insert(best[q], entries[q], value, first_entry + y * width + x)
                     threshold[q] = best[q, k - 1]
 
 
@@ -164,15 +164,15 @@ def gather(
         rows: first row of the strip and w.
         out: (h * w, K). Changed in place.
     """
-    w, tall = tile
+    w, height = tile
     y0 = rows[0]
     kept = best.shape[1]
     count = out.shape[1]
     share = np.empty(kept, np.float32)
     inverse = np.float32(1.0) / np.float32(temperature)
     for x in range(w):
-        for dy in range(tall):
-            row = x * tall + dy
+        for dy in range(height):
+            row = x * height + dy
             top = best[row].max()
             total = np.float32(0.0)
             for i in range(kept):
@@ -181,6 +181,9 @@ def gather(
             cell = (y0 + dy) * w + x
             for c in range(count):
                 out[cell, c] = np.float32(0.0)
+            if top == -np.inf:
+                out[cell, 0] = np.float32(1.0)
+                continue
             for i in range(kept):
                 if share[i] > 0:
                     part = share[i] / total
@@ -235,7 +238,7 @@ def argmax_upsampled(
 
 
 @kernel
-def spread(
+def topk_entropy(
     best: NDArray[np.float32],
     weights: NDArray[np.float32],
     temperature: float,
@@ -253,14 +256,17 @@ def spread(
         rows: first row of the strip and w.
         out: (h * w,) 0 for one neighbour alone, 1 for all alike. Changed in place.
     """
-    w, tall = tile
+    w, height = tile
     kept = best.shape[1]
     inverse = np.float32(1.0) / np.float32(temperature)
     most = np.log(np.float32(max(kept, 2)))
     for x in range(w):
-        for dy in range(tall):
-            row = x * tall + dy
+        for dy in range(height):
+            row = x * height + dy
             top = best[row].max()
+            if top == -np.inf:
+                out[(rows[0] + dy) * w + x] = np.float32(1.0)
+                continue
             total, mean = np.float32(0.0), np.float32(0.0)
             for i in range(kept):
                 power = (best[row, i] - top) * inverse

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.propagation.context import ContextFrame
+from crwedge.runtime.propagation.context import StoredFrame
 
 
-def is_global(settings: PropagationSettings, frame: ContextFrame) -> bool:
+def is_global(settings: PropagationSettings, frame: StoredFrame) -> bool:
     """Whether a context frame is searched everywhere rather than in the neighbourhood."""
     return not settings.local or (frame.pinned and settings.first_frame == "global")
 
@@ -30,4 +30,4 @@ def half_heights(settings: PropagationSettings) -> NDArray[np.int64]:
 
 def neighbours(settings: PropagationSettings) -> int:
     """Cells of the neighbourhood, the middle one included; 0 where the search is everywhere."""
-    return sum((1 if dx == 0 else 2) * (2 * int(tall) + 1) for dx, tall in enumerate(half_heights(settings)))
+    return sum((1 if dx == 0 else 2) * (2 * int(dy) + 1) for dx, dy in enumerate(half_heights(settings)))

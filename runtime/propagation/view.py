@@ -69,6 +69,23 @@ class View:
         scaled = resize_frame(frame, self.size)
         return scaled if self.covers_frame else np.ascontiguousarray(scaled[self.box])
 
+    def part(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The view's cells (K, h, w) of maps over all cells of the frame."""
+        if self.covers_frame:
+            return maps
+        (y, x), (h, w) = self.origin, self.grid
+        return np.ascontiguousarray(maps[:, y : y + h, x : x + w])
+
+    def embed(self, soft: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Soft labels (K, h, w) of the view among all cells of the frame, which are background."""
+        if self.covers_frame:
+            return soft
+        (y, x), (h, w) = self.origin, self.grid
+        maps = np.zeros((soft.shape[0], *grid_size(*self.size)), np.float32)
+        maps[0] = 1
+        maps[:, y : y + h, x : x + w] = soft
+        return maps
+
     def frame_box(self, size: Size) -> tuple[slice, slice]:
         """Rows and columns of the pixels of a frame of `size` = (H, W) whose centres lie in the view's cells."""
         full = grid_size(*self.size)

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from crwedge.core.errors import SinkError
 from crwedge.core.labels import LabelMap
-from crwedge.core.need import need
+from crwedge.core.optional import import_optional
 from crwedge.runtime.closing import Closing
 from crwedge.runtime.sinks.jsonl import frame_facts
 from crwedge.runtime.sources.uri import redact
@@ -26,8 +26,8 @@ class MqttSink(Closing):
 
     def __init__(self, address: str, timeout: float = 10.0) -> None:
         """Connect; MissingExtraError without paho-mqtt, SinkError when there is no broker."""
-        client = need("paho.mqtt.client", extra="mqtt")
-        enums = need("paho.mqtt.enums", extra="mqtt")
+        client = import_optional("paho.mqtt.client", extra="mqtt")
+        enums = import_optional("paho.mqtt.enums", extra="mqtt")
         parts = urlsplit(address)
         self.name, self.topic = redact(address), parts.path.strip("/")
         if not parts.hostname or not self.topic or any(sign in self.topic for sign in "+#"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crwedge.core.errors import SinkError
 from crwedge.core.labels import LabelMap
-from crwedge.core.need import need
+from crwedge.core.optional import import_optional
 from crwedge.runtime.sinks.base import Sink, StopStream
 from crwedge.runtime.sinks.draw import draw
 
@@ -16,7 +16,7 @@ class WindowSink(Sink):
 
     def __init__(self) -> None:
         """MissingExtraError without OpenCV."""
-        self._cv2 = need("cv2", extra="window")
+        self._cv2 = import_optional("cv2", extra="window")
         self._shown = False
 
     def write(self, labels: LabelMap) -> None:

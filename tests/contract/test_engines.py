@@ -11,7 +11,8 @@ import pytest
 from crwedge.core.bundle import ONNX, Bundle
 from crwedge.core.errors import BundleError
 from crwedge.core.scene import render_scene
-from crwedge.runtime.backends.engine import Engine, Refittable, open_engine, probe_engines
+from crwedge.runtime.backends.engine import Engine, Refittable
+from crwedge.runtime.backends.open import open_engine, probe_engines
 from crwedge.runtime.bundle_lookup import shipped_bundle
 
 FRAME = render_scene(1, 123, 217).frames[0]

@@ -22,7 +22,7 @@ from crwedge.export.engines import ensure_engine
 from crwedge.export.onnx import build_onnx
 from crwedge.export.precision import PRECISIONS
 from crwedge.export.tensorrt import BuildOptions, build_engine, check_graph, load_tensorrt
-from crwedge.export.verdict import build_and_judge
+from crwedge.export.verify import build_and_verify
 from crwedge.model.encoder import Encoder, EncoderConfig
 from crwedge.runtime.bundle_lookup import shipped_bundle
 from tests.unit.export.conftest import FRAMES, recipe_of, small_encoder, weights_of
@@ -60,7 +60,7 @@ def test_every_graph_is_built(trt: Any, encoder: Encoder, precision: str, size: 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_file_itself_is_parsed_by_other_tools_too(trt: Any, encoder: Encoder, precision: str) -> None:
-    """Without `as_tensorrt`: newer parsers read the unsigned zero points as int8 and say so."""
+    """Without `to_signed_activations`: newer parsers read the unsigned zero points as int8 and say so."""
     builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     assert trt.OnnxParser(network, builder.logger).parse(graph(encoder, precision))
@@ -139,7 +139,7 @@ def test_an_engine_is_built_kept_and_left_unjudged_without_a_gpu(
     assert found.path.is_relative_to(tmp_path)
     assert ensure_engine(bundle, "tensorrt_rtx", options).data == found.data
     if found.facts.key.compute_capability == "any":
-        assert build_and_judge(bundle, "tensorrt-rtx", Profile.of((240, 320)), say=said.append) is None
+        assert build_and_verify(bundle, "tensorrt-rtx", Profile.of((240, 320)), say=said.append) is None
         assert "cannot be run here" in said[-1]
 
 

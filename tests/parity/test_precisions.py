@@ -15,9 +15,9 @@ from crwedge.core.masks import read_mask, resize_mask
 from crwedge.core.settings import preset
 from crwedge.eval.metrics import frame_scores
 from crwedge.export.build import export_bundle
-from crwedge.export.footage import Footage
-from crwedge.export.parity import BARS, compare
-from crwedge.runtime.backends.engine import open_engine
+from crwedge.export.parity import TOLERANCES, compare
+from crwedge.export.test_clips import ReferenceClip
+from crwedge.runtime.backends.open import open_engine
 
 SIZE = (120, 214)
 FRAMES = 13
@@ -25,17 +25,17 @@ SETTINGS = replace(preset("crw"), context_length=7)
 
 
 @pytest.fixture(scope="module")
-def footage(data: Path) -> Footage:
+def footage(data: Path) -> ReferenceClip:
     folder = data / "vos" / "blackswan"
     frames = [
         resize_frame(np.asarray(Image.open(path).convert("RGB")), SIZE)
         for path in sorted((folder / "JPEGImages").glob("*.jpg"))[:FRAMES]
     ]
     masks = [resize_mask(read_mask(path), SIZE) for path in sorted((folder / "Annotations").glob("*.png"))[:FRAMES]]
-    return Footage("blackswan, 13 frames of 120x214", frames, masks[0], masks)
+    return ReferenceClip("blackswan, 13 frames of 120x214", frames, masks[0], masks)
 
 
-def features(folder: Path, precision: str, footage: Footage) -> list[NDArray[np.float32]]:
+def features(folder: Path, precision: str, footage: ReferenceClip) -> list[NDArray[np.float32]]:
     """What a bundle of the shipped encoder makes of the frames."""
     few = replace(footage, frames=footage.frames[:3], truth=None)
     bundle = export_bundle(None, folder, precision=precision, size=SIZE, verify=few)  # type: ignore[arg-type]
@@ -47,18 +47,18 @@ def features(folder: Path, precision: str, footage: Footage) -> list[NDArray[np.
 
 
 @pytest.fixture(scope="module")
-def wide(tmp_path_factory: pytest.TempPathFactory, footage: Footage) -> list[NDArray[np.float32]]:
+def wide(tmp_path_factory: pytest.TempPathFactory, footage: ReferenceClip) -> list[NDArray[np.float32]]:
     return features(tmp_path_factory.mktemp("wide") / "b", "float32", footage)
 
 
 @pytest.mark.data
 @pytest.mark.parametrize("precision", ["float16", "int8"])
 def test_every_precision_follows_the_same_object(
-    tmp_path: Path, footage: Footage, wide: list[NDArray[np.float32]], precision: str
+    tmp_path: Path, footage: ReferenceClip, wide: list[NDArray[np.float32]], precision: str
 ) -> None:
-    # A dozen small frames: single cells are points here, so the bars on the score are wider than the verdict's.
-    bars = replace(BARS[precision], score_drop=3.0)
+    # A dozen small frames: single cells are points here, so the tolerances on the score are wider than the verdict's.
+    tolerances = replace(TOLERANCES[precision], score_drop=3.0)
     got = features(tmp_path / "b", precision, footage)
-    verdict = compare(wide, got, footage, SETTINGS, bars=bars, scorer=frame_scores)
+    verdict = compare(wide, got, footage, SETTINGS, tolerances=tolerances, scorer=frame_scores)
     assert verdict.passed, verdict.table()
     assert verdict.steps == FRAMES - 1

@@ -122,9 +122,9 @@ def test_killed_and_restarted_three_times(
         return scene.masks[_place(frame.image, scene)] if frame.index == 0 else None
 
     stats = StreamStats()
+    options = cw.TrackerOptions(confidence=True, any_size=True)
     source = cw.open_source(f"rtsp://me:secret@127.0.0.1:{server.port}/live", on_event=tell)
-    with source, cw.Tracker.open(shipped_bundle(), settings=settings, workers=1) as tracker:
-        tracker.watch = tracker.any_size = True
+    with source, cw.Tracker.open(shipped_bundle(), settings=settings, options=options, workers=1) as tracker:
         cw.run_stream(tracker, source, before_step=paint, on_frame=on_frame, stats=stats, max_frames=2000, halt=halt)
     breaker.join()
     assert halt.is_set()

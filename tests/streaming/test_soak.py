@@ -84,9 +84,9 @@ def test_memory_stays_flat(capsys: pytest.CaptureFixture[str]) -> None:
 
     sink, stats = ListSink(), StreamStats()
     settings = cw.PropagationSettings(context_length=3, topk=5, radius=4)
+    options = cw.TrackerOptions(COMPUTED_AT, confidence=True, any_size=True)
     source = ReconnectingSource(lambda: BadCamera(frames, next(seeds)), "bad", 0.3, tell, back_off=(0.01,))
-    with source, cw.Tracker.open(shipped_bundle(), "cpu", settings, COMPUTED_AT, workers=1) as tracker:
-        tracker.watch = tracker.any_size = True
+    with source, cw.Tracker.open(shipped_bundle(), "cpu", settings, options, workers=1) as tracker:
         cw.run_stream(
             tracker, source, [sink], mask=scene.masks[0], max_frames=FRAMES, on_frame=on_frame, stats=stats, late="drop"
         )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crwedge.core.need import need
+from crwedge.core.optional import import_optional
 from crwedge.runtime.backends.cuda.errors import NO_DRIVER, DeviceError
 from crwedge.runtime.backends.cuda.libcuda import LibCuda, begin, call
 
@@ -20,7 +20,7 @@ def load_pycuda() -> Any:
     """`pycuda.driver`, imported late: it needs libcuda.so.1 already when it is imported."""
     begin()
     try:
-        return need("pycuda.driver", extra="gpu")
+        return import_optional("pycuda.driver", extra="gpu")
     except ImportError as error:
         raise DeviceError(NO_DRIVER if "libcuda" in str(error) else f"PyCUDA cannot be loaded: {error}") from error
 

@@ -17,6 +17,7 @@ from crwedge.adapt.lookahead import LookaheadSource
 from crwedge.adapt.trainer import TestTimeTrainer
 from crwedge.core.bundle import WEIGHTS, Bundle
 from crwedge.core.errors import BundleError, SettingError, SourceError
+from crwedge.core.images import grid_size
 from crwedge.core.masks import write_mask
 from crwedge.core.scene import render_scene
 from crwedge.core.settings import preset
@@ -100,7 +101,9 @@ def test_the_context_is_encoded_again_on_demand() -> None:
             for index, frame in enumerate(SCENE.frames[:4]):
                 tracker.step(frame, SCENE.masks[0] if index == 0 else None)
             assert trainer.stats.swaps == 1
-            features[rule] = tracker._context.frames()[-1].features.copy()
+            features[rule] = (
+                tracker.backend.state().tensors["features"][0].reshape(*grid_size(*SCENE.frames[0].shape[:2]), -1)
+            )
             now = tracker.engine.run(SCENE.frames[0]).transpose(1, 2, 0)
         assert np.allclose(features[rule], now, atol=1e-6) == (rule == "recompute")
     assert not np.allclose(features["keep"], features["recompute"], atol=1e-3)

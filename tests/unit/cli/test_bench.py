@@ -54,7 +54,7 @@ def test_the_dense_affinity_gives_what_ours_gives() -> None:
     features = rng.normal(size=(4, 16, 9, 11)).astype(np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     soft = np.ascontiguousarray(rng.dirichlet(np.ones(3), size=(9, 11)).astype(np.float32).transpose(2, 0, 1))
-    context = ContextBuffer.from_settings(settings)
+    context = ContextBuffer(settings)
     context.pin(features[0], soft)
     for frame in features[1:3]:
         context.append(frame, soft)

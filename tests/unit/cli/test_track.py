@@ -266,7 +266,7 @@ def test_init_takes_masks_and_matlab_files_too(clip: Path, capsys: pytest.Captur
 def test_the_jhmdb_clip_has_the_score_of_eval(data: Path, tmp_path: Path) -> None:
     pytest.importorskip("scipy.io")
     from crwedge.core.joints import read_joints
-    from crwedge.eval.pose import PoseScorer
+    from crwedge.eval.pck import PoseScorer
 
     clip = next((data / "pose").glob("jhmdb-*"))
     truth = read_joints(clip / "joint_positions.mat")

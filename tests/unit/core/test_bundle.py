@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crwedge.core import swap as swap_module
+from crwedge.core import files as files_module
 from crwedge.core.bundle import MANIFEST, ONNX, WEIGHTS, Bundle, Manifest, render_manifest, write_bundle
 from crwedge.core.errors import BundleError
 
@@ -129,7 +129,7 @@ def test_a_place_that_cannot_be_written_is_one_clear_error() -> None:
 @pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "two renames"])
 def test_a_bundle_replaces_an_older_one(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, exchange: bool) -> None:
     if not exchange:
-        monkeypatch.setattr(swap_module, "_exchange", lambda a, b: False)
+        monkeypatch.setattr(files_module, "_exchange", lambda a, b: False)
     again = write_bundle(bundle.path, replace(FACTS, name="y"), FILES)
     assert again.manifest.name == "y"
     assert sorted(p.name for p in bundle.path.parent.iterdir()) == ["b"]

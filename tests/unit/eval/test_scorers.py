@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError
-from crwedge.eval.parts import PartsScore, PartsScorer, class_iou, confusion
-from crwedge.eval.pose import PoseScore, PoseScorer, joint_errors, pck, person_size
+from crwedge.eval.iou import PartsScore, PartsScorer, class_iou, confusion
+from crwedge.eval.pck import PoseScore, PoseScorer, joint_errors, pck, person_size
 from crwedge.eval.scorer import SequenceScore, SequenceScorer, over_seeds, overall
 
 

@@ -16,9 +16,9 @@ from crwedge.core.masks import write_mask
 from crwedge.core.scene import Scene
 from crwedge.export import build
 from crwedge.export.build import export_bundle
-from crwedge.export.footage import for_calibration, recorded, rendered
 from crwedge.export.parity import ParityError
 from crwedge.export.report import report
+from crwedge.export.test_clips import for_calibration, recorded, rendered
 from tests.unit.conftest import write_video
 
 SIZE = (64, 96)
@@ -37,7 +37,7 @@ def test_exporting_twice_gives_the_same_bytes(checkpoint: Path, tmp_path: Path, 
     assert manifest.precision == precision
     assert manifest.parity["passed"] is True
     assert manifest.parity["steps"] == 3
-    assert ("as_tensorrt" in manifest.parity) == bool(manifest.calibration) == (precision == "int8")
+    assert ("to_signed_activations" in manifest.parity) == bool(manifest.calibration) == (precision == "int8")
     model = onnx.load_from_string(bundles[0].read(ONNX))
     facts = {p.key: p.value for p in model.metadata_props}
     assert facts["precision"] == precision

@@ -11,7 +11,7 @@ import pytest
 from crwedge.core.bundle import ONNX, WEIGHTS, Bundle, Manifest, write_bundle
 from crwedge.core.engine_key import Profile
 from crwedge.core.errors import BundleError, MissingExtraError, SettingError
-from crwedge.export import engines, tensorrt, verdict
+from crwedge.export import engines, tensorrt, verify
 from crwedge.export.tensorrt import BuildOptions
 from crwedge.runtime.bundle_lookup import data_home
 from tests.unit.export.fake_tensorrt import fake
@@ -122,19 +122,19 @@ def test_auto_does_nothing_where_nothing_can_be_built(bundle: Bundle, monkeypatc
 
     monkeypatch.setattr(engines, "load_tensorrt", missing)
     assert not engines.can_build()
-    assert verdict.build_and_judge(bundle, "auto") is None
-    assert verdict.build_and_judge(bundle, "onnx") is None
+    assert verify.build_and_verify(bundle, "auto") is None
+    assert verify.build_and_verify(bundle, "onnx") is None
     with pytest.raises(MissingExtraError):
-        verdict.build_and_judge(bundle, "tensorrt")
+        verify.build_and_verify(bundle, "tensorrt")
     with pytest.raises(SettingError, match="unknown engine"):
-        verdict.build_and_judge(bundle, "openvino")
+        verify.build_and_verify(bundle, "openvino")
 
 
 def test_tensorrt_without_a_gpu_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(module: str, extra: str) -> Any:
         raise OSError("libcuda.so.1: cannot open")
 
-    monkeypatch.setattr(tensorrt, "need", broken)
+    monkeypatch.setattr(tensorrt, "import_optional", broken)
     with pytest.raises(SettingError, match="crwedge export BUNDLE --engine tensorrt"):
         tensorrt.device("tensorrt")
     assert tensorrt.device("tensorrt_rtx")[0] == "any"

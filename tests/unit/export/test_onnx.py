@@ -10,7 +10,7 @@ import torch
 from crwedge.core.errors import CrwedgeError
 from crwedge.export.calibrate import calibrate
 from crwedge.export.onnx import build_onnx
-from crwedge.export.precision import PRECISIONS, as_tensorrt
+from crwedge.export.precision import PRECISIONS, to_signed_activations
 from crwedge.model.encoder import Encoder, EncoderConfig
 from tests.unit.export.conftest import FRAMES, recipe_of, run_onnx, small_encoder, weights_of
 
@@ -45,11 +45,13 @@ def test_int8_as_tensorrt_reads_it_is_the_same_but_for_what_uint8_holds_above_12
     encoder: Encoder, ranges: dict
 ) -> None:
     data = build_onnx(weights_of(encoder), recipe_of(encoder.config, precision="int8"), ranges=ranges)
-    assert len(as_tensorrt(data)) == len(data)
-    assert sum(a != b for a, b in zip(data, as_tensorrt(data), strict=True)) == 1
-    both = [run_onnx(graph, FRAMES) for graph in (data, as_tensorrt(data))]
+    assert len(to_signed_activations(data)) == len(data)
+    assert sum(a != b for a, b in zip(data, to_signed_activations(data), strict=True)) == 1
+    both = [run_onnx(graph, FRAMES) for graph in (data, to_signed_activations(data))]
     assert (both[0] * both[1]).sum(axis=1).mean() > 0.985
-    zeros = [t for t in onnx.load_from_string(as_tensorrt(data)).graph.initializer if t.name.startswith("zero")]
+    zeros = [
+        t for t in onnx.load_from_string(to_signed_activations(data)).graph.initializer if t.name.startswith("zero")
+    ]
     assert [t.data_type for t in zeros] == [onnx.TensorProto.INT8] * 2
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from crwedge.core.labels import region_iou
 from crwedge.core.settings import PropagationSettings
 from crwedge.eval.metrics import frame_scores
-from crwedge.export.footage import Footage, rendered
-from crwedge.export.parity import BARS, compare, compare_features, region_overlap, topk_agreement
+from crwedge.export.parity import TOLERANCES, compare, compare_features, topk_agreement
+from crwedge.export.test_clips import ReferenceClip, rendered
 
 SETTINGS = PropagationSettings(context_length=3)
 FOOTAGE = rendered((64, 96), 4)
@@ -25,7 +26,7 @@ def features(seed: int = 0, frames: int = 4) -> list[NDArray[np.float32]]:
 
 
 def test_the_same_features_pass() -> None:
-    parity = compare(features(), features(), FOOTAGE, SETTINGS, bars=BARS["float32"], scorer=frame_scores)
+    parity = compare(features(), features(), FOOTAGE, SETTINGS, tolerances=TOLERANCES["float32"], scorer=frame_scores)
     assert parity.passed
     assert parity.max_error == 0
     assert parity.topk_agreement == parity.label_iou == 1
@@ -35,7 +36,7 @@ def test_the_same_features_pass() -> None:
 
 
 def test_other_features_fail_on_every_bar() -> None:
-    parity = compare(features(), features(1), FOOTAGE, SETTINGS, bars=BARS["int8"])
+    parity = compare(features(), features(1), FOOTAGE, SETTINGS, tolerances=TOLERANCES["int8"])
     failed = {name for name, *_, ok in parity.rows() if not ok}
     assert {"worst cosine", "mean cosine", "top-k agreement", "label IoU after 3 steps"} <= failed
     assert "FAILED" in parity.table()
@@ -51,21 +52,23 @@ def test_what_cannot_be_compared_fails(broken: str) -> None:
         got.pop()
     else:
         got[2] = got[2] * np.float32(broken)
-    parity = compare(features(), got, FOOTAGE, SETTINGS, bars=BARS["float32"])
+    parity = compare(features(), got, FOOTAGE, SETTINGS, tolerances=TOLERANCES["float32"])
     assert not parity.passed
     # JSON knows neither infinity nor NaN.
     json.dumps(parity.to_dict(), allow_nan=False)
 
 
 def test_without_a_mask_only_features_are_judged() -> None:
-    parity = compare(features(), features(), Footage("x", FOOTAGE.frames), SETTINGS, bars=BARS["float32"])
+    parity = compare(
+        features(), features(), ReferenceClip("x", FOOTAGE.frames), SETTINGS, tolerances=TOLERANCES["float32"]
+    )
     assert parity.topk_agreement is None
     assert parity.passed
 
 
 def test_points_lost_are_judged_where_there_are_enough_frames() -> None:
     scores = {"reference": {"J": 70.0, "F": 60.0}, "candidate": {"J": 68.0, "F": 59.0}}
-    parity = replace(compare_features(features(), features(), BARS["int8"]), scores=scores, steps=20)
+    parity = replace(compare_features(features(), features(), TOLERANCES["int8"]), scores=scores, steps=20)
     assert parity.score_drop == 1.5
     assert not parity.passed
     assert replace(parity, steps=5).passed
@@ -78,12 +81,8 @@ def test_topk_agreement_counts_shared_neighbours() -> None:
     assert topk_agreement(a, features(5, 2), SETTINGS) < 0.5
 
 
-def test_region_overlap_of_absent_objects_is_whole() -> None:
+def test_iou_of_absent_objects_is_whole() -> None:
     a, b = np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8)
     a[0] = 1
     b[:, 0] = 1
-    np.testing.assert_allclose(region_overlap(a, b, (1, 2)), [1 / 3, 1])
-
-
-def test_the_mean_error_of_equal_arrays_with_other_bars() -> None:
-    assert compare_features(features(), features(), BARS["int8"]).bars == BARS["int8"]
+    np.testing.assert_allclose(region_iou(a, b, (1, 2)), [1 / 3, 1])

@@ -34,7 +34,7 @@ def test_the_same_labels_as_on_the_cpu_whatever_comes(settings: PropagationSetti
     rng = np.random.default_rng(4)
     grid, count = (7, 9), 2
     features, soft = video(16, grid, 16, count)
-    cpu, find = ContextBuffer.from_settings(settings), LabelPropagator(settings, 1)
+    cpu, find = ContextBuffer(settings), LabelPropagator(settings, 1)
     device = DevicePropagator(HostDriver(), settings)
     assert device.empty
     for context in (cpu, device):
@@ -74,7 +74,7 @@ def test_the_same_labels_as_on_the_cpu_whatever_comes(settings: PropagationSetti
 def test_a_snapshot_of_the_cpu_goes_on_on_the_device() -> None:
     settings = PropagationSettings(context_length=2, topk=3, radius=2)
     features, soft = video(4, (6, 6), 16, 2)
-    cpu, find = ContextBuffer.from_settings(settings), LabelPropagator(settings, 1)
+    cpu, find = ContextBuffer(settings), LabelPropagator(settings, 1)
     cpu.pin(features[0], soft)
     cpu.append(features[1], find(features[1], cpu))
     device = DevicePropagator(HostDriver(), settings)

@@ -19,8 +19,9 @@ from crwedge.core.files import sha256
 from crwedge.core.scene import render_scene
 from crwedge.runtime.backends.cuda.errors import DeviceError
 from crwedge.runtime.backends.cuda.host import HostDriver
-from crwedge.runtime.backends.engine import Refittable, ResidentEngine, open_engine
+from crwedge.runtime.backends.engine import DeviceEngine, Refittable
 from crwedge.runtime.backends.onnx_cuda import PROVIDERS, CudaEngine
+from crwedge.runtime.backends.open import open_engine
 from crwedge.runtime.backends.tensorrt import TensorRtEngine
 from crwedge.runtime.bundle_lookup import shipped_bundle
 
@@ -86,7 +87,7 @@ def fake_ort(session: type[FakeSession] = FakeSession) -> Any:
 
 def test_cuda_binds_device_memory_and_keeps_features_there(bundle: Bundle) -> None:
     engine = CudaEngine(bundle, driver=HostDriver(), ort=fake_ort())
-    assert isinstance(engine, ResidentEngine)
+    assert isinstance(engine, DeviceEngine)
     assert isinstance(engine, Refittable)
     mark = bundle.read(ONNX)[0]
     for frame in FRAMES:
@@ -207,7 +208,7 @@ def build(bundle: Bundle, *, capability: str = "0.0", refittable: bool = True, d
 def test_tensorrt_runs_the_engine_that_fits(bundle: Bundle) -> None:
     build(bundle)
     engine = TensorRtEngine(bundle, driver=HostDriver(), trt=fake_trt())
-    assert isinstance(engine, ResidentEngine)
+    assert isinstance(engine, DeviceEngine)
     assert engine.run(FRAMES[0]).shape == (256, 8, 11)
     assert (engine.run(FRAMES[0]) == 5).all()
     assert engine.name == "tensorrt 10.fake"

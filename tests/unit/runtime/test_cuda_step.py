@@ -24,7 +24,7 @@ from crwedge.core.scene import Scene, render_scene
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.backends.cuda.host import HostDriver
 from crwedge.runtime.backends.cuda.propagator import DevicePropagator
-from crwedge.runtime.backends.engine import open_engine
+from crwedge.runtime.backends.open import open_engine
 from crwedge.runtime.backends.tensorrt import TensorRtEngine
 from crwedge.runtime.bundle_lookup import shipped_bundle
 from crwedge.runtime.sources.frame import Frame, FrameSource

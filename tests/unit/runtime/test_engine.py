@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from crwedge.core.bundle import Bundle
 from crwedge.core.errors import BundleError, MissingExtraError, SettingError
-from crwedge.runtime.backends import engine as choice
+from crwedge.core.settings import PropagationSettings
+from crwedge.runtime.backends import open as choice
+from crwedge.runtime.backends.cpu import CpuBackend
 from crwedge.runtime.backends.cuda.errors import DeviceError, device_error
 from crwedge.runtime.bundle_lookup import shipped_bundle
 
@@ -44,7 +46,7 @@ def with_engines(monkeypatch: pytest.MonkeyPatch, engines: dict[str, FakeEngine 
         return found
 
     monkeypatch.setattr(choice, "_open", opened)
-    monkeypatch.setattr(choice, "no_driver", lambda: None)
+    monkeypatch.setattr(choice, "missing_driver", lambda: None)
 
 
 def test_auto_takes_the_best_and_says_nothing(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
@@ -68,20 +70,27 @@ def test_auto_steps_down_and_says_each_reason_once(monkeypatch: pytest.MonkeyPat
     engine = choice.open_engine(bundle, "auto", say=said.append)
     engine.run(FRAME)
     assert said == [
-        "engine tensorrt not used, cuda is next: no TensorRT engine of this bundle fits this device",
-        "engine cuda not used, cpu is next: onnxruntime-gpu is not installed",
+        "engine tensorrt not used: no TensorRT engine of this bundle fits this device",
+        "engine cuda not used: onnxruntime-gpu is not installed",
     ]
 
 
-def test_auto_goes_on_when_the_device_runs_out_of_memory(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
-    first, last = FakeEngine("tensorrt 10", fails_at=1), FakeEngine("cpu 1")
+def test_auto_goes_on_when_a_device_has_too_little_memory(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
+    first, last = FakeEngine("tensorrt 10", fails_at=0), FakeEngine("cpu 1")
     with_engines(monkeypatch, {"tensorrt": first, "cuda": DeviceError("there is no NVIDIA GPU"), "cpu": last})
+
+    class FakeDeviceBackend(CpuBackend):
+        on_device = True
+
+    def made(engine: FakeEngine, settings: PropagationSettings, workers: int | None, keep: bool) -> CpuBackend:
+        return (CpuBackend if engine is last else FakeDeviceBackend)(engine, settings, workers, keep)
+
+    monkeypatch.setattr(choice, "backend_of", made)
     said: list[str] = []
-    engine = choice.open_engine(bundle, "auto", say=said.append)
-    assert engine.run(FRAME).shape == engine.run(FRAME).shape
+    backend = choice.open_backend(bundle, PropagationSettings(), "auto", say=said.append, size=(32, 40))
+    assert backend.engine is last
     assert first.closed
-    assert last.frames == 1
-    assert engine.name == "cpu 1"
+    assert last.frames == 0
     assert "out of device memory" in said[0]
     assert len(said) == 2
 
@@ -108,7 +117,7 @@ def test_unknown_engine(bundle: Bundle) -> None:
 
 def test_without_a_driver_one_line_is_said(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
     with_engines(monkeypatch, {"cpu": FakeEngine("cpu 1")})
-    monkeypatch.setattr(choice, "no_driver", lambda: "libcuda.so.1 is missing")
+    monkeypatch.setattr(choice, "missing_driver", lambda: "libcuda.so.1 is missing")
     said: list[str] = []
     assert choice.open_engine(bundle, "auto", say=said.append).name == "cpu 1"
     assert said == ["engine cpu is used: libcuda.so.1 is missing"]

@@ -13,9 +13,9 @@ import crwedge as cw
 from crwedge.core.errors import MaskError
 from crwedge.core.joints import FrameJoints
 from crwedge.core.keypoints import soft_to_joints
+from crwedge.core.prompts import KeypointPrompt
 from crwedge.core.scene import Scene, render_scene
 from crwedge.core.settings import PropagationSettings
-from crwedge.core.start import JointStart
 from crwedge.eval.encoders import EncoderSpec
 from crwedge.eval.follow import Follower
 from crwedge.runtime.bundle_lookup import shipped_bundle
@@ -70,7 +70,7 @@ def test_they_are_those_that_eval_scores(tracker: cw.Tracker, scene: Scene, tmp_
     for path, frame in zip(paths, scene.frames, strict=True):
         Image.fromarray(frame).save(path)
     follower = Follower(EncoderSpec("bundle", str(shipped_bundle()), "cpu"), SETTINGS, None, 1)
-    soft = list(follower.soft(paths, JointStart(given(scene), (128, 192))))
+    soft = list(follower.soft(paths, KeypointPrompt(given(scene), (128, 192))))
     streamed = [tracker.step(frame, given(scene) if n == 0 else None) for n, frame in enumerate(scene.frames)]
     assert len(soft) == len(streamed) - 1
     for theirs, ours in zip(soft, streamed[1:], strict=True):
@@ -80,7 +80,7 @@ def test_they_are_those_that_eval_scores(tracker: cw.Tracker, scene: Scene, tmp_
 
 
 def test_places_are_pixels_of_the_frame_whatever_is_computed_at(scene: Scene) -> None:
-    with cw.Tracker.open(shipped_bundle(), settings=SETTINGS, size=(96, 96), workers=1) as small:
+    with cw.Tracker.open(shipped_bundle(), settings=SETTINGS, options=cw.TrackerOptions((96, 96)), workers=1) as small:
         small.step(scene.frames[0], given(scene))
         joints = small.step(scene.frames[1]).joints
     assert joints is not None
@@ -122,10 +122,11 @@ def test_masks_and_joints_do_not_mix(tracker: cw.Tracker, scene: Scene) -> None:
     assert tracker.step(scene.frames[0], scene.masks[0]).joints is None
 
 
-def test_trust_of_masks_is_not_given_for_joints(tracker: cw.Tracker, scene: Scene) -> None:
-    tracker.watch = True
-    tracker.step(scene.frames[0], given(scene))
-    labels = tracker.step(scene.frames[1])
+def test_trust_of_masks_is_not_given_for_joints(scene: Scene) -> None:
+    options = cw.TrackerOptions(confidence=True)
+    with cw.Tracker.open(shipped_bundle(), settings=SETTINGS, options=options, workers=1) as tracker:
+        tracker.step(scene.frames[0], given(scene))
+        labels = tracker.step(scene.frames[1])
     assert labels.confidence == {}
     assert labels.states[1] == "ok"
 

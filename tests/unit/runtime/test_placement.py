@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from crwedge.core.bundle import Bundle
 from crwedge.core.scene import Scene
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.backends import engine as choice
+from crwedge.runtime.backends import open as choice
 from crwedge.runtime.backends.cuda.errors import DeviceError
 from crwedge.runtime.backends.cuda.host import HostDriver
-from crwedge.runtime.backends.engine import open_engine
 from crwedge.runtime.backends.onnx_cuda import PROVIDERS, CudaEngine
+from crwedge.runtime.backends.open import open_engine
 from crwedge.runtime.bundle_lookup import shipped_bundle
 from crwedge.runtime.placement import OnDevice, OnHost
 from crwedge.runtime.sources.frame import Frame

@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import CrwedgeError
 from crwedge.core.labels import resize_linear, soft_labels
+from crwedge.core.masks import VOID
+from crwedge.core.prompts import MaskPrompt
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.propagation.attention import strip_height
 from crwedge.runtime.propagation.context import ContextBuffer
 from crwedge.runtime.propagation.neighbourhood import half_heights
-from crwedge.runtime.propagation.propagator import LabelPropagator, labels_to_ids, propagate_features
+from crwedge.runtime.propagation.propagate import propagate_masks, propagate_soft
+from crwedge.runtime.propagation.propagator import LabelPropagator, labels_to_ids
 from tests import reference
 
 
@@ -47,7 +50,7 @@ def test_equals_the_oracle_for_every_setting(
         context_length=3, topk=4, radius=radius, window=window, first_frame=first_frame,  # type: ignore[arg-type]
         topk_over=topk_over, prefill=prefill,  # type: ignore[arg-type]
     )  # fmt: skip
-    got = list(propagate_features(features, soft, chosen, workers=2))
+    got = list(propagate_soft(features, soft, chosen, workers=2))
     expected = reference.propagate(
         list(features), soft, m=3, k=4, radius=radius, temperature=0.07, window=window, first_frame=first_frame,
         topk_over=topk_over, prefill=prefill,
@@ -60,7 +63,7 @@ def test_tiles_and_strips_meet_at_their_borders() -> None:
     # Larger than one tile and one strip in both directions, and no multiple of either.
     features, soft = made(frames=3, h=27, w=31, c=8)
     chosen = PropagationSettings(context_length=2, topk=5, radius=6)
-    got = list(propagate_features(features, soft, chosen, workers=2))
+    got = list(propagate_soft(features, soft, chosen, workers=2))
     expected = reference.propagate(list(features), soft, m=2, k=5, radius=6, temperature=0.07)
     np.testing.assert_allclose(got[-1], expected[-1], atol=2e-6)
 
@@ -75,10 +78,10 @@ def test_the_dense_reference_is_the_loop_reference() -> None:
 
 def test_threads_do_not_change_a_bit() -> None:
     features, soft = made(frames=4, h=27, w=31)
-    one = list(propagate_features(features, soft, workers=1))
-    assert all((a == b).all() for a, b in zip(one, propagate_features(features, soft, workers=1), strict=True))
+    one = list(propagate_soft(features, soft, workers=1))
+    assert all((a == b).all() for a, b in zip(one, propagate_soft(features, soft, workers=1), strict=True))
     # Another number of workers cuts other strips, so sums may round differently, but no more than that.
-    for a, b in zip(one, propagate_features(features, soft, workers=3), strict=True):
+    for a, b in zip(one, propagate_soft(features, soft, workers=3), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
@@ -87,11 +90,11 @@ def test_half_storage_is_float32_on_rounded_features() -> None:
     rounded = features.astype(np.float16).astype(np.float32)
     # The ring holds rounded features; the query itself is not stored before it was compared.
     half = PropagationSettings(context_length=3, topk=4, radius=4, storage="float16")
-    context = ContextBuffer.from_settings(half)
+    context = ContextBuffer(half)
     context.pin(features[0], soft)
     for frame in features[1:4]:
         context.append(frame, soft)
-    plain = ContextBuffer.from_settings(half.with_changes(storage="float32"))
+    plain = ContextBuffer(half.with_changes(storage="float32"))
     plain.pin(rounded[0], soft)
     for frame in rounded[1:4]:
         plain.append(frame, soft)
@@ -101,7 +104,7 @@ def test_half_storage_is_float32_on_rounded_features() -> None:
 
 def test_rows_sum_to_one_and_lie_within_the_labels() -> None:
     features, soft = made()
-    for labels in propagate_features(features, soft, PropagationSettings(context_length=2, radius=4)):
+    for labels in propagate_soft(features, soft, PropagationSettings(context_length=2, radius=4)):
         np.testing.assert_allclose(labels.sum(axis=0), 1, atol=1e-5)
         assert labels.min() >= 0
 
@@ -113,7 +116,7 @@ def test_a_still_video_keeps_its_mask() -> None:
     soft, _ = soft_labels(mask, (1,), (11, 14))
     still = np.repeat(features, 8, axis=0)
     chosen = PropagationSettings(context_length=4, topk=5, radius=4)
-    last = list(propagate_features(still, soft, chosen))[-1]
+    last = list(propagate_soft(still, soft, chosen))[-1]
     # Only the corners of the rectangle, softened by the resize to the grid, may round off.
     assert (labels_to_ids(last, (1,), mask.shape) == mask).mean() > 0.99
 
@@ -123,8 +126,8 @@ def test_a_still_video_keeps_its_mask() -> None:
 def test_permuting_channels_permutes_the_result(order: list[int]) -> None:
     features, soft = made(frames=3, k=4, h=6, w=7)
     chosen = PropagationSettings(context_length=2, topk=3, radius=3)
-    plain = list(propagate_features(features, soft, chosen, workers=1))[-1]
-    permuted = list(propagate_features(features, soft[order], chosen, workers=1))[-1]
+    plain = list(propagate_soft(features, soft, chosen, workers=1))[-1]
+    permuted = list(propagate_soft(features, soft[order], chosen, workers=1))[-1]
     np.testing.assert_array_equal(plain[order], permuted)
 
 
@@ -132,8 +135,8 @@ def test_shifting_everything_shifts_the_result() -> None:
     features, soft = made(frames=3, h=20, w=20)
     rolled, rolled_soft = np.roll(features, 3, axis=3), np.roll(soft, 3, axis=2)
     chosen = PropagationSettings(context_length=2, topk=3, radius=3, first_frame="restricted")
-    plain = list(propagate_features(features, soft, chosen, workers=1))[1]
-    shifted = list(propagate_features(rolled, rolled_soft, chosen, workers=1))[1]
+    plain = list(propagate_soft(features, soft, chosen, workers=1))[1]
+    shifted = list(propagate_soft(rolled, rolled_soft, chosen, workers=1))[1]
     # Away from the borders that the shift brought in.
     np.testing.assert_allclose(plain[:, 3:-3, 3:12], shifted[:, 3:-3, 6:15], atol=1e-6)
 
@@ -156,7 +159,7 @@ def test_features_that_are_not_finite_are_refused(bad: float) -> None:
     features, soft = made(frames=2)
     features[1, 0, 3, 3] = bad
     with pytest.raises(CrwedgeError, match="not finite"):
-        list(propagate_features(features, soft))
+        list(propagate_soft(features, soft))
 
 
 def test_output_equals_resize_and_argmax() -> None:
@@ -175,3 +178,38 @@ def test_output_equals_resize_and_argmax() -> None:
     maps = reference.resize_linear(soft.astype(np.float64), (72, 104))
     maps = (maps - maps.min((1, 2), keepdims=True)) / np.ptp(maps, (1, 2), keepdims=True)
     assert (stretched == ids[maps.argmax(axis=0)]).mean() > 0.9999
+
+
+def test_masks_are_the_soft_labels_read_out() -> None:
+    features, _ = made(frames=4)
+    mask = np.zeros((88, 110), np.uint8)
+    mask[20:60, 10:50], mask[30:70, 60:100], mask[:8, :8] = 3, 7, VOID
+    chosen = PropagationSettings(context_length=2, topk=4, radius=5)
+    soft = list(propagate_soft(features, MaskPrompt(mask).soft((11, 14)), chosen, workers=1))
+    for size in (None, (44, 55)):
+        got = list(propagate_masks(iter(features), mask, size, chosen, workers=1))
+        expected = [labels_to_ids(labels, (3, 7), size or mask.shape) for labels in soft]
+        if size is None:
+            # The mask itself is the answer where it says something.
+            expected[0] = np.where(mask == VOID, expected[0], mask)
+        for ours, theirs in zip(got, expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_hidden_ids_leave_their_pixels_to_the_next_best() -> None:
+    features, _ = made(frames=3)
+    mask = np.zeros((88, 110), np.uint8)
+    mask[20:60, 10:50], mask[30:70, 60:100] = 3, 7
+    chosen = PropagationSettings(context_length=2, topk=4, radius=5)
+    plain = list(propagate_masks(features, mask, settings=chosen, workers=1))
+    hidden = list(propagate_masks(features, mask, settings=chosen, workers=1, hidden=(7,)))
+    assert (hidden[0] == mask).all()
+    for a, b in zip(plain[1:], hidden[1:], strict=True):
+        assert 7 in a
+        assert 7 not in b
+        # Only pixels of the hidden id change.
+        np.testing.assert_array_equal(a[a != 7], b[a != 7])
+
+
+def test_no_frame_gives_no_mask() -> None:
+    assert list(propagate_masks([], np.ones((16, 16), np.uint8))) == []

@@ -99,7 +99,7 @@ def test_a_snapshot_of_other_settings_is_refused(tmp_path: Path, scene: Scene) -
     for change in ({"radius": 6.0}, {"context_length": 3}):
         with opened(**change) as other, pytest.raises(SnapshotError, match="settings"):
             other.restore(state)
-    other = cw.Tracker.open(shipped_bundle(), settings=SETTINGS, size=(64, 64))
+    other = cw.Tracker.open(shipped_bundle(), settings=SETTINGS, options=cw.TrackerOptions((64, 64)))
     with other, pytest.raises(SnapshotError, match="size"):
         other.restore(state)
     write_tensors(tmp_path / "t", {"a": np.zeros(1, np.float32)}, {})

@@ -12,6 +12,7 @@ from PIL import Image
 import crwedge as cw
 from crwedge.core.errors import CrwedgeError, MaskError, SourceError
 from crwedge.core.scene import Scene, render_scene
+from crwedge.runtime.backends.cpu import CpuBackend
 from crwedge.runtime.bundle_lookup import shipped_bundle
 
 
@@ -94,7 +95,7 @@ def test_void_in_a_later_mask_keeps_the_prediction(tracker: cw.Tracker, scene: S
 
 
 def test_masks_keep_the_frames_size_whatever_is_computed_at(scene: Scene) -> None:
-    with cw.Tracker.open(shipped_bundle(), size=(64, 104)) as small:
+    with cw.Tracker.open(shipped_bundle(), options=cw.TrackerOptions(size=(64, 104))) as small:
         labels = small.step(scene.frames[0], scene.masks[0])
         assert labels.soft.shape[1:] == (8, 13)
         assert small.step(scene.frames[1]).ids.shape == (96, 160)
@@ -140,6 +141,6 @@ def test_features_that_are_not_finite_stop_the_step(tracker: cw.Tracker, scene: 
 
         def close(self) -> None: ...
 
-    broken = cw.Tracker(BrokenEngineForTests())
+    broken = cw.Tracker(CpuBackend(BrokenEngineForTests(), cw.PropagationSettings()))
     with pytest.raises(CrwedgeError, match="not finite"):
         broken.step(scene.frames[0], scene.masks[0])

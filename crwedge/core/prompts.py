@@ -1,4 +1,4 @@
-"""What is known of a frame from outside, a mask or joints, as soft labels on any grid: where all following starts."""
+"""Prompts: a mask or keypoints that tell the tracker what to follow."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from crwedge.core.keypoints import joints_to_soft
 from crwedge.core.labels import soft_labels
 from crwedge.core.masks import VOID, check_mask, object_ids, read_mask
 
-Given = NDArray[np.uint8] | FrameJoints
-"""What comes with a frame from outside: (H, W) object ids, or joints."""
+PromptLike = NDArray[np.uint8] | FrameJoints
+"""What a caller gives with a frame: (H, W) object ids, or the joints of that frame."""
 
 
-class Start(Protocol):
-    """Says which objects there are, and where, on any grid."""
+class Prompt(Protocol):
+    """Names the objects of one frame and gives their soft labels on any grid."""
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """The objects, 1 to 254, in the order of the channels after the background."""
+        """Object ids, 1 to 254, in the order of the label channels after the background."""
         ...
 
     @property
     def size(self) -> tuple[int, int]:
-        """(H, W) of the frame it belongs to."""
+        """(H, W) of the frame."""
         ...
 
     def soft(self, grid: tuple[int, int]) -> NDArray[np.float32]:
-        """(1 + len(ids), h, w) soft labels on `grid` = (h, w); channel 0 is the background."""
+        """Soft labels (1 + len(ids), h, w) on `grid` = (h, w); channel 0 is the background."""
         ...
 
 
 @dataclass(frozen=True)
-class MaskStart:
+class MaskPrompt:
     """A painted mask."""
 
     mask: NDArray[np.uint8]
@@ -58,18 +58,18 @@ class MaskStart:
         """The one-hot mask, resized linearly; void counts as background."""
         return soft_labels(self.mask, self.ids, grid)[0]
 
-    def over(self, predicted: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """What is predicted (H, W), with what a person painted on top: that is the truth to the pixel.
+    def overlay(self, predicted: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Lay the painted mask over predicted ids (H, W).
 
-        Where the mask is 0, objects that it shows elsewhere are taken away and others stay; where it is void all stays.
+        Where the mask is 0, its own objects are erased and other objects stay. Where it is void, the prediction stays.
         """
         known = (self.mask != VOID) & ((self.mask != 0) | np.isin(predicted, self.ids))
         return np.where(known, self.mask, predicted)
 
 
 @dataclass(frozen=True)
-class JointStart:
-    """Joints of a frame; joint number i is object i + 1."""
+class KeypointPrompt:
+    """The joints of a frame; joint number i is object i + 1."""
 
     joints: FrameJoints
     size: tuple[int, int]
@@ -81,18 +81,18 @@ class JointStart:
         return tuple(range(1, 1 + len(self.joints.names)))
 
     def soft(self, grid: tuple[int, int]) -> NDArray[np.float32]:
-        """Each joint drawn as a Gaussian."""
+        """One Gaussian for each joint."""
         return joints_to_soft(self.joints.xy, self.size, grid)
 
 
-def start_of(given: Given, size: tuple[int, int]) -> MaskStart | JointStart:
-    """A mask or joints, checked against a frame of `size` = (H, W).
+def as_prompt(given: PromptLike, size: tuple[int, int]) -> MaskPrompt | KeypointPrompt:
+    """Check a mask or joints against a frame of `size` = (H, W).
 
     Raises:
-        MaskError: it does not fit the frame, or shows nothing; with the cure.
+        MaskError: it does not fit the frame, or shows no object.
     """
     if not isinstance(given, FrameJoints):
-        return MaskStart(check_mask(given, size))
+        return MaskPrompt(check_mask(given, size))
     if not given.visible.any():
         raise MaskError("no joint is visible: at least one needs a place")
     outside = np.flatnonzero(given.outside(size))
@@ -102,13 +102,13 @@ def start_of(given: Given, size: tuple[int, int]) -> MaskStart | JointStart:
             f"the joint {given.names[outside[0]]} at ({x:g}, {y:g}) lies outside the frame of {size[1]}x{size[0]} "
             "(width x height): give x, y in the frame's own pixels, or null for a joint that is not visible"
         )
-    return JointStart(given, size)
+    return KeypointPrompt(given, size)
 
 
-def read_start(path: str | Path) -> NDArray[np.uint8] | Joints:
-    """Read what to follow: joints from `*.json` and `*.mat`, else a mask.
+def read_prompt(path: str | Path) -> NDArray[np.uint8] | Joints:
+    """Read joints from `*.json` and `*.mat`, and a mask from any other file.
 
     Raises:
-        MaskError: the file is missing, or not of the kind its name says.
+        MaskError: the file is missing, or is not what its name says.
     """
     return read_joints(path) if Path(path).suffix.lower() in (".json", ".mat") else read_mask(path)

@@ -11,20 +11,20 @@ from crwedge.core.engine_key import Profile
 from crwedge.core.errors import CrwedgeError, SettingError
 from crwedge.core.settings import preset
 from crwedge.export.engines import DEFAULT_PROFILE, can_build, ensure_engine
-from crwedge.export.footage import Footage, rendered
-from crwedge.export.parity import BARS, Parity, ParityError, compare
+from crwedge.export.parity import TOLERANCES, Parity, ParityError, compare
 from crwedge.export.tensorrt import BuildOptions, Say, Watch
-from crwedge.runtime.backends.engine import open_engine
+from crwedge.export.test_clips import ReferenceClip, rendered
+from crwedge.runtime.backends.open import open_engine
 
 ENGINES = ("onnx", "tensorrt", "tensorrt-rtx", "auto")
 
 
-def build_and_judge(
+def build_and_verify(
     bundle: Bundle,
     engine: str,
     profile: Profile | None = None,
     workspace_mb: int | None = None,
-    footage: Footage | None = None,
+    footage: ReferenceClip | None = None,
     *,
     say: Say = lambda _: None,
     watch: Watch = lambda *_: None,
@@ -78,7 +78,7 @@ def build_and_judge(
         got,
         footage,
         preset(bundle.manifest.preset),
-        bars=BARS[bundle.manifest.precision],
+        tolerances=TOLERANCES[bundle.manifest.precision],
         names=(reference.name, runner.name),
     )
     say(verdict.table())

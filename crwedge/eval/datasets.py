@@ -8,7 +8,7 @@ from pathlib import Path
 
 from crwedge.core.errors import SourceError
 from crwedge.core.location import is_hidden, path_key, read_lines
-from crwedge.core.pictures import list_pictures as pictures
+from crwedge.core.pictures import list_pictures
 from crwedge.eval.scorer import Rule
 
 
@@ -43,7 +43,7 @@ def davis_clips(root: Path, rule: Rule = "2017", sequences: Iterable[str] = ()) 
         raise SourceError(f"there is no folder {root}")
     clips: dict[str, tuple[Path, Path]] = {}
     if (root / "JPEGImages").is_dir() and (root / "Annotations").is_dir():
-        if pictures(root / "JPEGImages"):
+        if list_pictures(root / "JPEGImages"):
             clips[root.name] = root / "JPEGImages", root / "Annotations"
         else:
             clips = _standard(root, rule, tuple(sequences))
@@ -135,7 +135,7 @@ def _listed(path: Path) -> list[str]:
 
 
 def _clip(name: str, frames: Path, masks: Path) -> Clip:
-    found = pictures(frames)
+    found = list_pictures(frames)
     if not found:
         raise SourceError(f"{frames} holds no frames")
     expected = [masks / f"{frame.stem}.png" for frame in found]

@@ -15,8 +15,8 @@ from crwedge.core.errors import MaskError, SourceError
 from crwedge.core.masks import VOID, read_label_ids
 from crwedge.core.pictures import open_image
 from crwedge.eval.boundary import TOLERANCE
+from crwedge.eval.datasets import chosen, mask_folders, pngs
 from crwedge.eval.scorer import Rule, SequenceScore, SequenceScorer, overall
-from crwedge.eval.tree import chosen, mask_folders, pngs
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def score_folders(
 
     Args:
         predicted: `<sequence>/00000.png` ..., or the PNG files of a single sequence.
-        truth: the same, or a tree with the true masks (`crwedge.eval.tree.mask_folders`).
+        truth: the same, or a tree with the true masks (`crwedge.eval.datasets.mask_folders`).
         rule: "2017" or "2016".
         partial: leave out what has no prediction, instead of refusing.
         sequences: names to keep; all of them when empty.

@@ -11,8 +11,8 @@ from PIL import Image
 
 from crwedge.core.errors import MaskError, SourceError
 from crwedge.core.masks import write_mask
-from crwedge.eval.folders import read_ids, score_folders
-from crwedge.eval.tree import davis_clips, mask_folders
+from crwedge.eval.datasets import davis_clips, mask_folders
+from crwedge.eval.score_folders import read_ids, score_folders
 
 
 def mask_of(value: int = 1) -> np.ndarray:

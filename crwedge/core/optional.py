@@ -6,7 +6,7 @@ from typing import Any
 from crwedge.core.errors import MissingExtraError
 
 
-def need(module: str, extra: str) -> Any:
+def import_optional(module: str, extra: str) -> Any:
     """Import `module`, which belongs to the extra `extra`.
 
     Args:

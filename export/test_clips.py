@@ -24,7 +24,7 @@ Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Footage:
+class ReferenceClip:
     """Frames with what is known of them."""
 
     name: str
@@ -36,16 +36,16 @@ class Footage:
     """(H, W) ids of every frame, where they are known."""
 
 
-def rendered(size: Size | None = None, frames: int = STEPS + 1) -> Footage:
+def rendered(size: Size | None = None, frames: int = STEPS + 1) -> ReferenceClip:
     """The rendered scene, whose masks are true; 240 x 426 where no size is asked for."""
     height, width = size or (240, 426)
     scene = render_scene(frames, height, width)
-    return Footage(
+    return ReferenceClip(
         f"the rendered scene, {frames} frames of {height}x{width}", scene.frames, scene.masks[0], scene.masks
     )
 
 
-def recorded(clip: str, mask: Path, truth: Path | None = None, size: Size | None = None) -> Footage:
+def recorded(clip: str, mask: Path, truth: Path | None = None, size: Size | None = None) -> ReferenceClip:
     """The first frames of a video, with the mask of the first and, where there is one, a folder of true masks.
 
     Raises:
@@ -67,7 +67,7 @@ def recorded(clip: str, mask: Path, truth: Path | None = None, size: Size | None
         masks = [resize_mask(item, size) for item in masks]
     height, width = size or shape
     name = f"{clip}, {len(frames)} frames of {height}x{width}"
-    return Footage(name, frames, masks[0], masks if truth is not None else None)
+    return ReferenceClip(name, frames, masks[0], masks if truth is not None else None)
 
 
 def _known(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -97,10 +97,10 @@ def for_calibration(clip: str | None, size: Size | None = None) -> list[NDArray[
     return kept
 
 
-def odd_size(size: Size | None) -> Footage:
+def odd_size(size: Size | None) -> ReferenceClip:
     """Frames of a size that is no multiple of 8; of the fixed size where there is one."""
     height, width = size or (123, 217)
-    return Footage(f"2 rendered frames of {height}x{width}", render_scene(2, height, width).frames)
+    return ReferenceClip(f"2 rendered frames of {height}x{width}", render_scene(2, height, width).frames)
 
 
 def _frames(clip: str) -> Iterator[NDArray[np.uint8]]:

@@ -1,0 +1,156 @@
+"""The one place where a back end is chosen."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from crwedge.core.bundle import Bundle
+from crwedge.core.errors import CrwedgeError, SettingError
+from crwedge.core.settings import PropagationSettings
+from crwedge.runtime.backends.base import Backend
+from crwedge.runtime.backends.cpu import CpuBackend
+from crwedge.runtime.backends.cuda.errors import DeviceError
+from crwedge.runtime.backends.cuda.libcuda import missing as missing_driver
+from crwedge.runtime.backends.engine import DeviceEngine, Engine
+from crwedge.runtime.propagation.view import Size, View
+
+ENGINES = ("auto", "cpu", "cuda", "tensorrt")
+AUTO = ("tensorrt", "cuda", "cpu")
+"""What `auto` tries, in this order."""
+_USUAL_SIZE = (480, 854)
+"""(H, W) that a device is tried with where the frames' size is not known yet."""
+
+Say = Callable[[str], None]
+
+
+def open_engine(
+    bundle: Bundle,
+    engine: str = "auto",
+    threads: int | None = None,
+    say: Say | None = None,
+    size: Size | None = None,
+) -> Engine:
+    """Open the encoder of a bundle.
+
+    Args:
+        bundle: a checked bundle.
+        engine: `cpu` (ONNX Runtime), `cuda` (ONNX Runtime on an NVIDIA GPU), `tensorrt` (an engine built on this
+            device), or `auto`: the first of TensorRT, CUDA and the CPU that can be opened.
+        threads: of the CPU engine; by default every processor this process may use.
+        say: told once, in one line, of each engine that `auto` could not use, and why.
+        size: (H, W) of the frames that will come, where it is known.
+
+    Raises:
+        SettingError: an engine that is unknown.
+        MissingExtraError: its packages are not installed.
+        DeviceError: there is no GPU, or it cannot be used.
+        BundleError: no TensorRT engine of the bundle fits.
+    """
+    if engine not in ENGINES:
+        raise SettingError(f"unknown engine {engine!r}; choose one of {', '.join(ENGINES)}")
+    say = say or (lambda _: None)
+    return next(_engines(bundle, threads, say, size)) if engine == "auto" else _open(engine, bundle, threads, say, size)
+
+
+def open_backend(
+    bundle: Bundle,
+    settings: PropagationSettings,
+    engine: str | Engine = "auto",
+    workers: int | None = None,
+    *,
+    keep_frames: bool = False,
+    say: Say | None = None,
+    size: Size | None = None,
+) -> Backend:
+    """Open what a tracker computes with: the device of the engine does all of it.
+
+    Args:
+        bundle: a checked bundle.
+        settings: the protocol.
+        engine: a name as for `open_engine`, or an engine that is open already.
+        workers: threads of the CPU; by default every processor this process may use.
+        keep_frames: keep the pixels of the context's frames, for `Backend.encode_again`.
+        say: told once, in one line, of each engine that `auto` could not use, and why.
+        size: (H, W) of the frames that will come, where it is known.
+    """
+    say = say or (lambda _: None)
+    if not isinstance(engine, str):
+        return backend_of(engine, settings, workers, keep_frames)
+    if engine != "auto":
+        return backend_of(open_engine(bundle, engine, workers, say, size), settings, workers, keep_frames)
+    for opened in _engines(bundle, workers, say, size):
+        backend = backend_of(opened, settings, workers, keep_frames)
+        try:
+            if backend.on_device:
+                _try_out(backend, size or _USUAL_SIZE)
+            return backend
+        except DeviceError as error:
+            say(f"engine {backend.engine.name} not used: {error}")
+            with contextlib.suppress(CrwedgeError):
+                backend.close()  # a lost device refuses even to give memory back
+    raise AssertionError("the CPU is always there")
+
+
+def backend_of(
+    engine: Engine, settings: PropagationSettings, workers: int | None = None, keep_frames: bool = False
+) -> Backend:
+    """The backend on the device that an engine runs on."""
+    if isinstance(engine, DeviceEngine):
+        from crwedge.runtime.backends.cuda.backend import CudaBackend
+
+        return CudaBackend(engine, settings, keep_frames=keep_frames)
+    return CpuBackend(engine, settings, workers, keep_frames)
+
+
+def probe_engines(bundle: Bundle) -> list[tuple[str, bool, str]]:
+    """Which engines work on this machine: (name, whether it does, its version or the reason it does not)."""
+    found = []
+    for name in ENGINES[1:]:
+        try:
+            engine = open_engine(bundle, name)
+            found.append((name, True, engine.name))
+            engine.close()
+        except CrwedgeError as error:
+            found.append((name, False, str(error)))
+    return found
+
+
+def _engines(bundle: Bundle, threads: int | None, say: Say, size: Size | None) -> Iterator[Engine]:
+    """The engines of `AUTO` that can be opened; the error of the last one is raised."""
+    names: tuple[str, ...] = AUTO
+    if reason := missing_driver():
+        # One line is enough for a machine that has no NVIDIA GPU at all.
+        say(f"engine cpu is used: {reason}")
+        names = AUTO[-1:]
+    for name in names:
+        try:
+            yield _open(name, bundle, threads, say, size)
+        except CrwedgeError as error:
+            if name == names[-1]:
+                raise
+            say(f"engine {name} not used: {error}")
+
+
+def _open(name: str, bundle: Bundle, threads: int | None, say: Say, size: Size | None) -> Engine:
+    if name == "cpu":
+        from crwedge.runtime.backends.onnx_cpu import CpuEngine
+
+        return CpuEngine(bundle, threads)
+    if name == "cuda":
+        from crwedge.runtime.backends.onnx_cuda import CudaEngine
+
+        return CudaEngine(bundle, say=say)
+    from crwedge.runtime.backends.tensorrt import TensorRtEngine
+
+    return TensorRtEngine(bundle, size, say)
+
+
+def _try_out(backend: Backend, size: Size) -> None:
+    """Label a blank frame, so that a lack of memory shows before the first real one."""
+    features = backend.encode(np.zeros((*size, 3), np.uint8), View.whole(size))
+    soft = np.ones((1, *features.view.grid), np.float32)
+    backend.remember(backend.label(features, soft), pinned=True, trust=1.0)
+    backend.clear()

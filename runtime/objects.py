@@ -1,0 +1,125 @@
+"""The objects that are followed: their ids, their channels of the soft labels, and what a prompt changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crwedge.core.errors import MaskError
+from crwedge.core.joints import FrameJoints
+from crwedge.core.keypoints import soft_to_joints
+from crwedge.core.prompts import KeypointPrompt, MaskPrompt
+
+AnyPrompt = MaskPrompt | KeypointPrompt
+
+
+class Objects:
+    """Ids in the order of the channels after the background. Object i of `ids` is channel i + 1."""
+
+    def __init__(self) -> None:
+        self.ids: tuple[int, ...] = ()
+        self.names: dict[int, str] = {}
+        """Of the objects that are joints; empty when masks are followed."""
+
+    def start(self, prompt: AnyPrompt) -> None:
+        """Follow what a prompt shows, and nothing else."""
+        self.ids = prompt.ids
+        self.names = (
+            dict(zip(prompt.ids, prompt.joints.names, strict=True)) if isinstance(prompt, KeypointPrompt) else {}
+        )
+
+    def check(self, prompt: AnyPrompt | None, first: bool) -> None:
+        """Refuse a prompt that does not fit what is followed.
+
+        Raises:
+            MaskError: the first frame has none, or joints are mixed with anything else.
+        """
+        if prompt is None and first:
+            raise MaskError("the first frame needs a mask of the objects to follow (--mask init.png)")
+        if prompt is not None and not first and (self.names or isinstance(prompt, KeypointPrompt)):
+            raise MaskError(
+                "joints come with the first frame alone, and no mask after them; reset the tracker to begin anew"
+            )
+
+    def add(self, ids: tuple[int, ...]) -> NDArray[np.float32] | None:
+        """Follow more objects; returns the change of the labels' channels (K, K'), or None where nothing is new."""
+        new = tuple(i for i in ids if i not in self.ids)
+        self.ids += new
+        count = 1 + len(self.ids)
+        return np.eye(count - len(new), count, dtype=np.float32) if new else None
+
+    def remove(self, ids: tuple[int, ...]) -> NDArray[np.float32]:
+        """Follow some objects no longer; returns the change of the channels: what they had is background.
+
+        Raises:
+            MaskError: an object is not followed, or none would be left.
+        """
+        unknown = sorted(set(ids) - set(self.ids))
+        if unknown:
+            raise MaskError(f"there is no object {unknown[0]} to remove; followed are {', '.join(map(str, self.ids))}")
+        kept = tuple(i for i in self.ids if i not in ids)
+        if not kept:
+            raise MaskError("the last object cannot be removed; end the run, or paint another first")
+        change = np.zeros((1 + len(self.ids), 1 + len(kept)), np.float32)
+        change[0, 0] = 1
+        for channel, object_id in enumerate(self.ids, start=1):
+            change[channel, kept.index(object_id) + 1 if object_id in kept else 0] = 1
+        self.ids = kept
+        self.names = {i: name for i, name in self.names.items() if i in kept}
+        return change
+
+    def corrected(
+        self,
+        soft: NDArray[np.float32],
+        prompt: MaskPrompt,
+        truth: NDArray[np.float32],
+        known: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """Soft labels (K, h, w) of a frame whose mask tells part of the truth.
+
+        Objects in the mask take its values; the others keep what was predicted in what room is left; void keeps all.
+
+        Args:
+            soft: the prediction; it may lack the channels of objects that the mask has just added.
+            prompt: the mask.
+            truth: (K', h, w) the mask's soft labels.
+            known: (h, w) share of each cell that is not void; see `soft_labels`.
+        """
+        predicted = np.zeros(truth.shape, np.float32)
+        predicted[: soft.shape[0]] = soft
+        shown = np.array([False, *(i in prompt.ids for i in self.ids)])
+        # Objects that the mask does not show, and the background, share what the painted ones leave.
+        rest = predicted * ~shown[:, None, None]
+        total = rest.sum(axis=0)
+        rest[0] += total == 0
+        rest /= np.where(total == 0, 1, total)
+        mixed = truth * shown[:, None, None]
+        mixed += rest * (1 - mixed.sum(axis=0))
+        return np.asarray(known * mixed + (1 - known) * predicted, np.float32)
+
+    def joints(self, soft: NDArray[np.float32], size: tuple[int, int], prompt: AnyPrompt | None) -> FrameJoints | None:
+        """Where the joints are in a frame of `size` = (H, W): as given, or read from the soft labels."""
+        if not self.names:
+            return None
+        if isinstance(prompt, KeypointPrompt):
+            return replace(prompt.joints, confidence=prompt.joints.visible.astype(np.float64))
+        return FrameJoints(tuple(self.names.values()), *soft_to_joints(soft, size))
+
+    def present(self, ids: NDArray[np.uint8], joints: FrameJoints | None) -> dict[int, bool]:
+        """Whether anything is left of each object; a joint wins no pixel where the background is stronger."""
+        if joints is not None:
+            return {i: bool(seen) for i, seen in zip(self.ids, joints.visible, strict=True)}
+        pixels = np.bincount(ids.reshape(-1), minlength=256)
+        return {i: bool(pixels[i]) for i in self.ids}
+
+    def state(self) -> dict[str, Any]:
+        """Plain values, for a snapshot."""
+        return {"object_ids": self.ids, "joints": list(self.names.items())}
+
+    def restore(self, values: dict[str, Any]) -> None:
+        """The inverse of `state`."""
+        self.ids = tuple(int(i) for i in values["object_ids"])
+        self.names = {int(i): str(name) for i, name in values.get("joints", ())}
