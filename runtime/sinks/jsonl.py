@@ -77,7 +77,7 @@ class JsonLinesSink(Sink):
 def frame_facts(labels: LabelMap) -> dict[str, Any]:
     """What a line of JSON says of a frame: index, pts and frame number of the source, and each object's RLE.
 
-    `time` is when the frame came, of a file when it was written, in UTC. `name` is that of the frame's file. `boxes` (x, y,
+    `time` is when the frame came, of a file when it was read, in UTC. `name` is that of the frame's file. `boxes` (x, y,
     width, height), `areas` and `centres` (x, y) are in pixels of the frame, null for an object that is nowhere in it.
     `states` and `confidence` are there when they are known. Where joints are followed, `joints` stands in place of all of
     these: by name, x and y in pixels of the frame and the confidence, or null for one that is not to be found.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,4 +55,4 @@ class ImageSource(Closing):
                     "a folder must hold one size"
                 )
             size = image.shape
-            yield Frame(image, index, name=path.stem if self._named else None)
+            yield Frame(image, index, name=path.stem if self._named else None, time=time.time())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -114,7 +115,7 @@ class SpanSource(Closing):
                     if number is None:
                         number = min(range(len(times)), key=lambda n: abs(times[n] - seconds))
                     if number in numbers:
-                        found[number] = Frame(to_rgb(picture), number, times[number] + film.origin)
+                        found[number] = Frame(to_rgb(picture), number, times[number] + film.origin, time=time.time())
                     number += 1
                     if number >= stop:
                         break

@@ -99,10 +99,9 @@ class VideoSource(Closing):
         pictures = self._film.pictures()
         try:
             while (picture := self._next(pictures)) is not None:
-                if self.live:
-                    yield Frame(to_rgb(picture), index, time.monotonic() - begin, time=time.time())
-                else:
-                    yield Frame(to_rgb(picture), index, None if picture.time is None else float(picture.time))
+                pts = None if picture.time is None else float(picture.time)
+                now = time.monotonic() - begin
+                yield Frame(to_rgb(picture), index, now if self.live else pts, time=time.time())
                 index += 1
         except SourceError as error:
             if self._closing:
