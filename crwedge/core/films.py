@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ class Film:
         self.damaged = 0
         """Packets that could not be decoded."""
         self._number, self._threads, self._how = stream, threads, how
-        self._read = False
+        self._turn = 0
         self._open()
         video = self._stream
         rate = video.average_rate or video.guessed_rate
@@ -95,6 +95,7 @@ class Film:
                 yield first
                 yield from pictures
                 return
+            pictures.close()
             back = max(1.0, 3 * back)
         yield from self._from_the_start()
 
@@ -172,11 +173,11 @@ class Film:
         return 0.0
 
     def _from_the_start(self) -> Iterator[Any]:
-        if self._read:
+        if self._turn:
             self._reopen()
         yield from self._decoded()
 
-    def _sought(self, seconds: float) -> Iterator[Any]:
+    def _sought(self, seconds: float) -> Generator[Any, None, None]:
         """Pictures from the first whole one after a seek; it may lie after `seconds`."""
         import av
 
@@ -196,13 +197,16 @@ class Film:
         """Every picture of the stream from where the container stands."""
         import av
 
-        self._read, count = True, 0
+        self._turn += 1
+        turn, count = self._turn, 0
         try:
             for packet in self._container.demux(self._stream):
                 try:
                     for picture in packet.decode():
                         count += 1
                         yield picture
+                        if turn != self._turn:
+                            raise RuntimeError("a film is read by one iteration at a time")
                 except av.error.InvalidDataError:
                     self.damaged += 1
                     if not self.skip_damaged:
