@@ -21,7 +21,7 @@ class AnimatedPicture:
     def __init__(self, where: Where, name: str | None = None) -> None:
         """Read its header; SourceError when it cannot be read."""
         self.where, self.name = where, str(where) if name is None else name
-        self.damaged, self.streams, self.finite, self.origin = 0, 1, True, 0.0
+        self.damaged, self.concealed, self.streams, self.finite, self.origin = 0, 0, 1, True, 0.0
         self.pixel_aspect: Fraction | None = None
         with open_image(where) as image:
             self.promised: int | None = image.n_frames

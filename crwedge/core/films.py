@@ -54,6 +54,8 @@ class Film:
         self.where, self.name, self.skip_damaged = where, str(where) if name is None else name, skip_damaged
         self.damaged = 0
         """Packets that could not be decoded."""
+        self.concealed = 0
+        """Pictures with damage that the decoder filled in."""
         self._number, self._threads, self._how = stream, threads, how
         self._turn = 0
         self._open()
@@ -119,6 +121,7 @@ class Film:
         import av
 
         self._reopen()
+        self._turn += 1
         found = []
         try:
             for packet in self._container.demux(self._stream):
@@ -204,6 +207,7 @@ class Film:
                 try:
                     for picture in packet.decode():
                         count += 1
+                        self.concealed += bool(picture.is_corrupt)
                         yield picture
                         if turn != self._turn:
                             raise RuntimeError("a film is read by one iteration at a time")

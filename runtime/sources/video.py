@@ -113,10 +113,15 @@ class VideoSource(Closing):
             return
         if index == 0:
             raise SourceError(f"{self.name} holds no readable frame")
-        if self.damaged and not self.live:
-            logging.getLogger("crwedge").warning(
-                "note: %s: %d damaged packets were passed over", self.name, self.damaged
-            )
+        if not self.live:
+            self._tell_of_damage()
+
+    def _tell_of_damage(self) -> None:
+        log = logging.getLogger("crwedge")
+        if self.damaged:
+            log.warning("note: %s: %d damaged packets were passed over", self.name, self.damaged)
+        if self._film.concealed:
+            log.warning("note: %s: %d frames are damaged; the decoder filled them in", self.name, self._film.concealed)
 
     def reopened(self) -> AnyFilm:
         """The film once more, to be read in another order; SourceError as when it was opened."""
