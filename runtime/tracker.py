@@ -327,6 +327,6 @@ class Tracker(Closing):
             confidence,
             states,
             joints,
-            name=source.name if source else None,
-            time=source.time if source else None,
+            source.name if source else None,
+            source.time if source else None,
         )

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from crwedge.core.bundle import Bundle
-from crwedge.core.errors import CrwedgeError, SettingError
-from crwedge.core.settings import PropagationSettings
+from crwedge.core.errors import CrwedgeError
+from crwedge.core.settings import PropagationSettings, check_choice
 from crwedge.runtime.backends.base import Backend
 from crwedge.runtime.backends.cpu import CpuBackend
 from crwedge.runtime.backends.cuda.errors import DeviceError
-from crwedge.runtime.backends.cuda.libcuda import missing as missing_driver
+from crwedge.runtime.backends.cuda.hardware import nvidia_gpu
+from crwedge.runtime.backends.cuda.nvidia import missing as missing_driver
 from crwedge.runtime.backends.engine import DeviceEngine, Engine
 from crwedge.runtime.propagation.view import Size, View
 
@@ -49,8 +50,7 @@ def open_engine(
         DeviceError: there is no GPU, or it cannot be used.
         BundleError: no TensorRT engine of the bundle fits.
     """
-    if engine not in ENGINES:
-        raise SettingError(f"unknown engine {engine!r}; choose one of {', '.join(ENGINES)}")
+    check_choice("engine", engine, ENGINES)
     say = say or (lambda _: None)
     return next(_engines(bundle, threads, say, size)) if engine == "auto" else _open(engine, bundle, threads, say, size)
 
@@ -122,8 +122,9 @@ def _engines(bundle: Bundle, threads: int | None, say: Say, size: Size | None) -
     """The engines of `AUTO` that can be opened; the error of the last one is raised."""
     names: tuple[str, ...] = AUTO
     if reason := missing_driver():
-        # One line is enough for a machine that has no NVIDIA GPU at all.
-        say(f"engine cpu is used: {reason}")
+        # A machine without an NVIDIA GPU lacks nothing, so nothing is said.
+        if nvidia_gpu():
+            say(f"engine cpu is used although there is an NVIDIA GPU: {reason}")
         names = AUTO[-1:]
     for name in names:
         try:
@@ -142,7 +143,7 @@ def _open(name: str, bundle: Bundle, threads: int | None, say: Say, size: Size |
     if name == "cuda":
         from crwedge.runtime.backends.onnx_cuda import CudaEngine
 
-        return CudaEngine(bundle, say=say)
+        return CudaEngine(bundle)
     from crwedge.runtime.backends.tensorrt import TensorRtEngine
 
     return TensorRtEngine(bundle, size, say)

@@ -6,11 +6,10 @@ import json
 import os
 import stat
 import sys
-import time
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from crwedge.core.clock import utc_time
 from crwedge.core.joints import FrameJoints
 from crwedge.core.labels import LabelMap
 from crwedge.core.places import object_places
@@ -75,15 +74,14 @@ class JsonLinesSink(Sink):
 
 
 def frame_facts(labels: LabelMap) -> dict[str, Any]:
-    """What a line of JSON says of a frame: index, pts and frame number of the source, and each object's RLE.
+    """What a line of JSON says of a frame: index, pts, time (UTC), frame number of the source, and each object's RLE.
 
     `time` is when the frame came, of a file when it was read, in UTC. `name` is that of the frame's file. `boxes` (x, y,
     width, height), `areas` and `centres` (x, y) are in pixels of the frame, null for an object that is nowhere in it.
     `states` and `confidence` are there when they are known. Where joints are followed, `joints` stands in place of all of
     these: by name, x and y in pixels of the frame and the confidence, or null for one that is not to be found.
     """
-    when = datetime.fromtimestamp(time.time() if labels.time is None else labels.time, timezone.utc)
-    facts: dict[str, Any] = {"index": labels.index, "pts": labels.pts, "time": when.isoformat(timespec="milliseconds")}
+    facts: dict[str, Any] = {"index": labels.index, "pts": labels.pts, "time": utc_time(labels.time)}
     if labels.source_index is not None:
         facts["frame"] = labels.source_index
     if labels.name is not None:

@@ -4,42 +4,43 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 
 from crwedge.core.errors import SettingError
+from crwedge.core.user_folders import config_home
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 
 def config_file() -> Path:
     """The user's configuration: $CRWEDGE_CONFIG, else config.toml in the user's configuration folder."""
     if path := os.environ.get("CRWEDGE_CONFIG"):
         return Path(path)
-    return Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")) / "crwedge" / "config.toml"
+    return config_home() / "crwedge" / "config.toml"
 
 
 def camera_aliases() -> dict[str, str]:
     """The table `[cameras]` of the configuration: lines such as `camera0 = "rtsp://10.0.0.7/live"`.
 
-    Only such lines are read, so that no TOML package is needed on a device with Python 3.10.
-
     Raises:
-        SettingError: the table has a line that is not of that form.
+        SettingError: the file is no TOML, or an alias is no string.
     """
     path = config_file()
-    # A home folder that may not be entered is one without a configuration.
-    if not os.path.isfile(path) or not os.access(path, os.R_OK):
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig")).get("cameras", {})
+    except OSError:
+        # A home folder that may not be entered is one without a configuration.
         return {}
-    aliases: dict[str, str] = {}
-    inside = False
-    for number, raw in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        line = raw.strip()
-        if line.startswith("["):
-            inside = line == "[cameras]"
-        elif inside and line and not line.startswith("#"):
-            match = re.fullmatch(r"""([\w.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')\s*(?:#.*)?""", line)
-            if match is None:
-                raise SettingError(f'{path}, line {number}: a camera is written as  name = "address"')
-            aliases[match[1]] = match[2] if match[2] is not None else match[3]
-    return aliases
+    except ValueError as error:
+        raise SettingError(f"{path} is no TOML file ({error}); correct it") from error
+    for name, address in table.items() if isinstance(table, dict) else [("cameras", table)]:
+        if not isinstance(address, str):
+            raise SettingError(f'{path}: {name} = {address!r}; in the table [cameras] write  name = "address"')
+    return dict(table)
 
 
 def resolve_camera(source: str) -> str:

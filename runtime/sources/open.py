@@ -122,7 +122,7 @@ def _of_folder(path: Path) -> list[Path]:
 
 def _open_live(text: str, scheme: str, on_event: Callable[..., None] | None, patience: float) -> FrameSource:
     """A camera or network stream that reconnects; a file behind http that says its length is read as a file."""
-    from crwedge.runtime.ops.events import EventLog
+    from crwedge.runtime.events import EventLog
     from crwedge.runtime.sources.reconnecting import ReconnectingSource
 
     address, wanted = parse_source_options(text)

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from crwedge.core.errors import SourceError
 from crwedge.runtime.closing import Closing
-from crwedge.runtime.frame_queue import Halt, Mailbox
-from crwedge.runtime.ops.events import silent
+from crwedge.runtime.events import silent
+from crwedge.runtime.frame_queue import FrameQueue, StopToken
 from crwedge.runtime.sources.frame import Frame, FrameSource
 
 BACK_OFF = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -65,7 +65,7 @@ class ReconnectingSource(Closing):
             is_reachable,
             back_off,
         )
-        self._halt = Halt()
+        self._halt = StopToken()
         self._recent: deque[float] = deque(maxlen=STORM[0])
         self._first: FrameSource | None = connect()
         self.fps = self._first.fps
@@ -161,10 +161,10 @@ class ReconnectingSource(Closing):
 class _Session:
     """One connection, read by a thread that can be left behind when it hangs."""
 
-    def __init__(self, source: FrameSource, halt: Halt) -> None:
+    def __init__(self, source: FrameSource, halt: StopToken) -> None:
         self._source, self._outer = source, halt
-        self._halt = Halt()
-        self._box: Mailbox[tuple[Frame, float]] = Mailbox(2, self._halt)
+        self._halt = StopToken()
+        self._box: FrameQueue[tuple[Frame, float]] = FrameQueue(2, self._halt)
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._read, name="crwedge-source", daemon=True)
         self._thread.start()

@@ -43,17 +43,19 @@ class SpanSource(Closing):
             raise SourceError(f"{source.name} cannot be read backwards; save it as a file first")
         self.source, self.start, self.reverse = source, start, reverse
         self.name, self.fps = source.name, source.fps
+        whole = source.length
+        if whole is not None:
+            whole = max(0, whole - (start or 0)) if not reverse else whole if start is None else min(whole, start + 1)
+        self.length: int | None = whole
+        """Number of frames, where known."""
         self.path = getattr(source, "path", None)
         self.paths = getattr(source, "paths", [])
         self.pixel_aspect = getattr(source, "pixel_aspect", None)
 
     @property
-    def length(self) -> int | None:
-        """Number of frames, where known."""
-        whole = self.source.length
-        if self.reverse:
-            return whole if self.start is None else self.start + 1
-        return None if whole is None else max(0, whole - (self.start or 0))
+    def damaged(self) -> int:
+        """Packets that could not be decoded and were passed over."""
+        return getattr(self.source, "damaged", 0)
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames.

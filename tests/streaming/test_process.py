@@ -63,9 +63,10 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 
 
 def lines_of(path: Path) -> list[dict[str, object]]:
-    """Without the time at which each frame was read."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "time"} for line in lines]
+    """The lines without the time of day."""
+    lines: list[dict[str, object]] = [json.loads(line) for line in path.read_text().splitlines()]
+    assert all(str(line.pop("time")).endswith("+00:00") for line in lines)
+    return lines
 
 
 @pytest.mark.slow

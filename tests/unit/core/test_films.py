@@ -67,7 +67,7 @@ def test_an_edit_list_hides_frames_and_is_no_damage(tmp_path: Path) -> None:
 
 def test_repeat_frames_of_avi_are_no_damage(tmp_path: Path) -> None:
     frames = numbered(10)
-    path = write_video(tmp_path / "a.avi", frames, pts=[0, 1, 2, 3, 6, 7, 8, 9, 10, 11])
+    path = write_video(tmp_path / "a.avi", frames, times=[0, 1, 2, 3, 6, 7, 8, 9, 10, 11])
     with open_film(path) as film:
         assert film.promised == 12
         assert [round(seconds * 10) for seconds, _ in film.timed()] == [0, 1, 2, 3, 6, 7, 8, 9, 10, 11]

@@ -16,12 +16,12 @@ from crwedge.core.location import Location
 from crwedge.core.pictures import read_picture
 from crwedge.train.decode import probe_video, video_clip, video_frames
 from crwedge.train.items import INDEX, catalogue
-from tests.unit.conftest import write_video as write_frames
-from tests.unit.train.conftest import write_sound, write_video
+from tests.unit.conftest import write_video
+from tests.unit.train.conftest import write_counting_video, write_sound
 
 
 def number(frame: np.ndarray) -> int:
-    """Which frame of `write_video` this is."""
+    """Which frame of `write_counting_video` this is."""
     return round((float(frame.mean()) - 8) / 16)
 
 
@@ -33,7 +33,7 @@ def pictures(folder: Path, count: int = 3) -> Path:
 
 
 def test_clips_show_the_frames_of_their_times(tmp_path: Path) -> None:
-    video = Location(str(write_video(tmp_path / "a.mp4", frames=14, rate=8)))
+    video = Location(str(write_counting_video(tmp_path / "a.mp4", frames=14, rate=8)))
     for times in ([0.0, 0.125, 0.25], [0.75, 1.0, 1.25], [1.625], [0.3, 0.31, 5.0]):
         found = [number(frame) for frame in video_clip(video, times, 0)]
         assert found == [min(int(time * 8 + 1e-6), 13) for time in times]
@@ -41,13 +41,13 @@ def test_clips_show_the_frames_of_their_times(tmp_path: Path) -> None:
 
 def test_variable_frame_rate_is_read_by_time(tmp_path: Path) -> None:
     times = [0, 1, 2, 10, 11, 20, 21, 22]
-    video = Location(str(write_video(tmp_path / "a.mkv", frames=8, rate=10, times=times)))
+    video = Location(str(write_counting_video(tmp_path / "a.mkv", frames=8, rate=10, times=times)))
     found = [number(frame) for frame in video_clip(video, [0.1, 0.5, 1.05, 1.9, 2.15], 0)]
     assert found == [1, 2, 3, 4, 6]
 
 
 def test_whole_videos_are_thinned_and_shrunk(tmp_path: Path) -> None:
-    video = Location(str(write_video(tmp_path / "a.mp4", frames=12, rate=8, size=(48, 64))))
+    video = Location(str(write_counting_video(tmp_path / "a.mp4", frames=12, rate=8, size=(48, 64))))
     frames = list(video_frames(video, 24, 4.0))
     assert [number(frame) for frame in frames] == [0, 2, 4, 6, 8, 10]
     assert frames[0].shape == (24, 32, 3)
@@ -69,7 +69,7 @@ def test_odd_sizes_are_read(tmp_path: Path) -> None:
 
 def test_any_mix_of_sources_is_found(tmp_path: Path, clips: Path) -> None:
     frames = pictures(tmp_path / "frames" / "dog")
-    single = write_video(tmp_path / "more" / "x.avi")
+    single = write_counting_video(tmp_path / "more" / "x.avi")
     listing = tmp_path / "list.txt"
     listing.write_text("# chosen\nmore/x.avi\nframes\n")
     found = catalogue([str(clips), str(frames.parent), str(listing), str(single)], 10.0)
@@ -101,7 +101,7 @@ def test_shards_hold_videos_and_frames(tmp_path: Path, clips: Path) -> None:
 
 
 def test_broken_files_are_named_with_a_reason(tmp_path: Path) -> None:
-    write_video(tmp_path / "good.mp4")
+    write_counting_video(tmp_path / "good.mp4")
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("no video")
     (tmp_path / "bad.tar").write_text("no tar")
@@ -120,7 +120,7 @@ def test_the_index_is_kept_and_follows_changes(clips: Path, tmp_path: Path) -> N
     index["files"]["a.mp4"]["seconds"] = 99.0
     (clips / INDEX).write_text(json.dumps(index))
     assert catalogue([str(clips)], 10.0).items[0].seconds == 99.0
-    write_video(clips / "a.mp4", frames=20)
+    write_counting_video(clips / "a.mp4", frames=20)
     assert catalogue([str(clips)], 10.0).items[0].seconds == pytest.approx(2.5, abs=0.13)
     (clips / INDEX).write_text("damaged")
     assert len(catalogue([str(clips)], 10.0).items) == 3
@@ -185,7 +185,7 @@ def test_links_to_folders_above_are_walked_once(clips: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
 def test_lists_of_other_encodings(tmp_path: Path, encoding: str) -> None:
-    write_video(tmp_path / "naïve clip.mp4")
+    write_counting_video(tmp_path / "naïve clip.mp4")
     (tmp_path / "list.txt").write_bytes("naïve clip.mp4\r\n".encode(encoding))
     assert [item.name for item in catalogue([str(tmp_path / "list.txt")], 10.0).items] == ["naïve clip.mp4"]
 
@@ -205,7 +205,7 @@ def test_a_folder_of_frames_and_their_masks_is_left_out_and_named(tmp_path: Path
 def test_moments_of_streams_without_an_index(tmp_path: Path, name: str, form: str, gop: int) -> None:
     codec = "mpeg2video" if form == "mpeg" else "libx264"
     frames = np.stack([np.full((48, 64, 3), 16 + 3 * index, np.uint8) for index in range(75)])
-    path = write_frames(tmp_path / name, frames, codec=codec, fps=25, form=form, gop=gop)
+    path = write_video(tmp_path / name, frames, codec=codec, fps=25, form=form, gop=gop)
     seconds = probe_video(Location(str(path))).seconds
     assert seconds == pytest.approx(3.0, abs=0.1)
     for start in (0.1, 0.9, 1.6, 2.3):
@@ -218,7 +218,7 @@ def test_moments_of_streams_without_an_index(tmp_path: Path, name: str, form: st
 
 def test_a_video_that_breaks_off_is_as_long_as_what_it_holds(tmp_path: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (60, 48, 64, 3), np.uint8)
-    path = write_frames(tmp_path / "a.mp4", frames, options={"movflags": "faststart"})
+    path = write_video(tmp_path / "a.mp4", frames, options={"movflags": "faststart"})
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     assert 1.5 < probe_video(Location(str(path))).seconds < 4.5
