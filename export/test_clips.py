@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from crwedge.core.errors import MaskError, SourceError
 from crwedge.core.images import resize_frame
 from crwedge.core.masks import VOID, check_mask, read_mask, resize_mask
+from crwedge.core.pictures import list_pictures
 from crwedge.core.scene import render_scene
 from crwedge.runtime.sources.open import open_source
 
@@ -57,7 +58,7 @@ def recorded(clip: str, mask: Path, truth: Path | None = None, size: Size | None
     shape = frames[0].shape[0], frames[0].shape[1]
     masks = [check_mask(read_mask(mask), shape)]
     if truth is not None:
-        files = sorted(truth.glob("*.png"))[: len(frames)]
+        files = list_pictures(truth)[: len(frames)] if truth.is_dir() else []
         if len(files) < len(frames):
             raise MaskError(f"{truth} holds {len(files)} masks for {len(frames)} frames; give one PNG a frame")
         masks += [_known(check_mask(read_mask(file), shape)) for file in files[1:]]

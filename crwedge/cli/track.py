@@ -52,6 +52,15 @@ def track(
     first_frame: Annotated[str | None, typer.Option(help="Search the first frame: global or restricted.")] = None,
     storage: Annotated[str | None, typer.Option(help="Stored features: float32 or float16 (half the memory).")] = None,
     size: Annotated[str | None, typer.Option(help="Compute at HEIGHTxWIDTH; masks keep the frame's size.")] = None,
+    start: Annotated[
+        int | None, typer.Option(min=0, help="Frame that the mask belongs to, from 0; tracking starts with it.")
+    ] = None,
+    reverse: Annotated[
+        bool, typer.Option("--reverse", help="Go backwards, from --start or from the last frame.")
+    ] = False,
+    skip_damaged: Annotated[
+        bool, typer.Option("--skip-damaged", help="Pass over damaged packets of a film, and count them.")
+    ] = False,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
     resize_mask: Annotated[bool, typer.Option("--resize-mask", help="Resize a mask of another size.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that stand at --out.")] = False,
@@ -140,6 +149,9 @@ def track(
         settings=preset_of(preset or bundle.manifest.preset).with_changes(**changes),
         size=parse_size(size) if size else None,
         threads=threads,
+        start=start,
+        reverse=reverse,
+        skip_damaged=skip_damaged,
         max_frames=max_frames,
         resize_mask=resize_mask,
         overwrite=overwrite,
@@ -237,7 +249,7 @@ def _numbered_outputs(outputs: list[str] | None, number: int) -> list[str]:
         path = Path(target)
         if target in ("-", "window"):
             found.append(target)
-        elif "://" in target or not path.suffix:
+        elif "://" in target or path.suffix.lower() not in (".mp4", ".jsonl"):
             found.append(f"{target.rstrip('/')}/{number}")
         else:
             found.append(str(path.with_stem(f"{path.stem}-{number}")))

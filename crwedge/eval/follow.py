@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import SourceError
 from crwedge.core.images import check_frame, grid_size, resize_frame, size_text
+from crwedge.core.pictures import PictureSequence, read_picture
 from crwedge.core.prompts import Prompt
 from crwedge.core.settings import PropagationSettings
 from crwedge.eval.encoders import EncoderSpec
@@ -91,8 +92,10 @@ class Follower:
 def encode(engine: Engine, frames: Iterable[Path], size: tuple[int, int] | None) -> Iterator[Features]:
     """Read each frame, resize it to `size` = (H, W) and encode it: (C, h, w) float32, unit length over C."""
     shape: tuple[int, ...] | None = None
-    for path in frames:
-        frame = read_frame(path)
+    files = list(frames)
+    pictures = PictureSequence(files)
+    for number, path in enumerate(files):
+        frame = check_frame(pictures.read(number))
         if shape is not None and frame.shape != shape:
             raise SourceError(
                 f"{path} is {size_text(frame.shape)} (height x width), the frames before it {size_text(shape)}"
@@ -103,10 +106,4 @@ def encode(engine: Engine, frames: Iterable[Path], size: tuple[int, int] | None)
 
 def read_frame(path: Path) -> NDArray[np.uint8]:
     """RGB uint8 (H, W, 3) of a picture; SourceError names the file."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            return check_frame(np.asarray(image.convert("RGB")))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise SourceError(f"{path} cannot be read as a picture ({error})") from error
+    return check_frame(read_picture(path))

@@ -12,9 +12,11 @@ import numpy as np
 from crwedge.core.errors import MaskError, SourceError
 from crwedge.core.joints import read_joints
 from crwedge.core.keypoints import SIGMA, STRONGEST, soft_to_joints
+from crwedge.core.location import read_lines
+from crwedge.core.pictures import list_pictures
 from crwedge.core.prompts import KeypointPrompt
 from crwedge.eval.contact_sheet import SheetMaker
-from crwedge.eval.datasets import chosen, pictures
+from crwedge.eval.datasets import chosen, subfolders
 from crwedge.eval.follow import Follower, read_frame
 from crwedge.eval.pck import SIZE_SHARE, PoseScore, PoseScorer, pck
 
@@ -58,7 +60,7 @@ def pose_clips(root: Path, sequences: Iterable[str] = (), joints: Path | None = 
     if (root / "Rename_Images").is_dir():
         clips = _standard(root)
     else:
-        for folder in [root, *sorted(path for path in root.iterdir() if path.is_dir())]:
+        for folder in [root, *subfolders(root)]:
             clip = _plain(folder, joints if folder == root else None)
             if clip is not None:
                 clips[clip.name] = clip
@@ -127,8 +129,8 @@ def _plain(folder: Path, joints: Path | None) -> PoseClip | None:
     if joints and not existing:
         raise SourceError(f"there is no joint file {joints}")
     for place in (folder / "JPEGImages", folder / "frames", folder):
-        if existing and place.is_dir() and pictures(place):
-            return PoseClip(folder.resolve().name, tuple(pictures(place)), existing[0])
+        if existing and place.is_dir() and list_pictures(place):
+            return PoseClip(folder.resolve().name, tuple(list_pictures(place)), existing[0])
     if existing:
         raise SourceError(f"{folder} has {existing[0].name} but no frames (.jpg or .png, in JPEGImages or beside it)")
     return None
@@ -140,11 +142,11 @@ def _standard(root: Path) -> dict[str, PoseClip]:
         action, name = path.parts[-3], path.parts[-2]
         split = root / "splits" / f"{action}_test_split1.txt"
         if split.is_file():
-            lines = (line.split() for line in split.read_text(encoding="utf-8").splitlines())
+            lines = (line.split() for line in read_lines(split))
             if name not in {line[0].removesuffix(".avi") for line in lines if len(line) > 1 and line[1] == "2"}:
                 continue
         frames = root / "Rename_Images" / action / name
-        if not frames.is_dir() or not pictures(frames):
+        if not frames.is_dir() or not list_pictures(frames):
             raise SourceError(f"{path} has no frames: {frames} is missing or empty")
-        clips[name] = PoseClip(name, tuple(pictures(frames)), path)
+        clips[name] = PoseClip(name, tuple(list_pictures(frames)), path)
     return clips

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError, SourceError
 from crwedge.core.images import size_text
-from crwedge.core.masks import VOID, read_mask
+from crwedge.core.location import read_lines
+from crwedge.core.masks import VOID, read_label_ids
+from crwedge.core.pictures import list_pictures
 from crwedge.eval.contact_sheet import SheetMaker
-from crwedge.eval.datasets import Clip, chosen, davis_clips, pictures
+from crwedge.eval.datasets import Clip, chosen, davis_clips
 from crwedge.eval.follow import Follower, read_frame
 from crwedge.eval.iou import PartsScore, PartsScorer, mean_iou
 
@@ -38,14 +40,14 @@ def vip_clips(root: Path, sequences: Iterable[str] = ()) -> list[Clip]:
     listed = root / "lists" / "val_videos.txt"
     if not listed.is_file():
         raise SourceError(f"{listed} is missing: it lists the clips")
-    names = listed.read_text(encoding="utf-8").split()
+    names = [name for line in read_lines(listed) for name in line.split()]
     clips = []
     for name in chosen(names, sequences, root):
         frames, masks = root / "Images" / name, root / "Annotations" / "Category_ids" / name
         for folder in (frames, masks):
             if not folder.is_dir():
                 raise SourceError(f"the clip {name} is missing: there is no folder {folder}")
-        found = pictures(frames)
+        found = list_pictures(frames)
         paths = [masks / f"{frame.stem}.png" for frame in found]
         absent = next((path for path in paths if not path.is_file()), None)
         if absent or not found:
@@ -84,7 +86,7 @@ def score_clip(
 
 def true_parts(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """True classes (H, W) of a frame of `shape`; MaskError names a file of another size."""
-    ids = read_mask(path)
+    ids = read_label_ids(path)
     if ids.shape != shape[:2]:
         raise MaskError(f"{path} is {size_text(ids.shape)} (height x width), its frame {size_text(shape)}")
     return ids
