@@ -1,4 +1,4 @@
-"""A TensorRT engine for a bundle that stands on the disk, judged against ONNX Runtime: no torch is needed."""
+"""Build a TensorRT engine for a bundle and compare it with ONNX Runtime. PyTorch is not needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crwedge.core.errors import CrwedgeError
 from crwedge.core.settings import check_choice, preset
 from crwedge.export.engines import DEFAULT_PROFILE, can_build, ensure_engine
 from crwedge.export.parity import TOLERANCES, Parity, ParityError, compare
-from crwedge.export.tensorrt import BuildOptions, Say, Watch
+from crwedge.export.tensorrt import BuildOptions, OnProgress, Say
 from crwedge.export.test_clips import ReferenceClip, rendered
 from crwedge.runtime.backends.open import open_engine
 
@@ -24,27 +24,27 @@ def build_and_verify(
     engine: str,
     profile: Profile | None = None,
     workspace_mb: int | None = None,
-    footage: ReferenceClip | None = None,
+    clip: ReferenceClip | None = None,
     *,
     say: Say = lambda _: None,
-    watch: Watch = lambda *_: None,
+    on_progress: OnProgress = lambda *_: None,
 ) -> Parity | None:
     """Build the engine of a bundle and compare it with ONNX Runtime on the same frames.
 
     Args:
-        bundle: a checked bundle.
-        engine: `tensorrt`, `tensorrt-rtx`, or `auto`: TensorRT where it can build here, else nothing.
-        profile: frame sizes; by default the bundle's one size, or anything up to 1088 x 1920.
-        workspace_mb: most scratch memory a layer may take.
-        footage: by default the rendered scene.
-        say: told what happens, a line each.
-        watch: told of the builder's progress.
+        bundle: a verified bundle.
+        engine: `onnx` (no engine), `tensorrt`, `tensorrt-rtx`, or `auto`: TensorRT where it can be built.
+        profile: frame sizes; by default the bundle's size, or all sizes up to 1088 x 1920.
+        workspace_mb: largest scratch memory of a layer.
+        clip: frames to compare on; by default the rendered scene.
+        say: gets one line for each step.
+        on_progress: called with the builder's progress.
 
     Returns:
-        The verdict, or None where no engine was wanted or this machine cannot run it.
+        The comparison, or None if no engine was asked for or this machine cannot run it.
 
     Raises:
-        ParityError: the engine does not do what ONNX Runtime does; it is deleted.
+        ParityError: the engine differs from ONNX Runtime by more than the tolerances; it is deleted.
     """
     check_choice("engine", engine, ENGINES)
     if engine == "onnx" or (engine == "auto" and not can_build()):
@@ -52,16 +52,16 @@ def build_and_verify(
     module = "tensorrt" if engine == "auto" else engine.replace("-", "_")
     size = bundle.manifest.size
     options = BuildOptions(profile or (Profile.of(size) if size else DEFAULT_PROFILE), workspace_mb=workspace_mb)
-    found = ensure_engine(bundle, module, options, say=say, watch=watch)
-    footage = footage or rendered(size)
-    frames = [np.asarray(frame) for frame in footage.frames]
+    found = ensure_engine(bundle, module, options, say=say, on_progress=on_progress)
+    clip = clip or rendered(size)
+    frames = [np.asarray(frame) for frame in clip.frames]
     if not options.profile.holds((frames[0].shape[0], frames[0].shape[1])):
-        footage = rendered(options.profile.opt)
-        frames = [np.asarray(frame) for frame in footage.frames]
+        clip = rendered(options.profile.opt)
+        frames = [np.asarray(frame) for frame in clip.frames]
     try:
         runner = open_engine(bundle, "tensorrt", size=(frames[0].shape[0], frames[0].shape[1]))
     except CrwedgeError as error:
-        say(f"engine: built, but it cannot be run here to be judged ({error})")
+        say(f"engine: built, but it cannot be run here and is not verified ({error})")
         return None
     try:
         got = [runner.run(frame) for frame in frames]
@@ -75,7 +75,7 @@ def build_and_verify(
     verdict = compare(
         expected,
         got,
-        footage,
+        clip,
         preset(bundle.manifest.preset),
         tolerances=TOLERANCES[bundle.manifest.precision],
         names=(reference.name, runner.name),
@@ -85,5 +85,5 @@ def build_and_verify(
         for path in (found.path, found.path.with_suffix(".json")):
             with contextlib.suppress(OSError):
                 path.unlink()
-        raise ParityError(f"the engine does not do what ONNX Runtime does ({verdict}); it was deleted", verdict)
+        raise ParityError(f"the engine differs from ONNX Runtime ({verdict}); it was deleted", verdict)
     return verdict

@@ -1,23 +1,24 @@
-"""Import an optional dependency where it is used, or say what to install."""
+"""Imports of optional dependencies."""
 
 from importlib import import_module
 from typing import Any
 
 from crwedge.core.errors import MissingExtraError
+from crwedge.core.packages import install_command
 
 
 def import_optional(module: str, extra: str) -> Any:
-    """Import `module`, which belongs to the extra `extra`.
+    """Import a module that an extra of this package installs.
 
     Args:
         module: name of the module, dots allowed.
-        extra: the extra of this package that brings it.
+        extra: name of the extra.
 
     Returns:
         The module.
 
     Raises:
-        MissingExtraError: one line with the command that installs it.
+        MissingExtraError: the module is not installed; the message has the command that installs it.
     """
     try:
         return import_module(module)
@@ -26,4 +27,4 @@ def import_optional(module: str, extra: str) -> Any:
             reason = f"{module} needs {error.name}, which is"
         else:
             reason = f"{module.split('.')[0]} is"
-        raise MissingExtraError(f"{reason} not installed: pip install 'crwedge[{extra}]'") from error
+        raise MissingExtraError(f"{reason} not installed: {install_command(extra)}") from error

@@ -1,4 +1,4 @@
-"""Score many clips: what is done is kept, the rest runs in one or several processes."""
+"""Score many clips in one or several processes; finished clips are not scored again."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ from typing import Any
 
 from crwedge.eval.results import ResultFolder
 
-Report = Callable[[str, dict[str, Any], bool], None]
-"""Called with a clip's name, its score and whether it was known before."""
+OnProgress = Callable[[str, dict[str, Any], bool], None]
+"""Called with the name of a clip, its score, and whether the score was stored before."""
 
 
 def run_clips(
-    tasks: Mapping[str, Callable[[], Any]], folder: ResultFolder, processes: int = 1, report: Report | None = None
+    tasks: Mapping[str, Callable[[], Any]],
+    folder: ResultFolder,
+    processes: int = 1,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Run every task that the folder does not know yet.
+    """Run every task whose score is not in the folder.
 
-    No more tasks are handed out than there are processes, so memory is bounded by the processes, not by the clips.
+    At most one task for each process is submitted at a time, so memory does not grow with the number of clips.
 
     Args:
-        tasks: by clip; each gives a score with `to_dict()`. With several processes they must be picklable.
-        folder: keeps the scores as they come.
-        processes: how many clips at once.
-        report: told of each score.
+        tasks: by clip; each returns a score with `to_dict()`. With several processes they must be picklable.
+        folder: stores the scores.
+        processes: number of clips at once.
+        on_progress: called after each clip.
 
     Returns:
         The scores by clip, in the order of `tasks`.
@@ -32,25 +35,25 @@ def run_clips(
     scores: dict[str, dict[str, Any]] = {}
     waiting = []
     for name, task in tasks.items():
-        known = folder.done(name)
+        known = folder.load(name)
         if known is None:
             waiting.append((name, task))
         else:
             scores[name] = known
-            if report:
-                report(name, known, True)
+            if on_progress:
+                on_progress(name, known, True)
 
     def keep(name: str, score: dict[str, Any]) -> None:
-        folder.put(name, score)
+        folder.save(name, score)
         scores[name] = score
-        if report:
-            report(name, score, False)
+        if on_progress:
+            on_progress(name, score, False)
 
     if processes <= 1:
         for name, task in waiting:
             keep(name, task().to_dict())
     elif waiting:
-        # Not forked: the parent may hold threads of BLAS and of the propagator.
+        # Not forked, because the parent may have threads of BLAS and of the propagator.
         with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
             running: dict[Future[dict[str, Any]], str] = {}
             try:

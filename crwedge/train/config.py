@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from crwedge.core.described import described
 from crwedge.core.errors import SettingError
 from crwedge.core.images import IMAGENET_MEAN, IMAGENET_STD
 from crwedge.model.encoder import EncoderConfig
@@ -18,10 +19,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "padding": ("zeros", "reflect", "none"),
     "stage": ("res3", "res4"),
     "schedule": ("cosine", "constant", "plateau"),
-    "precision": ("float32", "bfloat16"),
+    "precision": ("auto", "float32", "bfloat16"),
 }
 
 
+@described
 @dataclass(frozen=True)
 class Part:
     """One kind of step in a mixture: steps are divided among the parts by their shares."""
@@ -46,6 +48,7 @@ class Part:
             raise SettingError("frame_rates must hold numbers above 0 (inf repeats one frame)")
 
 
+@described
 @dataclass(frozen=True)
 class TrainConfig:
     """How an encoder is learnt. Frozen and checked; the resolved table is saved with each run."""
@@ -186,8 +189,9 @@ class TrainConfig:
     """Micro-steps whose gradients are averaged into one update; the batch is divided among them."""
     ema: float = 0.0
     """Decay of a running mean of the weights, which is then the encoder that is written; 0: none."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the encoder's convolutions; softmax and logarithms are float32 always."""
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    """Of the encoder's convolutions; softmax and logarithms are float32 always. `auto`: bfloat16 where the processor has
+    instructions for it (AMX, AVX512-BF16, or the GPU's own)."""
     compile: bool = False
     """torch.compile the encoder."""
     checkpoint_activations: bool = False

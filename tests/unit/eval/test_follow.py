@@ -57,7 +57,7 @@ def test_davis_clip_is_scored_and_drawn(davis_tree: Path, tmp_path: Path) -> Non
 def test_davis_masks_that_do_not_fit_are_named(davis_tree: Path, tmp_path: Path) -> None:
     clip = davis_clips(davis_tree)[0]
     mask = read_mask(clip.masks[0])
-    for name, wrong, words in (("small", mask[:-1], "128x95"), ("empty", np.zeros_like(mask), "no object")):
+    for name, wrong, words in (("small", mask[:-1], "95x128"), ("empty", np.zeros_like(mask), "no object")):
         write_mask(tmp_path / f"{name}.png", wrong)
         other = replace(clip, masks=(tmp_path / f"{name}.png", *clip.masks[1:]))
         with pytest.raises(MaskError, match=words) as caught:
@@ -176,7 +176,7 @@ def test_runs_resume_and_refuse_another_protocol(davis_tree: Path, tmp_path: Pat
     first = run_clips({"one": tasks["one"]}, ResultFolder(tmp_path, protocol))
     seen: list[tuple[str, bool]] = []
     scores = run_clips(
-        tasks, ResultFolder(tmp_path, protocol), report=lambda name, _, known: seen.append((name, known))
+        tasks, ResultFolder(tmp_path, protocol), on_progress=lambda name, _, known: seen.append((name, known))
     )
     assert calls == ["one", "two"]
     assert seen == [("one", True), ("two", False)]
@@ -192,7 +192,7 @@ def test_runs_resume_and_refuse_another_protocol(davis_tree: Path, tmp_path: Pat
         ResultFolder(tmp_path, {**protocol, "size": "240x427"})
     (tmp_path / "sequences" / "one.json").write_text("{")
     with pytest.raises(UserError, match=r"one\.json is damaged"):
-        ResultFolder(tmp_path, protocol).done("one")
+        ResultFolder(tmp_path, protocol).load("one")
 
 
 def test_a_study_of_two_points(davis_tree: Path, tmp_path: Path) -> None:

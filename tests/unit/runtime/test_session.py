@@ -26,7 +26,8 @@ from crwedge.runtime.backends.engine import LockedEngine
 from crwedge.runtime.bundle_lookup import shipped_bundle
 from crwedge.runtime.observer import Observer
 from crwedge.runtime.ops.snapshot import SnapshotError, read_snapshot
-from crwedge.runtime.session import Session, SessionOptions
+from crwedge.runtime.session import Session
+from crwedge.runtime.session_options import SessionOptions
 from crwedge.runtime.sessions import combine_results, run_sessions
 from tests.streaming.parts import ListSource, threads_left
 
@@ -47,7 +48,7 @@ def scene() -> Scene:
 def frames(tmp_path: Path, scene: Scene) -> Path:
     (tmp_path / "frames").mkdir()
     for index, frame in enumerate(scene.frames):
-        Image.fromarray(frame).save(tmp_path / "frames" / f"{index}.png")
+        Image.fromarray(frame).save(tmp_path / "frames" / f"{index:05d}.png")
     return tmp_path / "frames"
 
 
@@ -136,7 +137,7 @@ def test_the_time_of_a_camera_goes_on_over_a_resume(
     tmp_path: Path, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A fake camera: its stamps begin at 0 with each run.
-    monkeypatch.setattr(session_module, "open_source", lambda *_: ListSource(4, live=True, size=(48, 64)))
+    monkeypatch.setattr(session_module, "open_source", lambda *_, **__: ListSource(4, live=True, size=(48, 64)))
     options = replace(OPTIONS, snapshot=tmp_path / "s", late="wait", confidence=False)
     Session("door", scene.masks[0], [tmp_path / "o.jsonl"], options).run()
     Session("door", None, [tmp_path / "o.jsonl"], replace(options, resume=True)).run()
@@ -153,7 +154,7 @@ def test_a_camera_without_a_screen_gives_lines(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "crwedge")
-    monkeypatch.setattr(session_module, "open_source", lambda *_: ListSource(2, live=True, size=(48, 64)))
+    monkeypatch.setattr(session_module, "open_source", lambda *_, **__: ListSource(2, live=True, size=(48, 64)))
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
@@ -205,3 +206,10 @@ def test_the_peak_of_memory_is_that_of_this_process() -> None:
     assert own == pytest.approx(child, abs=50)
     assert grown > own + 200
     assert os.path.exists("/proc/self/status")
+
+
+def test_propagate_takes_paths_arrays_lists_and_generators(frames: Path, scene: Scene) -> None:
+    expected = [labels.ids for labels in cw.propagate(frames, scene.masks[0], shipped_bundle(), "crw")]
+    for source in (str(frames), scene.frames, list(scene.frames), (frame for frame in scene.frames)):
+        for labels, ids in zip(cw.propagate(source, scene.masks[0], shipped_bundle(), "crw"), expected, strict=True):
+            np.testing.assert_array_equal(labels.ids, ids)
