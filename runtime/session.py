@@ -28,6 +28,7 @@ from crwedge.core.images import grid_size
 from crwedge.core.joints import FrameJoints, Joints
 from crwedge.core.labels import LabelMap
 from crwedge.core.masks import check_mask, describe_mask, resize_mask
+from crwedge.core.packages import install_command
 from crwedge.core.prompts import PromptLike, read_prompt
 from crwedge.core.settings import preset
 from crwedge.runtime.adapter import Adapter
@@ -36,7 +37,7 @@ from crwedge.runtime.bundle_lookup import find_bundle
 from crwedge.runtime.events import silent
 from crwedge.runtime.frame_queue import StopToken
 from crwedge.runtime.observer import Observer
-from crwedge.runtime.ops.commands import Command, CommandFile, CommandQueue, CommandReader, Commands
+from crwedge.runtime.ops.commands import Command, CommandFile, CommandQueue, Commands
 from crwedge.runtime.ops.rate_control import RateController
 from crwedge.runtime.ops.snapshot import Snapshots, State, read_snapshot
 from crwedge.runtime.ops.stats import StreamStats, peak_rss_mb
@@ -181,8 +182,8 @@ class Session:
                     for t in targets
                 ]
                 with self._open_tracker(source.live) as self._tracker:
-                    frames = self._frames(source, state)
                     own = self._observers(self._tracker, state)
+                    frames = self._frames(source, state)
                     opened.pop_all()  # run_stream closes them
                     run_stream(
                         self._tracker,
@@ -194,7 +195,8 @@ class Session:
                         stats=self.stats,
                     )
                     self.stats.restarts = getattr(source, "restarts", 0)
-                    self._check_start(state)
+                    if not source.live and state is None:
+                        self._check_start()
                     if self._snapshots is not None and self.stats.tracked:
                         self._snapshots.finish()
                     return {**self._summary(self._tracker, targets), "damaged_packets": getattr(source, "damaged", 0)}
@@ -218,7 +220,7 @@ class Session:
         screen = sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
         if screen and find_spec("cv2") is not None:
             return ["window"]
-        missing = "OpenCV is not installed (pip install 'crwedge[window]')" if screen else "there is no screen"
+        missing = f"OpenCV is not installed ({install_command('window')})" if screen else "there is no screen"
         _log.info("note: %s, so JSON Lines go to standard output; choose another output with --out", missing)
         return ["-"]
 
@@ -253,8 +255,8 @@ class Session:
         self.length = part.length
         return part
 
-    def _check_start(self, state: State | None) -> None:
-        if self._start and state is None and not self.stats.frames_in and not self._stop.is_set():
+    def _check_start(self) -> None:
+        if self._start and not self.stats.frames_in and not self._stop.is_set():
             raise MaskError(f"the joints begin with frame {self._start} (from 0), which {self.name} does not have")
 
     def _observers(self, tracker: Tracker, state: State | None) -> list[Observer]:
@@ -268,7 +270,7 @@ class Session:
             index = state.index
             if self._file is not None and "control" in state.facts:
                 self._file.restore(state.facts["control"])
-        readers: list[CommandReader] = [self._queue]
+        readers: list[CommandQueue | CommandFile] = [self._queue]
         if self._file is not None:
             readers.append(self._file)
         own.append(Commands(tracker, readers, index, options.resize_mask, self._on_event))

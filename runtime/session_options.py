@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crwedge.core.bundle import Bundle
+from crwedge.core.described import described
 from crwedge.core.settings import PropagationSettings
 
 if TYPE_CHECKING:
     from crwedge.runtime.stream import Late
 
 
+@described
 @dataclass(frozen=True)
 class SessionOptions:
     """How a session works; see `Session`."""

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from crwedge.core.described import described
 from crwedge.core.joints import FrameJoints
 from crwedge.core.masks import VOID
 
 
+@described
 @dataclass(frozen=True)
 class LabelMap:
     """The tracker's result for one frame."""

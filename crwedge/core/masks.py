@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError, SourceError
 from crwedge.core.files import atomic_write
+from crwedge.core.images import size_text
 from crwedge.core.mask_pictures import VOID, MaskPicture, mask_of_colours, mask_of_image
 from crwedge.core.palette import palette
 from crwedge.core.pictures import open_image
@@ -111,7 +112,7 @@ def check_mask(mask: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
     ids = _ids_of_array(mask, size)
     if ids.shape != size:
         raise MaskError(
-            f"the mask is {ids.shape[1]}x{ids.shape[0]} (width x height), the frame {size[1]}x{size[0]}: "
+            f"the mask is {size_text(ids.shape)} (height x width), the frame {size_text(size)}: "
             "paint it on the frame, or let it be resized (--resize-mask, read_mask + resize_mask)"
         )
     if not object_ids(ids):

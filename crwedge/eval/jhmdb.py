@@ -1,4 +1,4 @@
-"""JHMDB: follow the joints of the first frame, score PCK."""
+"""JHMDB: propagate the joints of the first frame and score PCK."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class PoseClip:
 def pose_clips(root: Path, sequences: Iterable[str] = (), joints: Path | None = None) -> list[PoseClip]:
     """The clips of a tree.
 
-    Known forms: folders with frames (in `JPEGImages`, `frames` or the folder itself) and `joint_positions.mat` or
+    Forms: folders with frames (in `JPEGImages`, `frames` or the folder itself) and `joint_positions.mat` or
     `joints.json`; one such folder; and JHMDB's own tree (`Rename_Images/<class>/<clip>`,
-    `joint_positions/<class>/<clip>`), where `splits/<class>_test_split1.txt` chooses the test clips if it is there.
+    `joint_positions/<class>/<clip>`), where `splits/<class>_test_split1.txt`, if it exists, lists the test clips.
 
     Args:
         root: the folder.
-        sequences: names to keep; all of them when empty.
-        joints: the joint file of a single clip, instead of one in its folder.
+        sequences: names to keep; all when empty.
+        joints: joint file of a single clip, if it is not in its folder.
 
     Raises:
         SourceError: no such tree; the message names what is missing.
@@ -73,9 +73,9 @@ def pose_clips(root: Path, sequences: Iterable[str] = (), joints: Path | None = 
 
 
 def score_clip(clip: PoseClip, follower: Follower, out: Path | None = None) -> PoseScore:
-    """Follow the joints of the first labelled frame and score the labelled frames after it.
+    """Propagate the joints of the first labelled frame and score the labelled frames after it.
 
-    Joints that are not visible at the start are not scored.
+    Joints that are not visible in the first frame are not scored.
     """
     joints = read_joints(clip.joints)
     truth = dict(zip(joints.frames, joints.xy, strict=True))
@@ -105,7 +105,7 @@ def score_clip(clip: PoseClip, follower: Follower, out: Path | None = None) -> P
 
 
 def pose_protocol() -> dict[str, Any]:
-    """The words that belong to a PCK."""
+    """The protocol of a PCK score."""
     return {
         "benchmark": "jhmdb",
         "labels": f"Gaussians of {SIGMA} cells",
@@ -117,7 +117,7 @@ def pose_protocol() -> dict[str, Any]:
 
 
 def summary(scores: dict[str, dict[str, Any]], protocol: dict[str, Any]) -> dict[str, Any]:
-    """The figures of a run from the clips' own: what `--json` prints."""
+    """Protocol and scores of a run, as `--json` prints them, from the scores of its clips."""
     errors = [PoseScore.from_dict(values).errors.ravel() for values in scores.values()]
     total = pck(np.concatenate(errors)) if errors else {}
     return {"protocol": {**pose_protocol(), **protocol}, "PCK": total, "sequences": scores}

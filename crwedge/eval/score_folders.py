@@ -1,4 +1,4 @@
-"""Score folders of masks that anyone wrote."""
+"""Score folders of masks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError, SourceError
+from crwedge.core.images import size_text
 from crwedge.core.masks import VOID, read_label_ids
 from crwedge.core.pictures import open_image
 from crwedge.eval.boundary import TOLERANCE
@@ -21,7 +22,7 @@ from crwedge.eval.scorer import Rule, SequenceScore, SequenceScorer, overall
 
 @dataclass(frozen=True)
 class FolderScore:
-    """What a folder of results came to."""
+    """Score of a folder of masks."""
 
     rule: Rule
     sequences: dict[str, SequenceScore]
@@ -57,7 +58,7 @@ class FolderScore:
         return lines + [f"{name}: predictions without true masks; not scored" for name in self.extra_sequences]
 
     def to_dict(self) -> dict[str, Any]:
-        """What `crwedge eval masks --json` prints."""
+        """Plain values for JSON, as `crwedge eval masks --json` prints them."""
         protocol: dict[str, Any] = {
             **davis_protocol(self.rule),
             "sequences": len(self.sequences),
@@ -76,7 +77,7 @@ class FolderScore:
 
 
 def davis_protocol(rule: Rule) -> dict[str, Any]:
-    """The words that belong to a DAVIS score."""
+    """The protocol of a DAVIS score."""
     return {
         "benchmark": "davis",
         "rule": rule,
@@ -100,9 +101,9 @@ def score_folders(
         predicted: `<sequence>/00000.png` ..., or the PNG files of a single sequence.
         truth: the same, or a tree with the true masks (`crwedge.eval.datasets.mask_folders`).
         rule: "2017" or "2016".
-        partial: leave out what has no prediction, instead of refusing.
-        sequences: names to keep; all of them when empty.
-        workers: threads, each at one sequence.
+        partial: skip frames and sequences without a prediction instead of raising.
+        sequences: names to keep; all when empty.
+        workers: number of threads; each scores one sequence at a time.
 
     Raises:
         SourceError: a folder is missing or holds no masks.
@@ -142,11 +143,11 @@ def score_folders(
 
 
 def read_ids(path: Path, void: bool) -> NDArray[np.uint8]:
-    """Read a mask as results are handed in: a palette PNG, or a grey one that holds only 0 and 255.
+    """Read a mask of a benchmark: a palette PNG, or a grey PNG that has only the values 0 and 255.
 
     Args:
         path: the file.
-        void: whether 255 may stand for void, as in true masks.
+        void: whether the id 255 (void) is allowed, as in true masks.
 
     Raises:
         MaskError: naming the file.
@@ -201,8 +202,8 @@ def _score_folder(
         mask = None if path is None else read_ids(path, void=False)
         if mask is not None and mask.shape != true_mask.shape:
             raise MaskError(
-                f"{path} is {mask.shape[1]}x{mask.shape[0]} (width x height), the true mask "
-                f"{true_mask.shape[1]}x{true_mask.shape[0]}: write masks of the frame's own size"
+                f"{path} is {size_text(mask.shape)} (height x width), the true mask "
+                f"{size_text(true_mask.shape)}: write masks of the frame's own size"
             )
         try:
             scorer.feed_frame(mask, true_mask)

@@ -10,7 +10,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from crwedge.core.described import described
 
+
+@described
 @dataclass(frozen=True)
 class Frame:
     """One frame of a source."""

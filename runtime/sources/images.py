@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crwedge.core.errors import SourceError
+from crwedge.core.images import size_text
 from crwedge.core.location import path_key, repeated_stem
 from crwedge.core.pictures import PictureSequence, check_stems
 from crwedge.runtime.closing import Closing
@@ -51,7 +52,7 @@ class ImageSource(Closing):
             path, image = self.paths[index], self._pictures.read(index)
             if size is not None and image.shape != size:
                 raise SourceError(
-                    f"{path} is {image.shape[1]}x{image.shape[0]}, the pictures before it {size[1]}x{size[0]}; "
+                    f"{path} is {size_text(image.shape)} (height x width), the pictures before it {size_text(size)}; "
                     "a folder must hold one size"
                 )
             size = image.shape

@@ -304,7 +304,7 @@ def test_a_bundle_with_a_surprise_in_it_is_refused(clip: Path, capsys: pytest.Ca
     assert "not listed" in capsys.readouterr().err
 
 
-def test_random_weights_are_named(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_encoder_is_named(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from crwedge.core.bundle import Bundle
 
     trained = Bundle.open(shipped_bundle()).manifest.trained
@@ -323,4 +323,6 @@ def test_random_weights_are_named(clip: Path, capsys: pytest.CaptureFixture[str]
         )
         == 0
     )
-    assert ("random, not trained" in capsys.readouterr().err) is not trained
+    said = capsys.readouterr().err
+    assert ("not trained" in said) is not trained
+    assert "shipped with crwedge" in said

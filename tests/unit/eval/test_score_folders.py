@@ -104,7 +104,7 @@ def damage_bytes(path: Path) -> None:
         (damage_grey_one, "value 1"),
         (damage_void, "255"),
         (damage_deep, "300"),
-        (damage_size, "29x20"),
+        (damage_size, "20x29"),
         (damage_format, "JPEG"),
         (damage_bytes, "cannot be read"),
     ],

@@ -89,7 +89,7 @@ def test_refusals_are_one_line(tmp_path: Path, small_scene: Scene) -> None:
 def test_pictures_of_two_sizes_are_refused_by_name(tmp_path: Path, small_scene: Scene) -> None:
     folder = folder_of(tmp_path / "f", small_scene.frames)
     Image.fromarray(small_scene.frames[0][:32]).save(folder / "frame3.png")
-    with cw.open_source(folder) as source, pytest.raises(SourceError, match=r"frame3\.png is 96x32"):
+    with cw.open_source(folder) as source, pytest.raises(SourceError, match=r"frame3\.png is 32x96"):
         list(source)
 
 
