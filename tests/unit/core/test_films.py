@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -225,7 +226,7 @@ def test_any_rate(tmp_path: Path, rate: Fraction) -> None:
 def test_animated_pictures_are_films(tmp_path: Path, name: str) -> None:
     frames = numbered(5)
     images = [Image.fromarray(frame) for frame in frames]
-    more = {"lossless": True} if name.endswith("webp") else {}
+    more: dict[str, Any] = {"lossless": True} if name.endswith("webp") else {}
     images[0].save(tmp_path / name, save_all=True, append_images=images[1:], duration=200, **more)
     with open_film(tmp_path / name) as film:
         found = [number_of(to_rgb(picture)) for picture in film.pictures()]
