@@ -41,7 +41,7 @@ class LabelMap:
     name: str | None = None
     """Name of the frame's file without the suffix, where it has one."""
     time: float | None = None
-    """When the frame came, in seconds since 1970, where its source is live."""
+    """When the frame came, of a file when it was read, in seconds since 1970."""
 
 
 Taps = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]

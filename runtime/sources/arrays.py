@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import SourceError
 from crwedge.core.images import check_frame
+from crwedge.core.pictures import read_picture
 from crwedge.runtime.closing import Closing
 from crwedge.runtime.sources.frame import Frame, FrameSource
-from crwedge.runtime.sources.images import read_image
 from crwedge.runtime.sources.open import open_source
 
 Frames = str | Path | NDArray[np.uint8] | Iterable[Any]
@@ -66,7 +66,7 @@ def as_source(frames: Frames) -> FrameSource:
 
 def _pixels(item: Any, index: int) -> NDArray[np.uint8]:
     if isinstance(item, str | Path):
-        return read_image(item)
+        return read_picture(item)
     if hasattr(item, "convert"):  # a Pillow image; Pillow itself need not be imported to know
         item = np.array(item.convert("RGB"))
     try:
