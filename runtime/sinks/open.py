@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crwedge.core.errors import SinkError
 from crwedge.core.films import VIDEO_SUFFIXES
@@ -14,7 +15,9 @@ from crwedge.runtime.sinks.jsonl import JsonLinesSink
 from crwedge.runtime.sinks.png import PngSink, old_masks
 from crwedge.runtime.sinks.video import VideoSink
 from crwedge.runtime.sinks.window import WindowSink
-from crwedge.runtime.sources.frame import FrameSource
+
+if TYPE_CHECKING:
+    from crwedge.runtime.sources.frame import FrameSource
 
 _OTHER_FILES = tuple(
     s for s in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, ".json", ".csv", ".txt", ".npy", ".npz") if s != ".mp4"
