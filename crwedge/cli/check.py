@@ -28,6 +28,7 @@ def check(
 
     Example: crwedge check runs/bundle videos/
     """
+    from crwedge.core.errors import SourceError
     from crwedge.eval.cycle import CycleSettings, compared, cycle_score, rendered_clips
     from crwedge.eval.unlabelled import read_clips
     from crwedge.runtime.backends.open import open_engine
@@ -41,6 +42,8 @@ def check(
         footage = read_clips(
             videos, count=clips, frames=settings.frames, rate=settings.rate, short_side=settings.short_side, warn=say
         )
+        if len(footage) < 2:
+            raise SourceError("the footage gives one clip only, whose score says nothing; give more or longer videos")
         name = f"{len(footage)} clips of {', '.join(Path(video).name for video in videos)}"
     else:
         footage = rendered_clips(settings, min(clips, 8))
