@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from crwedge.core.bundle import Bundle
 from crwedge.core.errors import CrwedgeError, SourceError
 from crwedge.core.images import check_frame, grid_size
-from crwedge.core.labels import LabelMap, soft_labels
+from crwedge.core.labels import LabelMap, area_labels, soft_labels
 from crwedge.core.prompts import KeypointPrompt, MaskPrompt, PromptLike, as_prompt
 from crwedge.core.settings import PropagationSettings, preset
 from crwedge.runtime.adapter import Adapter
@@ -29,6 +29,7 @@ from crwedge.runtime.ops.snapshot import SnapshotError, State, plain
 from crwedge.runtime.propagation.context import memory_formula
 from crwedge.runtime.propagation.view import Size, View
 from crwedge.runtime.quality import QualityLevel
+from crwedge.runtime.region import Region, RegionOptions, object_box
 from crwedge.runtime.sources.frame import Frame
 
 Pixels = NDArray[np.uint8]
@@ -42,6 +43,8 @@ class TrackerOptions:
     """(H, W) to compute at; label maps keep the frame's own size. None computes at the frame's size."""
     confidence: bool = False
     """Whether to estimate how far each object can be trusted, without knowing the truth."""
+    region: RegionOptions | None = None
+    """How the computed part of the frame follows the objects; None computes whole frames."""
     any_size: bool = False
     """Whether frames may change their size: later ones are then computed at the first one's."""
 
@@ -74,6 +77,8 @@ class Tracker(Closing):
         self._source_index: int | None = None
         self._frame_size: Size | None = None
         self._cells_and_channels = (0, 0)
+        self._region: Region | None = None
+        self._scale: Size = (0, 0)
 
     @classmethod
     def open(
@@ -101,7 +106,7 @@ class Tracker(Closing):
         chosen = settings if isinstance(settings, PropagationSettings) else preset(settings or bundle.manifest.preset)
         options = options or TrackerOptions()
         options = replace(options, size=options.size or bundle.manifest.size)
-        keep_frames = adapter is not None and adapter.recompute
+        keep_frames = (adapter is not None and adapter.recompute) or options.region is not None
         backend = open_backend(bundle, chosen, engine, workers, keep_frames=keep_frames, say=say, size=options.size)
         if adapter is not None:
             adapter.start(bundle, backend.engine, workers, options.size, chosen.context_length)
@@ -156,11 +161,13 @@ class Tracker(Closing):
             self._monitor.gap(self.object_ids)
             self.backend.keep_trusted(TRUSTED, KEPT_OVER_A_GAP)
         self._adapt(pixels, source.index if source else self._index)
-        features = self.backend.encode(pixels, self._locate(pixels))
+        features = self.backend.encode(pixels, self._locate(pixels, given))
         encoded = time.perf_counter()
         prediction = self._predict(features, given)
         propagated = time.perf_counter()
         labels = self._report(prediction, pixels, given, source)
+        if self._region is not None:
+            self._region.observe(features.view, prediction.soft)
         trust = min(labels.confidence.values(), default=0.5 if given is None else 1.0)
         self.backend.remember(prediction, pinned=given is not None, trust=trust)
         self._index, self._source_index = self._index + 1, labels.source_index
@@ -237,6 +244,7 @@ class Tracker(Closing):
         self._objects, self._monitor, self._quality = Objects(), Monitor(), QualityLevel()
         self._index, self._source_index = 0, None
         self._frame_size, self._cells_and_channels = None, (0, 0)
+        self._region = None
 
     def _identity(self) -> dict[str, Any]:
         """What a state can only be restored with."""
@@ -266,10 +274,21 @@ class Tracker(Closing):
         if self.adapter.recompute:
             self.backend.encode_again(self.adapter.features)
 
-    def _locate(self, pixels: Pixels) -> View:
+    def _locate(self, pixels: Pixels, given: Any) -> View:
         """The part of the frame to compute, and its scale."""
-        size = self.options.size or self._frame_size
-        return View.whole(size or (pixels.shape[0], pixels.shape[1]))
+        size = self.options.size or self._frame_size or (pixels.shape[0], pixels.shape[1])
+        if self.options.region is None:
+            return View.whole(size)
+        if self._region is None:
+            self._region = Region(self.options.region, size)
+        if isinstance(given, MaskPrompt):
+            whole = View.whole(size)
+            self._region.observe(whole, given.soft(whole.grid))
+        view = self._region.view()
+        if not self.backend.empty and view.size != self._scale:
+            self.backend.rescale(view.size)
+        self._scale = view.size
+        return view
 
     def _predict(self, features: Features, given: MaskPrompt | KeypointPrompt | None) -> Prediction:
         """Soft labels of the frame: from the context, from the prompt, or from both."""
@@ -278,16 +297,23 @@ class Tracker(Closing):
             assert given is not None
             self._objects.start(given)
             self._cells_and_channels = features.view.cells, features.channels
-            return self.backend.label(features, features.view.part(given.soft(grid)))
+            return self.backend.label(features, features.view.part(self._soft(given, grid)[0]))
         prediction = self.backend.propagate(features, self._search(measured=given is None))
         if not isinstance(given, MaskPrompt):
             return prediction
         change = self._objects.add(given.ids)
         if change is not None:
             self.backend.edit_labels(change)
-        painted, known = soft_labels(given.mask, self.object_ids, grid)
+        painted, known = self._soft(given, grid)
         painted, known = features.view.part(painted), features.view.part(known[None])[0]
         return self.backend.label(features, self._objects.corrected(prediction.soft, given, painted, known))
+
+    def _soft(self, given: Any, grid: Size) -> Any:
+        """Soft labels of a prompt on the grid of the whole frame, and the share of each cell that is known."""
+        if not isinstance(given, MaskPrompt):
+            return given.soft(grid), np.ones(grid, np.float32)
+        to_cells = area_labels if self.settings.labels == "area" else soft_labels
+        return to_cells(given.mask, self.object_ids, grid)
 
     def _search(self, measured: bool) -> Search:
         """How the context is searched for the next frame."""

@@ -12,6 +12,7 @@ Window = Literal["disc", "square"]
 FirstFrame = Literal["global", "restricted"]
 TopkOver = Literal["joint", "frame"]
 OutputNorm = Literal["none", "minmax"]
+Labels = Literal["point", "area"]
 Storage = Literal["float32", "float16"]
 
 _CHOICES = {
@@ -19,6 +20,7 @@ _CHOICES = {
     "first_frame": get_args(FirstFrame),
     "topk_over": get_args(TopkOver),
     "output_norm": get_args(OutputNorm),
+    "labels": get_args(Labels),
     "storage": get_args(Storage),
 }
 
@@ -29,6 +31,8 @@ class PropagationSettings:
 
     context_length: int = 20
     """m: how many frames before the current one are kept, beside the pinned ones."""
+    context_offsets: tuple[int, ...] | None = None
+    """Which of the m frames are looked at: (1, 2, 4) is the frame before, the second and the fourth before. None: all."""
     topk: int = 10
     """k: neighbours kept for each target cell."""
     radius: float = 12.0
@@ -46,6 +50,9 @@ class PropagationSettings:
     """Whether the m places start as copies of frame 0."""
     output_norm: OutputNorm = "none"
     """`minmax`: each object's upsampled map is stretched to 0..1 before the argmax."""
+    labels: Labels = "point"
+    """How a mask becomes soft labels of cells: read at points between which it is linear, or as means over the cells'
+    areas, in which every object keeps at least one cell."""
     storage: Storage = "float32"
     """Number format of the stored features; similarities are always computed in float32."""
     max_pinned: int = 4

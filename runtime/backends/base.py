@@ -160,6 +160,13 @@ class Backend(Protocol):
         """
         ...
 
+    def rescale(self, size: Size) -> None:
+        """Bring the context to the scale of frames of `size` = (H, W) pixels.
+
+        Frames whose pixels were kept are encoded again; features of the others, and all labels, are resampled.
+        """
+        ...
+
     def use(self, engine: Engine) -> None:
         """Encode with another engine of the same network from here on; the one before it is closed."""
         ...

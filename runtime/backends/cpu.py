@@ -138,6 +138,10 @@ class CpuBackend:
 
         self._context.encode_again(encoded)
 
+    def rescale(self, size: Size) -> None:
+        """See `Backend.rescale`."""
+        self._context.rescale(size, lambda pixels, view: self.encode(pixels, view).values)
+
     def use(self, engine: Engine) -> None:
         """See `Backend.use`."""
         if engine is not self.engine:

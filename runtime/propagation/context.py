@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.settings import PropagationSettings
+from crwedge.runtime.propagation.rescale import rescaled, resample_features, resample_labels
 from crwedge.runtime.propagation.slots import ContextSlots
-from crwedge.runtime.propagation.view import View
+from crwedge.runtime.propagation.view import Size, View
 
 Pixels = NDArray[np.uint8]
 
@@ -119,6 +120,28 @@ class ContextBuffer:
             pixels, view = self.slots.pixels(slot), self.slots.view(slot)
             if pixels is not None:
                 self._cells(slot, view)[...] = encode(pixels, view).transpose(1, 2, 0)
+
+    def rescale(self, size: Size, encode: Callable[[Pixels, View], NDArray[np.float32]]) -> None:
+        """Bring every frame to the scale of frames of `size` = (H, W) pixels.
+
+        Frames whose pixels were kept are encoded again; features of the others, and all labels, are resampled.
+        """
+        found = []
+        for slot in self.slots.in_use:
+            old, pixels = self.slots.view(slot), self.slots.pixels(slot)
+            new = rescaled(old, size)
+            labels = resample_labels(self._labels[slot, : old.cells], old, new)
+            if pixels is not None:
+                features = encode(pixels, new).transpose(1, 2, 0).reshape(new.cells, -1)
+            else:
+                features = resample_features(self._features[slot, : old.cells].astype(np.float32), old, new)
+            found.append((slot, new, features, labels))
+        for slot, new, features, labels in found:
+            if new.cells > self.capacity:
+                self._grow(new.cells, features.shape[1], labels.shape[1])
+            self.slots.set_view(slot, new)
+            self._features[slot, : new.cells] = features
+            self._labels[slot, : new.cells] = labels
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Copies of all frames in use, and plain values: what `restore` takes. See `ContextState`."""

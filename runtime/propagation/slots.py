@@ -45,6 +45,7 @@ class ContextSlots:
 
     def __init__(self, settings: PropagationSettings, keep_frames: bool = False) -> None:
         self.length, self.max_pinned, self.prefill = settings.context_length, settings.max_pinned, settings.prefill
+        self.offsets = settings.context_offsets
         self.keep_frames = keep_frames
         self._pinned: list[int] = []
         self._ring: list[int] = []
@@ -68,9 +69,11 @@ class ContextSlots:
         Args:
             newest: look back at no more places of the ring than this; None for all.
         """
-        most = self.length if newest is None else newest
-        found = [ContextFrame(slot, self._held[slot].view, False) for slot in self._ring[::-1][:most]]
-        copies = min(self._copies, most - len(found))
+        places = self.offsets or tuple(range(1, self.length + 1))
+        places = places[:newest]
+        ring = self._ring[::-1]
+        found = [ContextFrame(ring[i - 1], self._held[ring[i - 1]].view, False) for i in places if i <= len(ring)]
+        copies = sum(len(ring) < i <= len(ring) + self._copies for i in places)
         if copies:
             found.append(ContextFrame(self._copied, self._held[self._copied].view, False, copies))
         found += [ContextFrame(slot, self._held[slot].view, True) for slot in self._pinned]
@@ -88,6 +91,10 @@ class ContextSlots:
     def view(self, slot: int) -> View:
         """The view of the frame in a slot."""
         return self._held[slot].view
+
+    def set_view(self, slot: int, view: View) -> None:
+        """The frame in a slot was computed again, or resampled, for another view."""
+        self._held[slot].view = view
 
     def pin(self, view: View, trust: float = 1.0, pixels: NDArray[np.uint8] | None = None) -> int:
         """Make room for a frame whose labels came from outside; returns its slot.
