@@ -4,16 +4,16 @@
                                    [--footage FOLDER MASK FOLDER MASK] [--processors P] [--json FILE]
 
 Each stream is what `crwedge track` runs: a reader that decodes pictures (JPEG), a tracker with the shipped encoder on the
-CPU, a writer of palette PNGs. In one process, on one engine that stays open, five ways take turns in each round:
+CPU, a writer of palette PNGs. In one process, on one engine that stays open, four ways take turns in each round:
 
 * a, b: one stream alone.
-* both: the two at the same moment, on a `SharedEngine` as `crwedge track` opens it for two.
-* turns: the two at the same moment, one frame in the encoder at a time, with all threads.
+* both: the two at the same moment on a `LockedEngine`, as `crwedge track` runs two: one frame in the encoder at a time with
+  all threads, and half of the threads for each propagation.
 * apart: the two at the same moment, each with an engine of its own and half of the processors: what nothing shared costs.
 
 Reported are medians over the rounds of the ratios within a round: both over a, and both over the slower of a and b. `used`
 is the process's time on all processors (`work`, seconds) over wall time x processors: where one stream alone leaves nothing
-idle, two cannot take less than twice its time. The first round warms up and is not counted. Label maps of the last three are
+idle, two cannot take less than twice its time. The first round warms up and is not counted. Label maps of the last two are
 compared with those of a and b, pixel by pixel.
 """
 
@@ -26,7 +26,6 @@ import platform
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -35,37 +34,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 import crwedge as cw
 from crwedge.core.images import parse_size
 from crwedge.core.masks import write_mask
-from crwedge.runtime.backends.engine import Engine
+from crwedge.runtime.backends.engine import Engine, LockedEngine
 from crwedge.runtime.bundle_lookup import shipped_bundle
 from crwedge.runtime.propagation.attention import cpu_count
-from crwedge.runtime.shared import SharedEngine, divided
+from crwedge.runtime.sources.frame_range import FrameRange
 
-WAYS = ("a", "b", "both", "turns", "apart")
+WAYS = ("a", "b", "both", "apart")
 RESULT = Path(__file__).parent / "results" / "streaming-cpu.json"
 
 Clip = tuple[Path, Path]
 """A folder of pictures, and the mask of the first."""
-
-
-class Turns:
-    """An engine that takes one frame at a time, whoever brings it, and stays open."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine, self._lock, self.name = engine, threading.Lock(), engine.name
-
-    def run(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """See `Engine.run`."""
-        with self._lock:
-            return self._engine.run(frame)
-
-    def close(self) -> None:
-        """Nothing: the engine stays open."""
 
 
 def main() -> None:
@@ -82,9 +65,9 @@ def main() -> None:
     options = parser.parse_args()
     settings = cw.PropagationSettings(context_length=options.context, first_frame=options.first_frame)
     bundle = cw.Bundle.open(shipped_bundle())
-    # All processors for one stream; what two streams share; and for each of two alone.
+    # All processors for one stream, and half of them for each of two.
     engine = cw.open_engine(bundle, "cpu", options.processors)
-    halves = [cw.open_engine(bundle, "cpu", divided(2, options.processors)[0]) for _ in range(3)]
+    halves = [cw.open_engine(bundle, "cpu", max(1, options.processors // 2)) for _ in range(2)]
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         for size in options.sizes:
@@ -122,29 +105,29 @@ def measure(
     options: Any,
     out: Path,
 ) -> dict[str, Any]:
-    """One row: medians of times and of ratios within a round. The engines are one with all processors, three with half."""
-    engine, all_processors = engines[0], options.processors
-    shared = SharedEngine(engines[1], divided(2, all_processors)[1], engine)
+    """One row: medians of times and of ratios within a round. The engines are one with all processors, two with half."""
+    engine, all_processors = LockedEngine(engines[0]), options.processors
+    half = max(1, all_processors // 2)
+    bundle = cw.Bundle.open(shipped_bundle())
 
     def follow(engine: Engine, number: int, way: str, workers: int = all_processors) -> None:
         mask, target = cw.read_mask(clips[number][1]), out / way / str(number)
         with (
             cw.open_source(clips[number][0]) as source,
             cw.open_sink(target, overwrite=True) as sink,
-            cw.Tracker(engine, settings, size, None, workers) as tracker,
+            cw.Tracker.open(bundle, engine, settings, cw.TrackerOptions(size), workers=workers) as tracker,
         ):
-            cw.run_stream(tracker, source, [sink], mask=mask, max_frames=options.frames, late="wait")
+            cw.run_stream(tracker, FrameRange(source, count=options.frames), [sink], prompt=mask, late="wait")
 
     def together(given: list[Engine], way: str, workers: int = all_processors) -> None:
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda number: follow(given[number], number, way, workers), range(2)))
 
     runs: dict[str, Callable[[], None]] = {
-        "a": lambda: follow(Turns(engine), 0, "alone"),
-        "b": lambda: follow(Turns(engine), 1, "alone"),
-        "both": lambda: together([shared] * 2, "both"),
-        "turns": lambda: together([Turns(engine)] * 2, "turns"),
-        "apart": lambda: together([Turns(half) for half in engines[2:]], "apart", max(1, all_processors // 2)),
+        "a": lambda: follow(engine, 0, "alone"),
+        "b": lambda: follow(engine, 1, "alone"),
+        "both": lambda: together([engine] * 2, "both", half),
+        "apart": lambda: together([LockedEngine(one) for one in engines[1:]], "apart", half),
     }
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     work: dict[str, list[float]] = {way: [] for way in WAYS}

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 import crwedge
 from crwedge.core.bundle import ONNX, WEIGHTS, Bundle, Manifest, write_bundle
-from crwedge.core.errors import CheckpointError, SettingError
+from crwedge.core.errors import CheckpointError
 from crwedge.core.optional import import_optional
-from crwedge.core.settings import preset
+from crwedge.core.settings import check_choice, preset
 from crwedge.export.calibrate import calibrate
 from crwedge.export.onnx import Recipe, build_onnx, channels
 from crwedge.export.parity import TOLERANCES, ParityError, Scorer, compare, compare_features
@@ -89,8 +89,7 @@ def export_bundle(
         ParityError: what was written does not do what the PyTorch encoder does; there is no bundle then.
         BundleError: the bundle or an engine cannot be written.
     """
-    if precision not in PRECISIONS:
-        raise SettingError(f"unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
+    check_choice("precision", precision, PRECISIONS)
     import_optional("torch", extra="export")
     encoder, info = _load(find_checkpoint(checkpoint), half_weights)
     say(f"weights: {info.name} ({info.weights_from})")

@@ -8,8 +8,8 @@ import numpy as np
 
 from crwedge.core.bundle import Bundle
 from crwedge.core.engine_key import Profile
-from crwedge.core.errors import CrwedgeError, SettingError
-from crwedge.core.settings import preset
+from crwedge.core.errors import CrwedgeError
+from crwedge.core.settings import check_choice, preset
 from crwedge.export.engines import DEFAULT_PROFILE, can_build, ensure_engine
 from crwedge.export.parity import TOLERANCES, Parity, ParityError, compare
 from crwedge.export.tensorrt import BuildOptions, Say, Watch
@@ -46,8 +46,7 @@ def build_and_verify(
     Raises:
         ParityError: the engine does not do what ONNX Runtime does; it is deleted.
     """
-    if engine not in ENGINES:
-        raise SettingError(f"unknown engine {engine!r}; choose one of {', '.join(ENGINES)}")
+    check_choice("engine", engine, ENGINES)
     if engine == "onnx" or (engine == "auto" and not can_build()):
         return None
     module = "tensorrt" if engine == "auto" else engine.replace("-", "_")

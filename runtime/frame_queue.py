@@ -1,53 +1,52 @@
-"""What two threads hand frames over with: a bounded queue that can be stopped, and that can drop."""
+"""A bounded, stoppable queue between two threads, with a drop-oldest mode."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 _POLL = 0.1
-"""Seconds between looks at the halt; a hand-over itself wakes the other side at once."""
+"""Seconds between looks at the stop token. A hand-over wakes the other side at once."""
 
 
-class Halt:
-    """Asks every part of a run to end in good order.
+class StopToken:
+    """Asks every part of a run to finish its work and end.
 
-    It holds no lock, so that a signal handler may set it at any moment.
+    It holds no lock, so a signal handler may set it at any moment.
     """
 
     def __init__(self) -> None:
-        """Nobody asked yet."""
         self._set = False
         self.signal: int | None = None
-        """The number of the signal that asked, if one did."""
+        """Number of the first signal that asked for the stop, if one did."""
 
     def set(self, signal: int | None = None) -> None:
-        """Ask; the first signal is remembered."""
+        """Ask for the stop."""
         if self.signal is None:
             self.signal = signal
         self._set = True
 
     def is_set(self) -> bool:
-        """Whether somebody asked."""
+        """Whether a stop was asked for."""
         return self._set
 
 
-class Mailbox(Generic[T]):
+class FrameQueue(Generic[T]):
     """A queue of at most `size` items.
 
     Args:
-        size: how many may wait.
-        halt: ends all waiting.
+        size: how many items may wait.
+        stop: ends all waiting.
     """
 
-    def __init__(self, size: int, halt: Halt) -> None:
-        """Open and empty."""
+    def __init__(self, size: int, stop: StopToken) -> None:
         self._items: deque[tuple[T, bool]] = deque()
-        self._size, self._halt = size, halt
+        self._size, self._stop = size, stop
         self._closed = False
         self._changed = threading.Condition()
 
@@ -55,15 +54,18 @@ class Mailbox(Generic[T]):
         return len(self._items)
 
     def put(self, item: T, always: bool = False) -> bool:
-        """Wait for room; False when the box was closed or the run halted first, and the item was not taken.
+        """Add an item; waits while the queue is full.
 
         Args:
             item: what to hand over.
-            always: hand it over after a halt too.
+            always: hand it over after a stop too.
+
+        Returns:
+            Whether the item was taken. It is not once the queue is closed or the run was stopped.
         """
 
         def over() -> bool:
-            return self._closed or (self._halt.is_set() and not always)
+            return self._closed or (self._stop.is_set() and not always)
 
         with self._changed:
             while len(self._items) >= self._size and not over():
@@ -74,31 +76,40 @@ class Mailbox(Generic[T]):
             self._changed.notify_all()
             return True
 
-    def offer(self, item: T, keep: bool = False) -> T | None:
-        """Never wait: the newest wins. Returns what had to make way, if anything.
+    def put_latest(self, item: T, keep: bool = False, merge: Callable[[T, T], None] | None = None) -> T | None:
+        """Add an item without waiting; drops the oldest item of a full queue.
 
         Args:
             item: what to hand over.
-            keep: whether it must not make way for later ones; it takes no room either.
+            keep: never drop this item for a later one. It does not count towards the size.
+            merge: called with the dropped and the new item before the new one can be taken.
+
+        Returns:
+            The item that was dropped, if any: the oldest one, or `item` itself once the queue is closed or stopped.
         """
         with self._changed:
-            if self._closed or self._halt.is_set():
+            if self._closed or self._stop.is_set():
                 return item
-            gone: T | None = None
+            dropped: T | None = None
             loose = [i for i, (_, kept) in enumerate(self._items) if not kept]
             if len(loose) >= self._size:
-                gone = self._items[loose[0]][0]
+                dropped = self._items[loose[0]][0]
                 del self._items[loose[0]]
+                if merge is not None:
+                    merge(dropped, item)
             self._items.append((item, keep))
             self._changed.notify_all()
-            return gone
+            return dropped
 
     def get(self, drain: bool = False, timeout: float | None = None) -> T | None:
-        """The oldest item, waited for; None when the box is closed and empty, or the run halted.
+        """Take the oldest item; waits for one.
 
         Args:
-            drain: go on after a halt until the box is closed and empty.
+            drain: go on after a stop until the queue is closed and empty.
             timeout: seconds to wait at most.
+
+        Returns:
+            The item, or None when the queue is closed and empty, or the run was stopped.
 
         Raises:
             TimeoutError: nothing came in time.
@@ -106,7 +117,7 @@ class Mailbox(Generic[T]):
         until = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while True:
-                if self._halt.is_set() and not drain:
+                if self._stop.is_set() and not drain:
                     return None
                 if self._items:
                     item, _ = self._items.popleft()
@@ -118,19 +129,14 @@ class Mailbox(Generic[T]):
                     raise TimeoutError
                 self._changed.wait(_POLL)
 
-    def peek(self) -> T | None:
-        """The item that `get` would give now, which stays where it is and may make way for another; None when none waits."""
-        with self._changed:
-            return self._items[0][0] if self._items else None
-
     def close(self) -> None:
-        """Nothing more will come; what waits can still be taken."""
+        """End the input; waiting items can still be taken."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
-    def discard(self) -> int:
-        """Throw away what waits, and say how much it was."""
+    def drain(self) -> int:
+        """Remove all waiting items and return how many there were."""
         with self._changed:
             count = len(self._items)
             self._items.clear()

@@ -1,127 +1,87 @@
 """Run a tracker over a source into sinks: reader | tracker | writers, with exact accounting of frames and of time.
 
-The source is read in a thread of its own, every sink writes in one of its own, and the tracker runs in the thread that
-called. All queues between them are bounded. The first error in any part ends all parts and is raised to the caller;
-what was labelled before it is still written by the sinks that work.
+The source is read in its own thread, each sink writes in its own thread, and the tracker runs in the calling thread. All
+queues between them are bounded. The first error in any part ends all parts and is raised to the caller; frames that were
+labelled before it are still written by the sinks that work.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from crwedge.core.errors import CrwedgeError
 from crwedge.core.labels import LabelMap
 from crwedge.core.prompts import PromptLike
-from crwedge.runtime.frame_queue import Halt, Mailbox
-from crwedge.runtime.ops.stats import STAGES, StreamStats, peak_rss_mb
+from crwedge.runtime.frame_queue import FrameQueue, StopToken
+from crwedge.runtime.observer import Observer
+from crwedge.runtime.ops.stats import STAGES, StreamStats
 from crwedge.runtime.sinks.base import MaskSink, StopStream
 from crwedge.runtime.sources.frame import Frame, FrameSource
-from crwedge.runtime.tracker import Tracker
 
-__all__ = ["STAGES", "Late", "StreamStats", "peak_rss_mb", "run_stream"]
+if TYPE_CHECKING:
+    from crwedge.runtime.tracker import Tracker
 
 Late = Literal["drop", "wait"]
-"""What happens to a frame that comes while the tracker is busy: the newest wins, or the source waits."""
+"""What happens to a frame that comes while the tracker is busy: the newest frame wins, or the source waits."""
 
-_WAITING = 2
+_QUEUED = 2
 """Frames that may wait for the tracker, and label maps that may wait for each sink."""
 _PATIENCE = 15.0
-"""Seconds to wait for a reader that hangs in its source; after that it is left behind."""
-
-
-@dataclass
-class _Arrival:
-    """A frame on its way to the tracker."""
-
-    frame: Frame
-    decode_ms: float
-    arrived: float
-
-
-class _Ticket:
-    """A label map on its way through the sinks; the last sink to finish it completes it."""
-
-    def __init__(self, labels: LabelMap, arrived: float, stages_ms: dict[str, float], tasks: int) -> None:
-        self.labels, self.arrived, self.stages_ms = labels, arrived, stages_ms
-        self.tracked = time.perf_counter()
-        self.then: Sequence[Callable[[], None]] = ()
-        self._left, self._lock = tasks, threading.Lock()
-
-    def finish(self) -> bool:
-        """One sink has written it; True when it was the last."""
-        with self._lock:
-            self._left -= 1
-            return self._left <= 0
+"""Seconds to wait for a reader that hangs in its source; after that it is abandoned."""
 
 
 def run_stream(
     tracker: Tracker,
     source: FrameSource,
     sinks: Sequence[MaskSink] = (),
-    mask: PromptLike | None = None,
-    max_frames: int | None = None,
-    on_frame: Callable[[LabelMap, StreamStats], None] | None = None,
-    stats: StreamStats | None = None,
     *,
+    prompt: PromptLike | None = None,
     late: Late | None = None,
-    halt: Halt | None = None,
-    after_step: Callable[[Frame], Callable[[], None] | None] | None = None,
-    before_step: Callable[[Frame], PromptLike | None] | None = None,
-    skip: int = 0,
-    gap_first: bool = False,
-    interrupt: Callable[[], None] | None = None,
+    observers: Sequence[Observer] = (),
+    stop: StopToken | None = None,
+    stats: StreamStats | None = None,
 ) -> StreamStats:
     """Track the frames of `source` and write them to all `sinks`; closes the sinks, not the source or the tracker.
 
     Args:
         tracker: a tracker that was just opened, reset or restored.
-        source: frames.
-        sinks: outputs; each writes in a thread of its own.
-        mask: (H, W) ids, or joints, of the first frame. That frame is never dropped.
-        max_frames: stop after so many frames of the source.
-        on_frame: called after each frame was written everywhere, in the thread of the sink that was last.
-        stats: filled in place, so that a caller still has the counts when this raises.
+        source: frames; see `FrameRange` for a part of a source. The first frame is never dropped.
+        sinks: outputs.
+        prompt: (H, W) ids, or joints, of the first frame.
         late: `drop` or `wait`; by default live sources drop and files wait.
-        halt: ends the run in good order when it is set, from any thread or signal handler.
-        after_step: called in the tracker's thread after each step; what it returns is called once that frame was
-            written everywhere.
-        before_step: called in the tracker's thread before each step; what it returns is that frame's mask or joints.
-        skip: frames of the source to pass over, as they were labelled in an earlier run; they are not counted.
-        gap_first: whether frames are missing before the first one.
-        interrupt: makes a source that hangs end; by default its own `interrupt`, where it has one.
+        observers: called for each frame, in this order.
+        stop: ends the run once it is set, from any thread or signal handler; labelled frames are still written.
+        stats: filled in place, so that the counts are known while it runs and after an error.
+
+    Returns:
+        The counts and times of the run.
 
     Raises:
-        CrwedgeError: whatever went wrong first; what was written before stays, complete and readable.
+        CrwedgeError: the first error of any part. Outputs written before it are complete and readable.
     """
     stats = stats if stats is not None else StreamStats()
-    halt = halt if halt is not None else Halt()
-    policy: Late = late or ("drop" if getattr(source, "live", False) else "wait")
-    run = _Run(sinks, stats, on_frame, halt)
-    inbox: Mailbox[_Arrival] = Mailbox(_WAITING if policy == "wait" else 1, halt)
-    reader = threading.Thread(
-        target=run.read,
-        args=(source, inbox, policy, max_frames, mask is not None or before_step is not None, skip, gap_first),
-        name="crwedge-reader",
-        daemon=True,
-    )
+    stop = stop if stop is not None else StopToken()
+    policy: Late = late or ("drop" if source.live else "wait")
+    run = _Run(sinks, observers, stats, stop)
+    frames: FrameQueue[_Arrival] = FrameQueue(_QUEUED if policy == "wait" else 1, stop)
+    reader = threading.Thread(target=run.read, args=(source, frames, policy), name="crwedge-reader", daemon=True)
     reader.start()
     run.start_writers()
     try:
-        _track(tracker, inbox, run, mask, before_step, after_step)
+        run.track(tracker, frames, prompt)
     except StopStream:
-        halt.set()
+        stop.set()
     except CrwedgeError as error:
         run.fail(error)
     except BaseException:
-        halt.set()
+        stop.set()
         raise
     finally:
-        _wind_up(run, inbox, reader, interrupt or getattr(source, "interrupt", None))
-        stats.seconds = time.perf_counter() - run.begin
+        run.wind_up(source, frames, reader)
     stats.check()
     first = run.error or run.source_error
     if first is not None:
@@ -129,171 +89,174 @@ def run_stream(
     return stats
 
 
-def _track(
-    tracker: Tracker,
-    inbox: Mailbox[_Arrival],
-    run: _Run,
-    mask: PromptLike | None,
-    before_step: Callable[[Frame], PromptLike | None] | None,
-    after_step: Callable[[Frame], Callable[[], None] | None] | None,
-) -> None:
-    """The tracker's part: one frame after the other, until there is none."""
-    stats = run.stats
-    while (arrival := inbox.get()) is not None:
-        begin = time.perf_counter()
-        frame = arrival.frame
-        try:
-            if before_step is not None and (painted := before_step(frame)) is not None:
-                mask = painted
-            labels = tracker.step(frame, mask)
-        except BaseException:
-            stats.failed += 1
-            raise
-        mask = None
-        stats.tracked += 1
-        stats.recovering += any(state == "recovering" for state in labels.states.values())
-        waited = {"decode": arrival.decode_ms, "wait": 1e3 * (begin - arrival.arrived)}
-        ticket = _Ticket(labels, arrival.arrived, {**waited, **tracker.stages_ms}, len(run.boxes))
-        if after_step is not None and (then := after_step(frame)) is not None:
-            ticket.then = (then,)
-        run.hand_over(ticket)
+@dataclass
+class _Arrival:
+    """A frame on its way to the tracker."""
+
+    frame: Frame
+    arrived: float
+    stages_ms: dict[str, float]
+
+
+def _carry_gap(dropped: _Arrival, newer: _Arrival) -> None:
+    """Mark the frame after a dropped one as after a gap, if the dropped one was."""
+    if dropped.frame.after_gap:
+        newer.frame = replace(newer.frame, after_gap=True)
+
+
+class _Ticket:
+    """A label map on its way through the sinks; the last sink to finish completes it."""
+
+    def __init__(self, labels: LabelMap, arrived: float, stages_ms: dict[str, float], sinks: int) -> None:
+        self.labels, self.arrived, self.stages_ms = labels, arrived, stages_ms
+        self.tracked = time.perf_counter()
+        self.longest_write = 0.0
+        self._left, self._lock = sinks, threading.Lock()
+
+    def finish(self, write_ms: float) -> bool:
+        """Record that one sink has written it; True for the last sink."""
+        with self._lock:
+            self.stages_ms["write"] = self.stages_ms.get("write", 0.0) + write_ms
+            self.longest_write = max(self.longest_write, write_ms)
+            self._left -= 1
+            return self._left <= 0
 
 
 class _Run:
-    """What the threads of one run share."""
+    """State that the threads of one run share."""
 
     def __init__(
-        self,
-        sinks: Sequence[MaskSink],
-        stats: StreamStats,
-        on_frame: Callable[[LabelMap, StreamStats], None] | None,
-        halt: Halt,
+        self, sinks: Sequence[MaskSink], observers: Sequence[Observer], stats: StreamStats, stop: StopToken
     ) -> None:
-        self.sinks, self.stats, self.on_frame, self.halt = sinks, stats, on_frame, halt
+        self.sinks, self.observers, self.stats, self.stop = sinks, observers, stats, stop
         self.begin = time.perf_counter()
         self.error: BaseException | None = None
         self.source_error: CrwedgeError | None = None
-        self.boxes: list[Mailbox[_Ticket]] = [Mailbox(_WAITING, halt) for _ in sinks]
+        self.queues: list[FrameQueue[_Ticket]] = [FrameQueue(_QUEUED, stop) for _ in sinks]
         self.writers: list[threading.Thread] = []
         self._lock = threading.Lock()
 
     def fail(self, error: BaseException) -> None:
-        """Keep the first error, and end every part."""
+        """Keep the first error, and stop every part."""
         with self._lock:
             if self.error is None:
                 self.error = error
-        self.halt.set()
+        self.stop.set()
 
     def start_writers(self) -> None:
-        """A thread for each sink."""
-        for number, (sink, box) in enumerate(zip(self.sinks, self.boxes, strict=True)):
-            thread = threading.Thread(target=self._write, args=(sink, box), name=f"crwedge-sink-{number}", daemon=True)
+        """Start a thread for each sink."""
+        for number, (sink, queue) in enumerate(zip(self.sinks, self.queues, strict=True)):
+            thread = threading.Thread(
+                target=self._write, args=(sink, queue), name=f"crwedge-sink-{number}", daemon=True
+            )
             thread.start()
             self.writers.append(thread)
 
-    def read(
-        self,
-        source: Iterable[Frame],
-        inbox: Mailbox[_Arrival],
-        late: Late,
-        max_frames: int | None,
-        keep_first: bool,
-        skip: int,
-        gap: bool,
-    ) -> None:
-        """The reader's part. An error comes after the frames before it were handed over."""
+    def read(self, source: FrameSource, queue: FrameQueue[_Arrival], late: Late) -> None:
+        """Read the source. Its error is raised after the frames before it were handed over."""
         stats, before = self.stats, None
+        stage = "camera" if source.live else "decode"
         try:
             frames = iter(source)
-            for _ in range(skip):
-                if self.halt.is_set() or next(frames, None) is None:
-                    return
-            while not self.halt.is_set() and (max_frames is None or stats.frames_in < max_frames):
+            while not self.stop.is_set():
                 start = time.perf_counter()
                 frame = next(frames, None)
                 if frame is None:
                     break
                 arrived = time.perf_counter()
                 stats.frames_in += 1
-                stats.note_pts(before, frame.pts)
+                stats.record_pts(before, frame.pts)
                 before = frame.pts if frame.pts is not None else before
-                if gap:
-                    # The frame that told of the gap was dropped; this one tells of it in its place.
-                    frame, gap = replace(frame, after_gap=True), False
-                arrival = _Arrival(frame, 1e3 * (arrived - start), arrived)
+                arrival = _Arrival(frame, arrived, {stage: 1e3 * (arrived - start)})
                 if late == "wait":
-                    stats.dropped += not inbox.put(arrival)
-                elif (gone := inbox.offer(arrival, keep=keep_first and stats.frames_in == 1)) is not None:
-                    stats.dropped += 1
-                    if gone.frame.after_gap:
-                        # Either it makes way for this frame, or this frame was not taken.
-                        gap = gone is arrival
-                        arrival.frame = replace(arrival.frame, after_gap=True)
+                    stats.dropped += not queue.put(arrival)
+                else:
+                    stats.dropped += queue.put_latest(arrival, stats.frames_in == 1, _carry_gap) is not None
         except CrwedgeError as error:
-            # It comes after the frames that wait: these are still labelled, and what goes wrong with them comes first.
+            # Queued frames are labelled first, and an error among them comes first.
             self.source_error = error
         except BaseException as error:
             self.fail(error)
         finally:
-            inbox.close()
+            queue.close()
 
-    def hand_over(self, ticket: _Ticket) -> None:
-        """Give a label map to every sink; waits while one has too many."""
-        for box in self.boxes:
-            # A box that is not taken from any more belongs to a sink that failed.
-            box.put(ticket, always=True)
-        if not self.boxes:
+    def track(self, tracker: Tracker, queue: FrameQueue[_Arrival], prompt: PromptLike | None) -> None:
+        """Label one frame after the other, until there is none."""
+        stats = self.stats
+        while (arrival := queue.get()) is not None:
+            begin = time.perf_counter()
+            frame = arrival.frame
+            try:
+                for observer in self.observers if prompt is None else ():
+                    if (prompt := observer.before(frame)) is not None:
+                        break
+                labels = tracker.step(frame, prompt)
+            except BaseException:
+                stats.failed += 1
+                raise
+            prompt = None
+            stats.tracked += 1
+            stats.recovering += any(state == "recovering" for state in labels.states.values())
+            stages = {**arrival.stages_ms, "wait": 1e3 * (begin - arrival.arrived), **tracker.stages_ms}
+            ticket = _Ticket(labels, arrival.arrived, stages, len(self.queues))
+            for observer in self.observers:
+                observer.after(labels)
+            self._hand_over(ticket)
+
+    def wind_up(self, source: FrameSource, queue: FrameQueue[_Arrival], reader: threading.Thread) -> None:
+        """End the reader, count the frames that were not labelled, let the sinks finish."""
+        stopped = self.stop.is_set()
+        if stopped and (interrupt := getattr(source, "interrupt", None)) is not None:
+            interrupt()
+        reader.join(_PATIENCE if stopped else None)
+        queue.close()
+        self.stats.dropped += queue.drain()
+        for box in self.queues:
+            box.close()
+        for thread in self.writers:
+            thread.join()
+        self.stats.seconds = time.perf_counter() - self.begin
+
+    def _hand_over(self, ticket: _Ticket) -> None:
+        """Give a label map to every sink; waits while a sink has too many."""
+        for queue in self.queues:
+            # The closed queue of a sink that failed takes nothing.
+            queue.put(ticket, always=True)
+        if not self.queues:
             self._complete(ticket)
 
-    def _write(self, sink: MaskSink, box: Mailbox[_Ticket]) -> None:
-        """A writer's part. It goes on after a halt until all that was labelled is written."""
+    def _write(self, sink: MaskSink, queue: FrameQueue[_Ticket]) -> None:
+        """Write to one sink. After a stop it goes on until every labelled frame is written."""
         try:
             with sink:
                 # An error is kept before the sink closes: closing may fail for the same reason, in other words.
-                self._write_all(sink, box)
+                self._write_all(sink, queue)
         except BaseException as error:
             self.fail(error)
         finally:
-            box.close()
-            box.discard()
+            queue.close()
+            queue.drain()
 
-    def _write_all(self, sink: MaskSink, box: Mailbox[_Ticket]) -> None:
+    def _write_all(self, sink: MaskSink, queue: FrameQueue[_Ticket]) -> None:
         try:
-            while (ticket := box.get(drain=True)) is not None:
+            while (ticket := queue.get(drain=True)) is not None:
+                begin = time.perf_counter()
                 sink.write(ticket.labels)
-                if ticket.finish():
+                if ticket.finish(1e3 * (time.perf_counter() - begin)):
                     self._complete(ticket)
         except StopStream:
-            self.halt.set()
+            self.stop.set()
         except BaseException as error:
             self.fail(error)
 
     def _complete(self, ticket: _Ticket) -> None:
-        stats, done = self.stats, time.perf_counter()
-        for stage in STAGES[:-1]:
-            stats.stages_ms[stage].append(ticket.stages_ms.get(stage, 0.0))
-        stats.stages_ms["write"].append(1e3 * (done - ticket.tracked))
+        stats, stages, done = self.stats, ticket.stages_ms, time.perf_counter()
+        stages["wait"] += max(0.0, 1e3 * (done - ticket.tracked) - ticket.longest_write)
+        for stage in STAGES:
+            stats.stages_ms[stage].append(stages.get(stage, 0.0))
         stats.latency_ms.append(1e3 * (done - ticket.arrived))
         stats.written += 1
         stats.seconds = done - self.begin
-        stats.last_written = time.monotonic()
-        for then in ticket.then:
-            then()
-        if self.on_frame is not None:
-            self.on_frame(ticket.labels, stats)
-
-
-def _wind_up(
-    run: _Run, inbox: Mailbox[_Arrival], reader: threading.Thread, interrupt: Callable[[], None] | None
-) -> None:
-    """End the reader, count what nobody labelled, let the sinks finish."""
-    ended = not run.halt.is_set()
-    if not ended and interrupt is not None:
-        interrupt()
-    reader.join(None if ended else _PATIENCE)
-    inbox.close()
-    run.stats.dropped += inbox.discard()
-    for box in run.boxes:
-        box.close()
-    for thread in run.writers:
-        thread.join()
+        stats.recent.add()
+        for observer in self.observers:
+            observer.written(ticket.labels)

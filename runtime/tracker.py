@@ -353,4 +353,6 @@ class Tracker(Closing):
             confidence,
             states,
             joints,
+            source.name if source else None,
+            source.time if source else None,
         )

@@ -182,3 +182,52 @@ def soft_start(mask: NDArray[np.uint8], ids: tuple[int, ...], grid: tuple[int, i
     """The one-hot mask resized to the grid, (K, h, w)."""
     maps = np.stack([~np.isin(mask, ids), *(mask == i for i in ids)]).astype(np.float64)
     return resize_linear_fast(maps, grid)
+
+
+def step_in_views(
+    query: NDArray[np.float32],
+    origin: tuple[int, int],
+    keys: list[NDArray[np.float32]],
+    origins: list[tuple[int, int]],
+    labels: list[NDArray[np.float64]],
+    *,
+    k: int,
+    radius: float,
+    temperature: float,
+    window: str = "disc",
+    first_frame: str = "global",
+    topk_over: str = "joint",
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """`step` where each frame covers its own rectangle of the whole frame's cells, from its origin (y, x) on.
+
+    Returns the soft labels (K, h, w) and the entropy (h, w) of the weights over its greatest possible value. A cell that no key
+    is near is background, with entropy 1.
+    """
+    _, h, w = query.shape
+    out, entropy = np.zeros((labels[0].shape[0], h, w)), np.ones((h, w))
+    places = k if topk_over == "joint" else k * len(keys)
+    for y in range(h):
+        for x in range(w):
+            kept: list[tuple[float, NDArray[np.float64]]] = []
+            for number, (key, corner, label) in enumerate(zip(keys, origins, labels, strict=True)):
+                found = []
+                for v in range(key.shape[1]):
+                    for u in range(key.shape[2]):
+                        dy, dx = v + corner[0] - y - origin[0], u + corner[1] - x - origin[1]
+                        near = math.hypot(dy, dx) < radius if window == "disc" else max(abs(dy), abs(dx)) <= radius
+                        if near or (number == 0 and first_frame == "global"):
+                            similarity = float(query[:, y, x].astype(np.float64) @ key[:, v, u].astype(np.float64))
+                            found.append((similarity, label[:, v, u]))
+                kept += sorted(found, key=lambda pair: -pair[0])[:k]
+            if topk_over == "joint":
+                kept = sorted(kept, key=lambda pair: -pair[0])[:k]
+            if not kept:
+                out[0, y, x] = 1
+                continue
+            weights = np.exp((np.array([s for s, _ in kept]) - max(s for s, _ in kept)) / temperature)
+            weights /= weights.sum()
+            out[:, y, x] = sum(weight * label for weight, (_, label) in zip(weights, kept, strict=True))
+            entropy[y, x] = -sum(weight * math.log(weight) for weight in weights if weight > 0) / math.log(
+                max(places, 2)
+            )
+    return out, entropy

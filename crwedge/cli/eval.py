@@ -208,10 +208,10 @@ def _names(sequences: str | None) -> list[str]:
 
 def _spec(encoder: str, model: str | None, engine: str, seed: int) -> EncoderSpec:
     from crwedge.core.errors import SettingError
-    from crwedge.eval.encoders import EncoderSpec
+    from crwedge.core.settings import check_choice
+    from crwedge.eval.encoders import KINDS, EncoderSpec
 
-    if encoder not in ("bundle", "random", "colour"):
-        raise SettingError(f"unknown encoder {encoder!r}; choose bundle, random or colour")
+    check_choice("encoder", encoder, KINDS)
     if encoder != "bundle" and model is not None:
         raise SettingError(f"--model goes with --encoder bundle, not {encoder}")
     if encoder == "random":

@@ -45,6 +45,7 @@ def export(
     """
     from crwedge.core.errors import SettingError
     from crwedge.core.images import parse_size
+    from crwedge.core.settings import check_choice
     from crwedge.export.parity import ParityError
     from crwedge.export.test_clips import recorded
     from crwedge.export.verify import ENGINES
@@ -54,8 +55,7 @@ def export(
 
     if fp16 and int8:
         raise SettingError("--fp16 and --int8 exclude each other; give one")
-    if engine not in ENGINES:
-        raise SettingError(f"unknown engine {engine!r}; choose one of {', '.join(ENGINES)}")
+    check_choice("engine", engine, ENGINES)
     if (verify is None) != (mask is None):
         raise SettingError("--verify CLIP and --mask PNG belong together; give both or neither")
     if truth is not None and verify is None:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from crwedge.runtime.observer import Observer
+
+if TYPE_CHECKING:
+    from crwedge.core.labels import LabelMap
+    from crwedge.runtime.session import Session
 
 
 class Progress:
@@ -47,9 +53,27 @@ class Progress:
     def update(self, done: int, note: str = "") -> None:
         """`done` steps are done; `note` says more."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, note=note)
+            self._bar.update(self._task, completed=done, total=self.total, note=note)
         elif not self.quiet and time.monotonic() - self._last >= 10:
             self._last = time.monotonic()
             of = f" of {self.total}" if self.total else ""
             sys.stderr.write(f"{self.what}: {done}{of} {note}\n")
             sys.stderr.flush()
+
+
+class FrameProgress(Progress, Observer):
+    """Counts the written frames of a session."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__("frames", None)
+        self._session = session
+
+    def __enter__(self) -> FrameProgress:
+        """Show the bar."""
+        super().__enter__()
+        return self
+
+    def written(self, labels: LabelMap) -> None:
+        """Count a frame."""
+        self.total = self._session.length
+        self.update(self._session.stats.tracked, f"{self._session.stats.recent.rate():.1f} a second")

@@ -1,35 +1,39 @@
-"""SIGINT and SIGTERM as a request to end in good order."""
+"""SIGINT and SIGTERM as a request to finish and end."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from crwedge.runtime.frame_queue import Halt
+import typer
+
+from crwedge.runtime.frame_queue import StopToken
 
 
 @contextlib.contextmanager
-def ending_in_good_order(halt: Halt, on_demand: Callable[[], None] | None = None) -> Iterator[None]:
-    """While the block runs, the first SIGINT or SIGTERM sets `halt`; a second one ends at once.
+def graceful_shutdown(stop: StopToken, on_demand: Callable[[], None] | None = None) -> Iterator[None]:
+    """While the block runs, the first SIGINT or SIGTERM sets `stop`; a second one ends at once.
 
     Args:
-        halt: set with the signal's number.
+        stop: set with the signal's number.
         on_demand: called at SIGUSR1.
     """
 
     def ask(number: int, _: Any) -> None:
-        if halt.is_set():
+        if stop.is_set():
             raise KeyboardInterrupt
-        halt.set(number)
+        stop.set(number)
 
     def demand(_: int, __: Any) -> None:
         if on_demand is not None:
             on_demand()
 
-    # Only the main thread may set handlers; elsewhere whoever started us decides.
+    # Only the main thread may set handlers.
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -44,6 +48,17 @@ def ending_in_good_order(halt: Halt, on_demand: Callable[[], None] | None = None
             signal.signal(number, handler)
 
 
-def exit_code(halt: Halt) -> int:
+@contextlib.contextmanager
+def exit_on_broken_pipe() -> Iterator[None]:
+    """Exit with code 141, without a word, when whoever read standard output goes away."""
+    try:
+        yield
+    except BrokenPipeError:
+        # Python flushes standard output at its end, and would fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(141) from None
+
+
+def exit_code(stop: StopToken) -> int:
     """0, or what a shell expects of a program that a signal ended: 130 for SIGINT, 143 for SIGTERM."""
-    return 0 if halt.signal is None else 128 + halt.signal
+    return 0 if stop.signal is None else 128 + stop.signal

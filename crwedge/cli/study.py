@@ -66,6 +66,7 @@ def study(
     from crwedge.cli.ttt_study import run as run_ttt
     from crwedge.core.errors import SettingError
     from crwedge.core.optional import import_optional
+    from crwedge.core.settings import check_choice
     from crwedge.eval.datasets import davis_clips
     from crwedge.eval.feature_cache import FeatureCache
     from crwedge.eval.follow import Follower
@@ -80,8 +81,7 @@ def study(
     )
 
     known = {**PROPAGATION, **TRAINING, TEST_TIME.name: TEST_TIME}
-    if name not in known:
-        raise SettingError(f"unknown study {name!r}; choose one of {', '.join(known)}")
+    check_choice("study", name, known)
     import_optional("matplotlib", extra="eval")
     chosen = known[name]
     clips = davis_clips(root, _rule("2017"), _names(sequences))

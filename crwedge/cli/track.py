@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+
+if TYPE_CHECKING:
+    from crwedge.runtime.session import SessionOptions
 
 
 def track(
@@ -64,11 +66,14 @@ def track(
     ] = None,
     snapshot_every: Annotated[float, typer.Option(min=0.0, help="Seconds between snapshots.")] = 30.0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from --snapshot, where it exists.")] = False,
+    resume_any: Annotated[
+        bool, typer.Option("--resume-any", help="Go on from a snapshot of another source too.")
+    ] = False,
     control: Annotated[
         Path | None, typer.Option(help="File that commands are added to: objects to add, correct or remove.")
     ] = None,
     fps: Annotated[
-        float | None, typer.Option(min=0.01, help="Hold a rate: less context, then radius, then size.")
+        float | None, typer.Option(min=0.01, help="Hold a rate: less context, then a smaller radius.")
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say where each millisecond goes.")] = False,
     metrics: Annotated[str | None, typer.Option(help="[HOST:]PORT of /metrics (Prometheus) and /healthz.")] = None,
@@ -88,203 +93,152 @@ def track(
     Example: crwedge track camera0 --mask init.png --out masks/ --out overlay.mp4
     """
     from crwedge.cli.explain import explanation
-    from crwedge.cli.follow import Follower, Options
-    from crwedge.cli.signals import ending_in_good_order, exit_code
+    from crwedge.cli.messages import messages_on_stderr
+    from crwedge.cli.progress import FrameProgress
+    from crwedge.cli.signals import exit_code, exit_on_broken_pipe, graceful_shutdown
     from crwedge.cli.ttt_options import finish, open_trainer
     from crwedge.core.errors import SettingError
     from crwedge.core.images import parse_size
-    from crwedge.core.joints import Joints
+    from crwedge.core.settings import check_choice
     from crwedge.core.settings import preset as preset_of
-    from crwedge.runtime.backends.open import ENGINES
+    from crwedge.runtime.backends.engine import LockedEngine
+    from crwedge.runtime.backends.open import ENGINES, open_engine
     from crwedge.runtime.bundle_lookup import find_bundle
-    from crwedge.runtime.frame_queue import Halt
+    from crwedge.runtime.frame_queue import StopToken
     from crwedge.runtime.ops.events import EventLog
-    from crwedge.runtime.ops.metrics import serve_metrics
+    from crwedge.runtime.ops.metrics import StreamMetrics, serve_metrics
+    from crwedge.runtime.session import Session, SessionOptions
+    from crwedge.runtime.sessions import combine_results, run_sessions
 
     # Everything that can be refused is refused before the first output is touched.
-    if engine not in ENGINES:
-        raise SettingError(f"unknown engine {engine!r}; choose one of {', '.join(ENGINES)}")
+    check_choice("engine", engine, ENGINES)
     if late not in (None, "drop", "wait"):
         raise SettingError(f"--late {late!r} must be drop or wait")
-    if resume and snapshot is None:
-        raise SettingError("--resume goes on from a snapshot: add --snapshot FILE")
     if ttt and (snapshot or len(source) > 1 or fps):
         raise SettingError("--ttt goes with one source, and neither with --snapshot nor with --fps")
-    compute_size = parse_size(size) if size else None
     bundle = find_bundle(model)
-    settings = preset_of(preset or bundle.manifest.preset).with_changes(
-        context_length=context,
-        topk=topk,
-        radius=radius,
-        temperature=temperature,
-        first_frame=first_frame,
-        storage=storage,
-    )
-    say = _say(as_json or "-" in (out or ()))
-    streams = _streams(source, mask, init, out, snapshot, resume, control)
-    if confidence and any(isinstance(stream.start, Joints) for stream in streams):
-        raise SettingError("--confidence estimates the overlap of masks; joints come with a confidence of their own")
-    trainer = streams[0].trainer = open_trainer(ttt, ttt_budget, ttt_set, save_adapted, say)
-    if not bundle.manifest.trained:
-        say(f"note: the encoder {bundle.manifest.name} is random, not trained; masks will drift")
-    options = Options(
-        bundle=bundle,
+    changes = {
+        "context_length": context,
+        "topk": topk,
+        "radius": radius,
+        "temperature": temperature,
+        "first_frame": first_frame,
+        "storage": storage,
+    }
+    options = SessionOptions(
+        model=bundle,
         engine=engine,
-        settings=settings,
         preset=preset or bundle.manifest.preset,
-        size=compute_size,
+        settings=preset_of(preset or bundle.manifest.preset).with_changes(**changes),
+        size=parse_size(size) if size else None,
         threads=threads,
         max_frames=max_frames,
         resize_mask=resize_mask,
         overwrite=overwrite,
         late=cast(Any, late),
         watchdog=watchdog,
-        snapshot_every=snapshot_every,
-        resume=resume,
         confidence=confidence,
         fps=fps,
-        as_json=as_json,
+        snapshot=snapshot,
+        snapshot_every=snapshot_every,
+        resume=resume,
+        resume_any=resume_any,
+        control=control,
     )
-    events, halt = EventLog(log), Halt()
-    followers = [Follower(stream, options, events, halt, say) for stream in streams]
-
-    def snapshot_now() -> None:
-        for follower in followers:
-            if follower.snapshots is not None:
-                follower.snapshots.wanted = True
-
+    outputs = [] if as_json and not out else out
+    prompts = _prompts(source, mask, init)
+    stop = StopToken()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(exit_on_broken_pipe())
+        messages = stack.enter_context(messages_on_stderr())
+
+        def say(text: str) -> None:
+            messages.info("note: %s", text)
+
+        trainer = open_trainer(ttt, ttt_budget, ttt_set, save_adapted, messages.info)
+        events = EventLog(log)
         stack.callback(events.close)
+        shared = None
+        if len(source) > 1:
+            opened = open_engine(bundle, engine, threads, say, options.size or bundle.manifest.size)
+            stack.callback(opened.close)
+            shared = LockedEngine(opened)
+        sessions = [
+            Session(
+                name,
+                prompts[number],
+                outputs if shared is None else _numbered_outputs(outputs, number),
+                options if shared is None else _one_of(options, number, len(source)),
+                engine=shared,
+                adapter=trainer,
+                on_event=events,
+                stop=stop,
+            )
+            for number, name in enumerate(source)
+        ]
+        if not bundle.manifest.trained:
+            messages.info("note: the encoder %s is random, not trained; masks will drift", bundle.manifest.name)
+        watched = [StreamMetrics(session) for session in sessions]
         if metrics is not None:
-            where = stack.enter_context(serve_metrics(metrics, followers, events))
-            say(f"metrics: http://{where}/metrics and /healthz")
-        stack.enter_context(ending_in_good_order(halt, snapshot_now if snapshot is not None else None))
-        try:
-            results = _one(followers[0]) if len(followers) == 1 else _several(followers, options, halt, say)
-        except BrokenPipeError:
-            # Whoever read our output went away: no error of ours, and nothing more can be said on stdout.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(141) from None
-    adapted = finish(trainer, save_adapted, say) if trainer else None
-    if explain:
-        for follower in followers:
-            say(explanation(follower.name, follower.stats, fps))
+            address = stack.enter_context(serve_metrics(metrics, watched, events.counts))
+            messages.info("metrics: http://%s/metrics and /healthz", address)
+
+        def snapshot_now() -> None:
+            for session in sessions:
+                session.take_snapshot()
+
+        stack.enter_context(graceful_shutdown(stop, snapshot_now if snapshot is not None else None))
+        if shared is None:
+            progress = stack.enter_context(FrameProgress(sessions[0]))
+            results = [sessions[0].run([watched[0], progress])]
+        else:
+            results = run_sessions(sessions, [[stream] for stream in watched])
+        adapted = finish(trainer, save_adapted, messages.info) if trainer else None
+        for session in sessions if explain else ():
+            messages.info(explanation(session.name, session.stats, fps))
     if as_json:
-        result = results[0] if len(results) == 1 else _together(results)
+        result = results[0] if len(results) == 1 else combine_results(results)
         typer.echo(json.dumps({**result, **({"ttt": adapted} if adapted else {})}))
-    if code := exit_code(halt):
+    if code := exit_code(stop):
         raise typer.Exit(code)
 
 
-def _streams(
-    sources: list[str],
-    masks: list[Path] | None,
-    inits: list[Path] | None,
-    outs: list[str] | None,
-    snapshot: Path | None,
-    resume: bool,
-    control: Path | None,
-) -> Any:
-    """A stream for each source; the files of several carry the stream's number in their names."""
-    from crwedge.cli.follow import Stream
+def _prompts(sources: list[str], masks: list[Path] | None, inits: list[Path] | None) -> list[Any]:
+    """The mask or the joints of each source; None where a snapshot has to have them."""
     from crwedge.core.errors import SettingError
     from crwedge.core.masks import read_mask
     from crwedge.core.prompts import read_prompt
 
     if masks and inits:
         raise SettingError("--mask and --init say the same: give one of them (--init takes masks too)")
-    if not (masks or inits or resume):
-        raise SettingError("the first frame needs a mask of the objects to follow: add --mask init.png")
     option, given = ("--init", inits) if inits else ("--mask", masks)
     if given and len(given) != len(sources):
         raise SettingError(
             f"{len(sources)} sources need as many masks: give {option} {len(sources)} times, in their order"
         )
-    starts: list[Any] = [read_prompt(path) if inits else read_mask(path) for path in given or ()]
-    starts = starts or [None] * len(sources)
-    if len(sources) == 1:
-        return [Stream(sources[0], starts[0], outs, snapshot, control)]
-    return [
-        Stream(
-            source,
-            starts[number],
-            [_numbered(target, number) for target in outs] if outs else [f"masks/{number}"],
-            snapshot.with_stem(f"{snapshot.stem}-{number}") if snapshot else None,
-            control.with_stem(f"{control.stem}-{number}") if control else None,
-        )
-        for number, source in enumerate(sources)
-    ]
+    return [read_prompt(path) if inits else read_mask(path) for path in given or ()] or [None] * len(sources)
 
 
-def _numbered(target: str, number: int) -> str:
+def _numbered_outputs(outputs: list[str] | None, number: int) -> list[str]:
     """`o.mp4` -> `o-1.mp4`; a folder or topic -> one below it; standard output is shared."""
-    if target in ("-", "window"):
-        return target
-    path = Path(target)
-    return (
-        f"{target.rstrip('/')}/{number}"
-        if "://" in target or not path.suffix
-        else str(path.with_stem(f"{path.stem}-{number}"))
-    )
+    found = []
+    for target in ["masks"] if outputs is None else outputs:
+        path = Path(target)
+        if target in ("-", "window"):
+            found.append(target)
+        elif "://" in target or not path.suffix:
+            found.append(f"{target.rstrip('/')}/{number}")
+        else:
+            found.append(str(path.with_stem(f"{path.stem}-{number}")))
+    return found
 
 
-def _one(follower: Any) -> list[dict[str, Any]]:
-    from crwedge.cli.progress import Progress
+def _one_of(options: SessionOptions, number: int, count: int) -> SessionOptions:
+    """Options of one session of several: files with its number, and its part of the threads."""
+    from crwedge.runtime.propagation.attention import cpu_count
 
-    with Progress("frames", None, quiet=False) as progress:
+    def numbered(path: Path | None) -> Path | None:
+        return path.with_stem(f"{path.stem}-{number}") if path is not None else None
 
-        def shown(stats: Any, frames: Any) -> None:
-            most = follower.options.max_frames
-            progress.total = min(n for n in (most, frames.length) if n) if most or frames.length else None
-            progress.update(stats.tracked, f"{stats.fps:.1f} a second")
-
-        return [follower.run(shown=shown)]
-
-
-def _several(followers: list[Any], options: Any, halt: Any, say: Any) -> list[dict[str, Any]]:
-    """Each stream in a thread of its own, all on one engine; the first error ends all."""
-    from concurrent.futures import ThreadPoolExecutor, wait
-
-    from crwedge.cli.follow import shared_engine
-
-    def run(follower: Any, engine: Any) -> Any:
-        try:
-            return follower.run(engine)
-        except BaseException:
-            halt.set()
-            raise
-
-    with (
-        shared_engine(options, say) as engine,
-        ThreadPoolExecutor(len(followers), "crwedge-stream") as pool,
-    ):
-        waiting = [pool.submit(run, follower, engine) for follower in followers]
-        # Short waits, so that the main thread can take signals.
-        while wait(waiting, timeout=0.2).not_done:
-            pass
-        return [future.result() for future in waiting]
-
-
-def _together(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """The sums of all streams, under the names of one, and each of them."""
-    summed = {
-        name: sum(result[name] for result in results)
-        for name in ("frames_in", "tracked", "dropped", "failed", "written", "recovering", "restarts")
-    }
-    slowest = max(results, key=lambda result: result["latency_ms"]["p95"])
-    return {
-        **slowest,
-        **summed,
-        "fps": round(sum(result["fps"] for result in results), 3),
-        "outputs": [target for result in results for target in result["outputs"]],
-        "streams": results,
-    }
-
-
-def _say(as_json: bool) -> Any:
-    """Plain words go to stdout, or to stderr where stdout is for a program."""
-
-    def say(text: str) -> None:
-        print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
-
-    return say
+    threads = max(1, (options.threads or cpu_count()) // count)
+    return replace(options, threads=threads, snapshot=numbered(options.snapshot), control=numbered(options.control))

@@ -36,6 +36,10 @@ class LabelMap:
     """`ok`, `recovering` or `lost` for each object; empty when nothing watches."""
     joints: FrameJoints | None = None
     """Where the joints are, when these are followed; joint i is object i + 1 of the start."""
+    name: str | None = None
+    """Name of the frame's file without the suffix, where it has one."""
+    time: float | None = None
+    """When the frame came, in seconds since 1970, where its source is live."""
 
 
 Taps = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
@@ -23,6 +24,13 @@ _CHOICES = {
     "labels": get_args(Labels),
     "storage": get_args(Storage),
 }
+
+
+def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
+    """Raise SettingError unless `value` is one of `choices`; `what` is the name of the setting."""
+    choices = tuple(choices)
+    if value not in choices:
+        raise SettingError(f"unknown {what} {value!r}; choose one of {', '.join(choices)}")
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,7 @@ class PropagationSettings:
     """How many frames that came with a mask stay in the context. The first is never dropped."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be."""
+        """Validate."""
         for name, allowed in _CHOICES.items():
             value = getattr(self, name)
             if value not in allowed:
@@ -127,6 +135,5 @@ PRESETS: dict[str, PropagationSettings] = {
 
 def preset(name: str) -> PropagationSettings:
     """The settings of a named protocol. Unknown names raise SettingError."""
-    if name not in PRESETS:
-        raise SettingError(f"unknown preset {name!r}; known ones are {', '.join(PRESETS)}")
+    check_choice("preset", name, PRESETS)
     return PRESETS[name]

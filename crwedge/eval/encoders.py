@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crwedge.core.errors import SettingError
 from crwedge.core.images import STRIDE, grid_size
+from crwedge.core.settings import check_choice
 from crwedge.runtime.backends.engine import Engine
 from crwedge.runtime.backends.open import open_engine
 from crwedge.runtime.bundle_lookup import find_bundle
+
+KINDS = ("bundle", "random", "colour")
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,7 @@ class EncoderSpec:
         """Open it. SettingError for an unknown kind."""
         if self.kind == "colour":
             return ColourEngine()
-        if self.kind not in ("bundle", "random"):
-            raise SettingError(f"unknown encoder {self.kind!r}; choose bundle, colour or random")
+        check_choice("encoder", self.kind, KINDS)
         return open_engine(find_bundle(self.model), self.engine, threads)
 
     def describe(self) -> dict[str, Any]:

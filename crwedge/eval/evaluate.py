@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from crwedge.core.bundle import Bundle
-from crwedge.core.errors import SettingError
 from crwedge.core.masks import VOID
-from crwedge.core.settings import PropagationSettings, preset
+from crwedge.core.settings import PropagationSettings, check_choice, preset
 from crwedge.eval import davis, jhmdb, vip
 from crwedge.eval.datasets import davis_clips
 from crwedge.eval.encoders import EncoderSpec
@@ -75,8 +74,7 @@ def evaluate(
     Raises:
         UserError: a kind of it, with the name of the file or setting that cannot be used.
     """
-    if benchmark not in BENCHMARKS:
-        raise SettingError(f"unknown benchmark {benchmark!r}; choose one of {', '.join(BENCHMARKS)}")
+    check_choice("benchmark", benchmark, BENCHMARKS)
     root, names = Path(root), tuple(sequences)
     if isinstance(model, EncoderSpec):
         spec = model.resolved()

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from crwedge.runtime.backends.cuda.driver import Driver
-    from crwedge.runtime.backends.cuda.features import DeviceFeatures
+    from crwedge.runtime.backends.cuda.encode import EncoderOutput
+    from crwedge.runtime.propagation.view import View
 
 
 class Engine(Protocol):
@@ -56,8 +57,8 @@ class DeviceEngine(Protocol):
         """The queue that everything runs on."""
         ...
 
-    def run_resident(self, frame: NDArray[np.uint8], size: tuple[int, int] | None = None) -> DeviceFeatures:
-        """Queue RGB uint8 (H, W, 3), resized to `size` = (H, W) on the device; features stay in device memory."""
+    def run_resident(self, frame: NDArray[np.uint8], view: View) -> EncoderOutput:
+        """Queue the encoding of the view of RGB uint8 (H, W, 3), resized and cropped on the device; features stay there."""
         ...
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,11 @@ from crwedge.core.errors import MissingExtraError
 from crwedge.core.images import grid_size
 from crwedge.core.optional import import_optional
 from crwedge.runtime.backends.cuda.driver import Driver
-from crwedge.runtime.backends.cuda.encode import DeviceEncoder
+from crwedge.runtime.backends.cuda.encode import DeviceEncoder, EncoderOutput
 from crwedge.runtime.backends.cuda.errors import DeviceError, device_error, quiet_when_lost
-from crwedge.runtime.backends.cuda.features import DeviceFeatures
-from crwedge.runtime.backends.cuda.machine import open_driver
+from crwedge.runtime.backends.cuda.pycuda_driver import open_driver
 from crwedge.runtime.backends.onnx_session import Session
+from crwedge.runtime.propagation.view import View
 
 PROVIDERS = ("CUDAExecutionProvider", "NvTensorRTRTXExecutionProvider", "TensorrtExecutionProvider")
 """Those that work on a GPU; the first is the default."""
@@ -27,9 +26,8 @@ class CudaEngine:
     """The encoder of a bundle in an ONNX Runtime session on the device."""
 
     def __init__(
-        self, bundle: Bundle, provider: str = PROVIDERS[0], driver: Driver | None = None, ort: Any = None,
-        say: Callable[[str], None] = lambda _: None,
-    ) -> None:  # fmt: skip
+        self, bundle: Bundle, provider: str = PROVIDERS[0], driver: Driver | None = None, ort: Any = None
+    ) -> None:
         """Load the graph.
 
         Args:
@@ -37,7 +35,6 @@ class CudaEngine:
             provider: one of `PROVIDERS`.
             driver: the device; by default the first GPU.
             ort: stands for onnxruntime in tests.
-            say: told, in one line, what does not work as well as it could.
 
         Raises:
             MissingExtraError: onnxruntime-gpu is not installed.
@@ -48,9 +45,8 @@ class CudaEngine:
             raise MissingExtraError(
                 f"this onnxruntime has no {provider}: pip uninstall onnxruntime && pip install 'crwedge[gpu]'"
             )
-        self.say = say
         self._running: Any = None
-        self.driver = driver or open_driver()
+        self.driver = driver.retain() if driver else open_driver()
         try:
             self._open(bundle, provider, ort)
         except BaseException:
@@ -85,17 +81,11 @@ class CudaEngine:
 
     def run(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Engine.run`."""
-        return np.asarray(self.run_resident(frame), np.float32)
+        return self._encoder.run(frame)
 
-    def run_resident(
-        self, frame: NDArray[np.uint8], size: tuple[int, int] | None = None, later: bool = False
-    ) -> DeviceFeatures:
-        """See `DeviceEngine.run_resident`. ONNX Runtime cannot be recorded from outside, so it is never left for later."""
-        return self._encoder.run(frame, size)
-
-    def prefetch(self, frame: NDArray[np.uint8]) -> None:
-        """See `DeviceEngine.prefetch`."""
-        self._encoder.prefetch(frame)
+    def run_resident(self, frame: NDArray[np.uint8], view: View) -> EncoderOutput:
+        """See `DeviceEngine.run_resident`."""
+        return self._encoder.run_resident(frame, view)
 
     def refit(self, onnx: bytes) -> None:
         """See `Refittable.refit`."""

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from crwedge.core.bundle import Bundle
-from crwedge.core.errors import CrwedgeError, SettingError
-from crwedge.core.settings import PropagationSettings
+from crwedge.core.errors import CrwedgeError
+from crwedge.core.settings import PropagationSettings, check_choice
 from crwedge.runtime.backends.base import Backend
 from crwedge.runtime.backends.cpu import CpuBackend
 from crwedge.runtime.backends.cuda.errors import DeviceError
-from crwedge.runtime.backends.cuda.libcuda import missing as missing_driver
+from crwedge.runtime.backends.cuda.nvidia import missing as missing_driver
 from crwedge.runtime.backends.engine import DeviceEngine, Engine
 from crwedge.runtime.propagation.view import Size, View
 
@@ -49,8 +49,7 @@ def open_engine(
         DeviceError: there is no GPU, or it cannot be used.
         BundleError: no TensorRT engine of the bundle fits.
     """
-    if engine not in ENGINES:
-        raise SettingError(f"unknown engine {engine!r}; choose one of {', '.join(ENGINES)}")
+    check_choice("engine", engine, ENGINES)
     say = say or (lambda _: None)
     return next(_engines(bundle, threads, say, size)) if engine == "auto" else _open(engine, bundle, threads, say, size)
 
@@ -142,7 +141,7 @@ def _open(name: str, bundle: Bundle, threads: int | None, say: Say, size: Size |
     if name == "cuda":
         from crwedge.runtime.backends.onnx_cuda import CudaEngine
 
-        return CudaEngine(bundle, say=say)
+        return CudaEngine(bundle)
     from crwedge.runtime.backends.tensorrt import TensorRtEngine
 
     return TensorRtEngine(bundle, size, say)

@@ -15,11 +15,11 @@ from crwedge.core.engine_store import FoundEngine, engine_folders, find_engine
 from crwedge.core.errors import BundleError, MissingExtraError
 from crwedge.core.optional import import_optional
 from crwedge.runtime.backends.cuda.driver import Driver
-from crwedge.runtime.backends.cuda.encode import DeviceEncoder
+from crwedge.runtime.backends.cuda.encode import DeviceEncoder, EncoderOutput
 from crwedge.runtime.backends.cuda.errors import DeviceError, quiet_when_lost
-from crwedge.runtime.backends.cuda.features import DeviceFeatures
-from crwedge.runtime.backends.cuda.machine import open_driver
+from crwedge.runtime.backends.cuda.pycuda_driver import open_driver
 from crwedge.runtime.bundle_lookup import data_home
+from crwedge.runtime.propagation.view import View
 
 _ANY_SIZE: Size = (480, 854)
 """What an engine must take when the frames' size is not known yet."""
@@ -47,8 +47,8 @@ class TensorRtEngine:
             DeviceError: there is no GPU that works, or TensorRT refuses the engine.
         """
         trt = trt or load_tensorrt()
-        self._trt, self.say = trt, say
-        self.driver = driver or open_driver()
+        self._trt = trt
+        self.driver = driver.retain() if driver else open_driver()
         try:
             self._open(bundle, size, say)
         except BaseException:
@@ -77,30 +77,13 @@ class TensorRtEngine:
 
     def run(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Engine.run`."""
-        return np.asarray(self.run_resident(frame), np.float32)
+        self._prepare((frame.shape[0], frame.shape[1]))
+        return self._encoder.run(frame)
 
-    def run_resident(
-        self, frame: NDArray[np.uint8], size: tuple[int, int] | None = None, later: bool = False
-    ) -> DeviceFeatures:
+    def run_resident(self, frame: NDArray[np.uint8], view: View) -> EncoderOutput:
         """See `DeviceEngine.run_resident`."""
-        own = size or (frame.shape[0], frame.shape[1])
-        if not self._found.facts.key.profile.holds(own):
-            raise DeviceError(
-                f"the engine takes frames of {self._found.facts.key.profile}, not {own[0]}x{own[1]}; build one with "
-                f"`crwedge export --engine tensorrt --size {own[0]}x{own[1]}`, or give --size"
-            )
-        with self._exchange:
-            fresh, self._fresh = self._fresh, None
-        if fresh is not None:
-            # The old engine's last frame has to be through before its memory goes.
-            self.driver.synchronise(self.stream)
-            self._engine, self._context = fresh
-            self._encoder.renewed()
-        return self._encoder.run(frame, size, later)
-
-    def prefetch(self, frame: NDArray[np.uint8]) -> None:
-        """See `DeviceEngine.prefetch`."""
-        self._encoder.prefetch(frame)
+        self._prepare(view.pixel_size)
+        return self._encoder.run_resident(frame, view)
 
     def refit(self, onnx: bytes) -> None:
         """See `Refittable.refit`: a second copy of the engine takes the weights, then the two change places."""
@@ -125,6 +108,21 @@ class TensorRtEngine:
         self._fresh = None
         del self._context, self._engine, self._runtime
         self.driver.close()
+
+    def _prepare(self, size: Size) -> None:
+        """Check the size of the next frame, and take new weights where they are ready."""
+        profile = self._found.facts.key.profile
+        if not profile.holds(size):
+            raise DeviceError(
+                f"the engine takes frames of {profile}, not {size[0]}x{size[1]}; build one with "
+                f"`crwedge export --engine tensorrt --size {size[0]}x{size[1]}`, or give --size"
+            )
+        with self._exchange:
+            fresh, self._fresh = self._fresh, None
+        if fresh is not None:
+            # The old engine's last frame has to be complete before its memory goes.
+            self.driver.synchronise(self.stream)
+            self._engine, self._context = fresh
 
     def _find(self, bundle: Bundle, size: Size | None, say: Callable[[str], None]) -> FoundEngine:
         major, minor = self.driver.facts.capability

@@ -1,10 +1,12 @@
-"""Commands to a stream that runs: lines of JSON that somebody adds to a file."""
+"""Commands to a stream that runs: add, correct or remove objects. They come from a file or from a program."""
 
 from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,144 +14,255 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from crwedge.core.errors import SettingError, UserError
-from crwedge.core.masks import check_mask, read_mask
+from crwedge.core.errors import MaskError, SettingError, UserError
+from crwedge.core.labels import LabelMap
+from crwedge.core.masks import check_mask, read_mask, resize_mask
+from crwedge.runtime.observer import Observer
 from crwedge.runtime.ops.events import silent
+from crwedge.runtime.sources.frame import Frame
 
 _LONGEST = 65536
-"""Bytes of a line; what goes on without an end is no command."""
-
-Size = tuple[int, int]
-Fit = Callable[[NDArray[np.uint8], Size], NDArray[np.uint8]]
+"""Bytes of a line; a longer one is no command."""
+_KEYS = frozenset({"mask", "remove", "index"})
 
 
-class ControlError(UserError):
-    """A command that cannot be followed."""
-
-
-class Followed(Protocol):
-    """What a command changes: a `Tracker`."""
-
-    @property
-    def object_ids(self) -> tuple[int, ...]:
-        """The objects followed now."""
-        ...
-
-    def remove(self, *ids: int) -> None:
-        """Follow some objects no longer."""
-        ...
+class CommandError(UserError):
+    """A command that cannot be carried out."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """One line."""
+    """Exactly one of `mask` and `remove` is given."""
 
-    mask: Path | None
-    """PNG of objects to add or correct, with the frame this comes with."""
-    remove: tuple[int, ...]
-    """Ids of objects to follow no longer, from that frame on."""
-    index: int | None
-    """`index` of that frame in the outputs; None for the next one."""
+    mask: Path | NDArray[np.uint8] | None = None
+    """Objects to add or correct: a mask file, or (H, W) ids of the frame's size."""
+    remove: tuple[int, ...] = ()
+    """Ids of objects to remove."""
+    index: int | None = None
+    """`index` of the frame in the outputs that it belongs to; None for the next one."""
 
 
-class Control:
-    """Reads commands from a file that is added to, and carries each out once, in order.
+class EditableTracker(Protocol):
+    """The part of a tracker that commands use."""
 
-    A line counts once its line end is there, so one that is half written is never taken. What cannot be followed is told
-    and passed over; the stream goes on. A line that waits for its frame holds up those after it. A file that becomes shorter
-    is not read until it is longer again.
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """The tracked objects."""
+        ...
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Names of the tracked joints; empty where masks are tracked."""
+        ...
+
+    def remove(self, *ids: int) -> None:
+        """Remove objects."""
+        ...
+
+
+class CommandReader(Protocol):
+    """Gives commands in order."""
+
+    text: str
+    """The last command of `peek`, for events."""
+
+    def peek(self) -> Command | None:
+        """The next command, which stays until `done`; None when there is none.
+
+        Raises:
+            CommandError: it is no command.
+        """
+        ...
+
+    def done(self, index: int, error: UserError | None = None) -> None:
+        """Pass to the next command: this one was carried out with frame `index`, or refused with `error`."""
+        ...
+
+
+class Commands(Observer):
+    """Carries out each command once, in order, with the frame it belongs to.
+
+    A command that cannot be carried out is reported and passed over; the stream goes on. A command that waits for its frame
+    holds up those after it. Nothing is read before the first objects are tracked.
 
     Args:
-        path: the file; it need not exist yet.
-        tell: told of each command: a word and its facts.
-        state: where to go on, as a snapshot has it. By default the run is new: lines that stand in the file already are old
-            and passed over, but for those that name their frame.
-
-    Raises:
-        SettingError: it is no file, or there is no folder for it.
+        tracker: the tracker whose objects change.
+        readers: where commands come from.
+        index: `index` of the next frame in the outputs.
+        resize: whether masks of another size are resized to the frame.
+        on_event: called for each command: `control_done` or `control_refused`.
     """
 
     def __init__(
-        self, path: str | Path, tell: Callable[..., None] | None = None, state: Mapping[str, int] | None = None
+        self,
+        tracker: EditableTracker,
+        readers: Sequence[CommandReader],
+        index: int = 0,
+        resize: bool = False,
+        on_event: Callable[..., None] = silent,
     ) -> None:
-        """Nothing is read yet."""
+        self._tracker, self._readers, self._index, self._resize = tracker, readers, index, resize
+        self._on_event = on_event
+
+    def before(self, frame: Frame) -> NDArray[np.uint8] | None:
+        """Carry out the commands that are due; returns the mask of the first one that has one."""
+        size = frame.image.shape[0], frame.image.shape[1]
+        for reader in self._readers if self._tracker.object_ids else ():
+            if (mask := self._take(reader, size)) is not None:
+                return mask
+        return None
+
+    def after(self, labels: LabelMap) -> None:
+        """Count frames."""
+        self._index = labels.index + 1
+
+    def _take(self, reader: CommandReader, size: tuple[int, int]) -> NDArray[np.uint8] | None:
+        while True:
+            mask = None
+            try:
+                command = reader.peek()
+                if command is None or (command.index is not None and command.index > self._index):
+                    return None
+                if command.index is not None and command.index < self._index:
+                    raise CommandError(f"frame {command.index} has passed; the next one is {self._index}")
+                mask = self._carry_out(command, size)
+            except UserError as error:
+                self._on_event("control_refused", command=reader.text[:200], reason=str(error))
+                reader.done(self._index, error)
+            else:
+                self._on_event("control_done", command=reader.text[:200], index=self._index)
+                reader.done(self._index)
+            if mask is not None:
+                return mask
+
+    def _carry_out(self, command: Command, size: tuple[int, int]) -> NDArray[np.uint8] | None:
+        if command.mask is None:
+            self._tracker.remove(*command.remove)
+            return None
+        if self._tracker.joint_names:
+            raise MaskError("joints are tracked, which a mask cannot correct; remove takes their numbers")
+        mask = read_mask(command.mask) if isinstance(command.mask, Path) else command.mask
+        return check_mask(resize_mask(mask, size) if self._resize and mask.shape != size else mask, size)
+
+
+class CommandQueue:
+    """Commands of a program, from any thread."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self._waiting: deque[tuple[Command, Future[int]]] = deque()
+        self._closed = False
+
+    def submit(self, command: Command) -> Future[int]:
+        """Add a command.
+
+        Returns:
+            A future of the `index` of the frame it was carried out with. It raises the UserError of a command that was
+            refused, and is cancelled when the stream ends before.
+        """
+        future: Future[int] = Future()
+        self._waiting.append((command, future))
+        if self._closed:
+            self.close()
+        return future
+
+    def peek(self) -> Command | None:
+        """See `CommandReader.peek`."""
+        if not self._waiting:
+            return None
+        command = self._waiting[0][0]
+        self.text = f"remove {list(command.remove)}" if command.mask is None else "mask"
+        return command
+
+    def done(self, index: int, error: UserError | None = None) -> None:
+        """See `CommandReader.done`."""
+        future = self._waiting.popleft()[1]
+        if not future.set_running_or_notify_cancel():
+            return
+        if error is None:
+            future.set_result(index)
+        else:
+            future.set_exception(error)
+
+    def close(self) -> None:
+        """Cancel commands that wait, and all later ones."""
+        self._closed = True
+        while self._waiting:
+            self._waiting.popleft()[1].cancel()
+
+
+class CommandFile:
+    """Commands from a file that lines are added to, one JSON object a line.
+
+    A line counts once its line end is written. A file that becomes shorter is not read until it is longer again.
+
+    Args:
+        path: the file; it need not exist yet. Lines that stand in it already are old and passed over, except those that name
+            their frame.
+        on_event: called when the file becomes shorter.
+
+    Raises:
+        SettingError: it is no plain file, or its folder does not exist.
+    """
+
+    def __init__(self, path: str | Path, on_event: Callable[..., None] = silent) -> None:
         self.path = Path(path)
-        self._tell = silent if tell is None else tell
+        self.text = ""
+        self._on_event = on_event
         if not self.path.parent.is_dir():
             raise SettingError(f"--control {path}: there is no folder {self.path.parent}")
         if self.path.exists() and not stat.S_ISREG(self.path.stat().st_mode):
             raise SettingError(f"--control {path} is no plain file")
         self._shorter = False
-        self._done, self._old = (0, self._length()) if state is None else (state["done"], state["old"])
+        self._read, self._old = 0, self._length()
+        self._end = 0
 
     def state(self) -> dict[str, int]:
         """Bytes of the file that are done with, and that are old."""
-        return {"done": self._done, "old": self._old}
+        return {"done": self._read, "old": self._old}
 
-    def take(self, index: int, size: Size, followed: Followed, fit: Fit | None = None) -> NDArray[np.uint8] | None:
-        """Carry out what is due before a frame.
+    def restore(self, state: Mapping[str, int]) -> None:
+        """Go on where a snapshot was taken: no command is lost, none is carried out twice."""
+        self._read, self._old = state["done"], state["old"]
 
-        Args:
-            index: of the frame in the outputs.
-            size: (H, W) of the frame.
-            followed: whose objects change.
-            fit: brings a mask to the frame's size, where that is wanted.
-
-        Returns:
-            The mask that comes with the frame, if any; what stands after it in the file comes with later frames.
-        """
+    def peek(self) -> Command | None:
+        """See `CommandReader.peek`."""
         while (line := self._line()) is not None:
-            text, end = line
-            mask = None
-            try:
-                command = parse_command(text, self.path.parent)
-                if command.index is None and end <= self._old:
-                    self._done = end
-                    continue
-                if command.index is not None and command.index > index:
-                    return None
-                if command.index is not None and command.index < index:
-                    raise ControlError(f"frame {command.index} has passed; the next one is {index}")
-                mask = self._carry_out(command, size, followed, fit)
-            except UserError as error:
-                self._tell("control_refused", command=text[:200], reason=str(error))
-            else:
-                self._tell("control_done", command=text[:200], index=index)
-            self._done = end
-            if mask is not None:
-                return mask
+            self.text, self._end = line
+            command = parse_command(self.text, self.path.parent)
+            if command.index is not None or self._end > self._old:
+                return command
+            self._read = self._end
         return None
 
-    def _carry_out(self, command: Command, size: Size, followed: Followed, fit: Fit | None) -> NDArray[np.uint8] | None:
-        if command.mask is None:
-            followed.remove(*command.remove)
-            return None
-        mask = read_mask(command.mask)
-        return check_mask(fit(mask, size) if fit is not None else mask, size)
+    def done(self, index: int, error: UserError | None = None) -> None:
+        """See `CommandReader.done`."""
+        self._read = self._end
 
     def _line(self) -> tuple[str, int] | None:
         """The next whole line that is not blank, and where it ends."""
         if not self.path.exists():
             return None
         length = self._length()
-        if length < self._done and not self._shorter:
-            # An editor that is just saving, perhaps. To read from the start would follow every old command again.
-            self._tell("control_refused", command="", reason=f"{self.path} became shorter; lines are only added to it")
-        self._shorter = length < self._done
-        if length <= self._done:
+        if length < self._read and not self._shorter:
+            # Perhaps an editor that is saving. Reading from the start would carry out every old command again.
+            reason = f"{self.path} became shorter; lines are only added to it"
+            self._on_event("control_refused", command="", reason=reason)
+        self._shorter = length < self._read
+        if length <= self._read:
             return None
         try:
             with self.path.open("rb") as file:
-                file.seek(self._done)
+                file.seek(self._read)
                 found = file.read(_LONGEST)
         except OSError:
             return None
         while (at := found.find(b"\n")) >= 0:
             if found[:at].strip():
-                return found[:at].decode("utf-8", "replace").strip(), self._done + at + 1
-            self._done, found = self._done + at + 1, found[at + 1 :]
+                return found[:at].decode("utf-8", "replace").strip(), self._read + at + 1
+            self._read, found = self._read + at + 1, found[at + 1 :]
         if len(found) == _LONGEST:
-            return found.decode("utf-8", "replace"), self._done + _LONGEST
+            return found.decode("utf-8", "replace"), self._read + _LONGEST
         return None
 
     def _length(self) -> int:
@@ -160,29 +273,30 @@ class Control:
 
 
 def parse_command(text: str, folder: Path) -> Command:
-    """`{"mask": "fix.png"}` or `{"remove": [2]}`, either with `"index": 812`; a mask's path is relative to `folder`.
+    """Parse `{"mask": "fix.png"}` or `{"remove": [2]}`, either with `"index": 812`.
+
+    Args:
+        text: one line of JSON.
+        folder: what the path of a mask is relative to.
 
     Raises:
-        ControlError: it is something else.
+        CommandError: it is something else.
     """
     try:
         words = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ControlError(f"a command is one JSON object on one line ({error})") from error
-    if not isinstance(words, dict) or len({"mask", "remove"} & words.keys()) != 1 or words.keys() - _WORDS:
-        raise ControlError('a command is {"mask": "fix.png"} or {"remove": [2]}, either with "index": 812')
+        raise CommandError(f"a command is one JSON object on one line ({error})") from error
+    if not isinstance(words, dict) or len({"mask", "remove"} & words.keys()) != 1 or words.keys() - _KEYS:
+        raise CommandError('a command is {"mask": "fix.png"} or {"remove": [2]}, either with "index": 812')
     mask, remove, index = words.get("mask"), words.get("remove", []), words.get("index")
     if mask is not None and not isinstance(mask, str):
-        raise ControlError('"mask" is the path of a PNG')
-    if not isinstance(remove, list) or not all(_whole(i) for i in remove) or (mask is None and not remove):
-        raise ControlError('"remove" is a list of object ids')
-    if index is not None and not (_whole(index) and index >= 0):
-        raise ControlError('"index" is the number of a frame, from 0')
+        raise CommandError('"mask" is the path of a PNG')
+    if not isinstance(remove, list) or not all(_is_int(i) for i in remove) or (mask is None and not remove):
+        raise CommandError('"remove" is a list of object ids')
+    if index is not None and not (_is_int(index) and index >= 0):
+        raise CommandError('"index" is the number of a frame, from 0')
     return Command(None if mask is None else folder / mask, tuple(remove), index)
 
 
-_WORDS = frozenset({"mask", "remove", "index"})
-
-
-def _whole(value: object) -> bool:
+def _is_int(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)

@@ -1,76 +1,60 @@
-"""What happens to a stream, one JSON line each: for a person, a log collector and the counters of `--metrics`."""
+"""Events of a stream, one JSON line each: for a person, a log collector and the counters of `--metrics`."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import sys
+import logging
 import threading
 from collections import Counter
-from datetime import datetime, timezone
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from crwedge.core.clock import utc_time
 from crwedge.core.errors import SinkError
 
 
 class EventLog:
-    """Writes events as JSON lines to stderr or to a file, and counts them.
+    """Writes events as JSON lines and counts them.
 
-    A file is opened again when it was moved or removed, so a log rotation needs no signal and loses no line. A disk
-    that is full costs lines, never the stream.
+    A file that was moved or removed is opened again, so log rotation needs no signal and loses no line. A full disk loses
+    lines, which are counted as `log_lost`, and never stops the stream.
+
+    Args:
+        path: the file that lines are added to; None for stderr.
+
+    Raises:
+        SinkError: the file cannot be written.
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
-        """With a path, lines are added to that file; without, they go to stderr."""
-        self.path = None if path is None else Path(path)
         self.counts: Counter[str] = Counter()
-        self._file: IO[str] | None = None
-        self._lock = threading.Lock()
-        if self.path is not None:
-            try:
-                self._file = self.path.open("a", encoding="utf-8")
-            except OSError as error:
-                raise SinkError(f"cannot write the log {self.path}: {error.strerror}; choose another --log") from error
+        self._lock = threading.RLock()
+        try:
+            self._handler = logging.StreamHandler() if path is None else WatchedFileHandler(path, encoding="utf-8")
+        except OSError as error:
+            raise SinkError(f"cannot write the log {path}: {error.strerror}; choose another --log") from error
+        self._handler.handleError = self._lost  # type: ignore[method-assign]
 
     def __call__(self, event: str, **facts: Any) -> None:
-        """Log one event."""
-        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        line = json.dumps({"time": now, "event": event, **facts}) + "\n"
+        """Log one event with the time of now (UTC)."""
+        record = logging.makeLogRecord({"msg": json.dumps({"time": utc_time(), "event": event, **facts})})
         with self._lock:
             self.counts[event] += 1
             try:
-                file = self._current()
-                file.write(line)
-                file.flush()
-            except (OSError, ValueError):
-                self.counts["log_lost"] += 1
+                self._handler.handle(record)
+            except OSError:
+                self._lost(record)
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+        with contextlib.suppress(OSError):
+            self._handler.close()
 
-    def _current(self) -> IO[str]:
-        if self.path is None:
-            return sys.stderr
-        if self._file is None or self._moved(self._file):
-            if self._file is not None:
-                self._file.close()
-            self._file = self.path.open("a", encoding="utf-8")
-        return self._file
-
-    def _moved(self, file: IO[str]) -> bool:
-        assert self.path is not None
-        try:
-            there = os.stat(self.path)
-        except FileNotFoundError:
-            return True
-        here = os.fstat(file.fileno())
-        return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
+    def _lost(self, record: logging.LogRecord) -> None:
+        self.counts["log_lost"] += 1
 
 
 def silent(event: str, **facts: Any) -> None:
-    """Nobody listens."""
+    """Takes an event and does nothing."""

@@ -4,57 +4,116 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Protocol
 
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
 from crwedge.core.errors import SettingError
 from crwedge.core.labels import LabelMap
-from crwedge.runtime.ops.events import EventLog
+from crwedge.runtime.observer import Observer
 from crwedge.runtime.ops.stats import StreamStats
 
-_FLOWING = 15.0
-"""Seconds since the last written frame within which frames count as flowing."""
 _STATES = {"lost": 0, "recovering": 1, "ok": 2}
 
 
-class Watched(Protocol):
-    """A stream as the metrics see it."""
+class Source(Protocol):
+    """What is measured: a `Session`."""
 
-    name: str
-    stats: StreamStats
-    latest: LabelMap | None
+    @property
+    def name(self) -> str:
+        """Of its source."""
+        ...
+
+    @property
+    def stats(self) -> StreamStats:
+        """Its counts, which change while it runs."""
+        ...
+
+
+class StreamMetrics(Observer):
+    """The figures of one stream."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.latest: LabelMap | None = None
+        """The last label map that was written."""
+
+    def written(self, labels: LabelMap) -> None:
+        """Keep the label map."""
+        self.latest = labels
+
+
+class _Collector(Collector):
+    def __init__(self, streams: Sequence[StreamMetrics], events: Mapping[str, int]) -> None:
+        self._streams, self._events = streams, events
+
+    def collect(self) -> Iterator[Metric]:
+        frames = CounterMetricFamily(
+            "crwedge_frames", "Frames of the source by what became of them.", labels=("source", "outcome")
+        )
+        fps = GaugeMetricFamily("crwedge_fps", "Frames written a second, now.", labels=("source",))
+        flowing = GaugeMetricFamily("crwedge_flowing", "1 while frames flow.", labels=("source",))
+        latency = GaugeMetricFamily(
+            "crwedge_latency_ms",
+            "Milliseconds from a frame's arrival to its last output written.",
+            labels=("source", "quantile"),
+        )
+        states = GaugeMetricFamily("crwedge_object_state", "0 lost, 1 recovering, 2 ok.", labels=("source", "object"))
+        confidence = GaugeMetricFamily(
+            "crwedge_object_confidence", "Expected overlap with the truth.", labels=("source", "object")
+        )
+        for stream in self._streams:
+            name, stats, latest = stream.source.name, stream.source.stats, stream.latest
+            for outcome in ("in", "tracked", "dropped", "failed", "written", "recovering"):
+                frames.add_metric((name, outcome), getattr(stats, "frames_in" if outcome == "in" else outcome))
+            fps.add_metric((name,), stats.recent.rate())
+            flowing.add_metric((name,), stats.recent.flowing())
+            for p, value in stats.percentiles().items():
+                latency.add_metric((name, f"0.{p[1:]}"), value)
+            for object_id, state in latest.states.items() if latest is not None else ():
+                states.add_metric((name, str(object_id)), _STATES[state])
+            for object_id, expected in latest.confidence.items() if latest is not None else ():
+                confidence.add_metric((name, str(object_id)), expected)
+        counts = CounterMetricFamily("crwedge_events", "Events logged.", labels=("event",))
+        for event, count in sorted(dict(self._events).items()):
+            counts.add_metric((event,), count)
+        yield from (frames, fps, flowing, latency, states, confidence, counts)
 
 
 @contextlib.contextmanager
-def serve_metrics(where: str, streams: Sequence[Watched], events: EventLog) -> Iterator[str]:
-    """Serve while the block runs; yields the address.
+def serve_metrics(address: str, streams: Sequence[StreamMetrics], events: Counter[str]) -> Iterator[str]:
+    """Serve while the block runs; yields `HOST:PORT`.
 
     Args:
-        where: `PORT` on the loopback address, or `HOST:PORT`.
+        address: `PORT` on the loopback address, or `HOST:PORT`. Port 0 takes a free one.
         streams: what is watched.
-        events: their log, whose counts are served too.
+        events: counts of events, which change while it runs.
 
     Raises:
-        SettingError: the port cannot be had.
+        SettingError: the port cannot be used.
     """
-    host, _, port = where.rpartition(":")
+    host, _, port = address.rpartition(":")
     if not port.isdecimal() or int(port) > 65535:
-        raise SettingError(f"--metrics {where!r} must be PORT or HOST:PORT")
+        raise SettingError(f"--metrics {address!r} must be PORT or HOST:PORT")
+    registry = CollectorRegistry()
+    registry.register(_Collector(streams, events))
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path == "/metrics":
-                self._answer(200, prometheus(streams, events), "text/plain; version=0.0.4; charset=utf-8")
+                self._answer(200, generate_latest(registry), "text/plain; version=0.0.4; charset=utf-8")
             elif self.path == "/healthz":
-                healthy = all(flowing(stream) for stream in streams)
-                self._answer(200 if healthy else 503, "ok\n" if healthy else "no frames\n", "text/plain")
+                healthy = all(stream.source.stats.recent.flowing() for stream in streams)
+                self._answer(200 if healthy else 503, b"ok\n" if healthy else b"no frames\n", "text/plain")
             else:
-                self._answer(404, "try /metrics or /healthz\n", "text/plain")
+                self._answer(404, b"try /metrics or /healthz\n", "text/plain")
 
-        def _answer(self, code: int, text: str, kind: str) -> None:
-            data = text.encode()
+        def _answer(self, code: int, data: bytes, kind: str) -> None:
             self.send_response(code)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(data)))
@@ -62,12 +121,12 @@ def serve_metrics(where: str, streams: Sequence[Watched], events: EventLog) -> I
             self.wfile.write(data)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Scrapes are no news."""
+            """Requests are not logged."""
 
     try:
         server = ThreadingHTTPServer((host or "127.0.0.1", int(port)), Handler)
     except OSError as error:
-        raise SettingError(f"--metrics {where}: {error.strerror}; choose another port") from error
+        raise SettingError(f"--metrics {address}: {error.strerror}; choose another port") from error
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="crwedge-metrics", daemon=True)
     thread.start()
@@ -77,63 +136,3 @@ def serve_metrics(where: str, streams: Sequence[Watched], events: EventLog) -> I
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def flowing(stream: Watched) -> bool:
-    """Whether a frame was written lately."""
-    last = stream.stats.last_written
-    return last is not None and time.monotonic() - last < _FLOWING
-
-
-def prometheus(streams: Sequence[Watched], events: EventLog) -> str:
-    """All figures as text."""
-    lines: list[str] = []
-
-    def table(name: str, kind: str, words: str, rows: list[tuple[str, float]]) -> None:
-        lines.append(f"# HELP crwedge_{name} {words}")
-        lines.append(f"# TYPE crwedge_{name} {kind}")
-        lines.extend(f"crwedge_{name}{{{labels}}} {value:g}" for labels, value in rows)
-
-    named = [(f'source="{_escaped(stream.name)}"', stream) for stream in streams]
-    counts = ("in", "tracked", "dropped", "failed", "written", "recovering")
-    table(
-        "frames_total",
-        "counter",
-        "Frames of the source by what became of them.",
-        [
-            (f'{label},outcome="{count}"', getattr(stream.stats, "frames_in" if count == "in" else count))
-            for label, stream in named
-            for count in counts
-        ],
-    )
-    table("fps", "gauge", "Frames tracked a second.", [(label, stream.stats.fps) for label, stream in named])
-    table("flowing", "gauge", "1 while frames flow.", [(label, flowing(stream)) for label, stream in named])
-    table(
-        "latency_ms",
-        "gauge",
-        "Milliseconds from a frame's arrival to its last output written.",
-        [
-            (f'{label},quantile="0.{p[1:]}"', value)
-            for label, stream in named
-            for p, value in stream.stats.percentiles().items()
-        ],
-    )
-    seen = [(label, stream.latest) for label, stream in named if stream.latest is not None]
-    table(
-        "object_state",
-        "gauge",
-        "0 lost, 1 recovering, 2 ok.",
-        [(f'{label},object="{i}"', _STATES[state]) for label, latest in seen for i, state in latest.states.items()],
-    )
-    table(
-        "object_confidence",
-        "gauge",
-        "Expected overlap with the truth.",
-        [(f'{label},object="{i}"', value) for label, latest in seen for i, value in latest.confidence.items()],
-    )
-    table("events_total", "counter", "Events logged.", [(f'event="{e}"', n) for e, n in sorted(events.counts.items())])
-    return "\n".join(lines) + "\n"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -89,7 +89,7 @@ class Meter:
 def _gpu_reader() -> Callable[[], float | None] | None:
     """Watts of the first GPU that CUDA names, from the management library that comes with NVIDIA's driver."""
     from crwedge.runtime.backends.cuda.errors import DeviceError
-    from crwedge.runtime.backends.cuda.libcuda import bus_id
+    from crwedge.runtime.backends.cuda.nvidia import bus_id
 
     try:
         nvml = ctypes.CDLL(os.environ.get("CRWEDGE_NVML", "libnvidia-ml.so.1"))

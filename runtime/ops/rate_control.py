@@ -1,79 +1,82 @@
-"""Hold a rate: give up accuracy in a stated order while the tracker is too slow, and take it back when it is not."""
+"""Rate control: lower the quality in steps while the tracker is too slow, and raise it again when there is time."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Protocol
 
+from crwedge.core.labels import LabelMap
+from crwedge.runtime.observer import Observer
 from crwedge.runtime.ops.events import silent
 from crwedge.runtime.quality import QualityLevel
 
 _WINDOW = 12
-"""Frames between two changes: their median decides, so that one slow frame changes nothing."""
+"""Frames between two changes. Their median decides, so one slow frame changes nothing."""
 _ROOM = 0.6
-"""A step back is taken only below this share of the time allowed, because it costs about a third more."""
+"""Quality is raised only below this share of the time allowed, because a step up costs about a third more."""
 
 
-ORDER = (
+LEVELS = (
     QualityLevel(),
     QualityLevel(context=0.5),
     QualityLevel(context=0.25),
     QualityLevel(context=0.25, radius=0.67),
     QualityLevel(context=0.25, radius=0.5),
 )
-"""What is given up, in this order: context first, as it costs the least accuracy."""
+"""In the order in which they are tried: fewer context frames cost the least accuracy."""
 
 
-class Tunable(Protocol):
-    """A tracker that can do less."""
+class AdjustableTracker(Protocol):
+    """A tracker whose quality can be set."""
+
+    @property
+    def stages_ms(self) -> Mapping[str, float]:
+        """Milliseconds of each stage of the last step."""
+        ...
 
     def set_quality(self, level: QualityLevel) -> None:
-        """From the next frame on, do the given shares of the full work."""
+        """Use a quality level from the next frame on."""
         ...
 
 
-class Budget:
-    """Watches the time of each frame and chooses the level.
+class RateController(Observer):
+    """Chooses the quality level from the time that each frame takes in the tracker.
 
     Args:
-        tracker: what is tuned.
+        tracker: the tracker to control; it starts at full quality.
         fps: frames a second to hold.
-        tell: told of each change.
+        on_event: called at each change.
     """
 
-    def __init__(self, tracker: Tunable, fps: float, tell: Callable[..., None] | None = None) -> None:
-        """Full work at first."""
+    def __init__(self, tracker: AdjustableTracker, fps: float, on_event: Callable[..., None] = silent) -> None:
         self.fps, self.level = fps, 0
-        self._tracker, self._tell = tracker, silent if tell is None else tell
+        self._tracker, self._on_event = tracker, on_event
         self._spent: deque[float] = deque(maxlen=_WINDOW)
-        self._tries, self._patience, self._rose = 0, 0, False
+        self._tries, self._frames_at_level, self._rose = 0, 0, False
 
-    def note(self, spent_ms: float) -> None:
-        """A frame took so long in the tracker."""
-        self._spent.append(spent_ms)
-        self._patience += 1
+    def after(self, labels: LabelMap) -> None:
+        """Record the time of a frame, and change the level where that is due."""
+        self._spent.append(sum(self._tracker.stages_ms.values()))
+        self._frames_at_level += 1
         if len(self._spent) < _WINDOW:
             return
         typical, allowed = sorted(self._spent)[_WINDOW // 2], 1e3 / self.fps
-        if typical > allowed and self.level + 1 < len(ORDER):
-            # Giving up again soon what was just taken back: it does not fit, wait longer before the next try.
-            in_vain = self._rose and self._patience < 4 * _WINDOW
-            self._tries = min(self._tries + 1, 6) if in_vain else 0 if self._rose else self._tries
+        if typical > allowed and self.level + 1 < len(LEVELS):
+            # A rise that did not fit for long: wait twice as long before the next one.
+            in_vain = self._rose and self._frames_at_level < 4 * _WINDOW
+            if self._rose:
+                self._tries = min(self._tries + 1, 6) if in_vain else 0
             self._go(self.level + 1, typical, allowed)
-        elif typical < _ROOM * allowed and self.level > 0 and self._patience >= _WINDOW * 2**self._tries:
+        elif typical < _ROOM * allowed and self.level > 0 and self._frames_at_level >= _WINDOW * 2**self._tries:
             self._go(self.level - 1, typical, allowed)
 
     def _go(self, level: int, typical: float, allowed: float) -> None:
-        what = ORDER[level]
-        self._tracker.set_quality(what)
-        self._tell(
-            "budget",
-            level=level,
-            context=what.context,
-            radius=what.radius,
-            typical_ms=round(typical, 1),
-            allowed_ms=round(allowed, 1),
-        )
-        self.level, self._patience, self._rose = level, 0, level < self.level
+        quality = LEVELS[level]
+        self._tracker.set_quality(quality)
+        times = {"typical_ms": round(typical, 1), "allowed_ms": round(allowed, 1)}
+        self._on_event("quality", level=level, **asdict(quality), **times)
+        self._rose = level < self.level
+        self.level, self._frames_at_level = level, 0
         self._spent.clear()

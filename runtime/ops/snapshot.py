@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import UserError
+from crwedge.core.labels import LabelMap
 from crwedge.core.tensors import read_tensors, write_tensors
+from crwedge.runtime.observer import Observer
 from crwedge.runtime.ops.events import silent
 
-FORMAT = "crwedge-snapshot-1"
+FORMAT = "crwedge-snapshot-2"
 
 
 class SnapshotError(UserError):
@@ -41,6 +43,23 @@ class State:
         """Number of the last frame in its source, from 0."""
         number = self.facts.get("source_index")
         return None if number is None else int(number)
+
+    @property
+    def pts_now(self) -> float | None:
+        """The time stamp that a frame of a live source would have now, had the run never stopped."""
+        pts, when = self.facts.get("pts"), self.facts.get("time")
+        return None if pts is None or when is None else float(pts) + max(0.0, time.time() - float(when))
+
+    def check_source(self, source: str) -> None:
+        """Refuse another source.
+
+        Raises:
+            SnapshotError: the snapshot was taken from a source of another name.
+        """
+        if (taken := self.facts.get("source")) != source:
+            raise SnapshotError(
+                f"the snapshot was taken from {taken}, not from {source}; resume that source, or ask for any"
+            )
 
 
 def write_snapshot(path: str | Path, state: State) -> None:
@@ -67,58 +86,70 @@ def read_snapshot(path: str | Path) -> State:
     return state
 
 
-class Snapshots:
+class Snapshots(Observer):
     """Writes snapshots in the background: on demand, every so many seconds, and at the end.
+
+    A snapshot is written once the outputs up to its frame are written. A full disk costs an event, not the stream.
 
     Args:
         path: the file, replaced each time.
-        every: seconds between two.
-        tell: told of each one, and of those that failed.
+        take_state: gives the state after the last labelled frame.
+        every: seconds between two snapshots.
+        on_event: called for each snapshot, and for those that failed.
     """
 
-    def __init__(self, path: str | Path, every: float = 30.0, tell: Callable[..., None] | None = None) -> None:
-        """Nothing is written yet."""
+    def __init__(
+        self,
+        path: str | Path,
+        take_state: Callable[[], State],
+        every: float = 30.0,
+        on_event: Callable[..., None] = silent,
+    ) -> None:
         self.path, self.every = Path(path), every
         self.wanted = False
-        """Set it, from anywhere, to have one after the next frame."""
-        self._tell = silent if tell is None else tell
+        """Set it, from any thread or signal handler, to take a snapshot after the next frame."""
+        self._take_state, self._on_event = take_state, on_event
         self._last = time.monotonic()
+        self._taken: tuple[int, State] | None = None
+        self._pts: float | None = None
         self._thread: threading.Thread | None = None
 
-    def due(self) -> bool:
-        """Whether one is to be taken now; never while one is still being written."""
-        if self._thread is not None and self._thread.is_alive():
-            return False
-        return self.wanted or time.monotonic() - self._last >= self.every
+    def after(self, labels: LabelMap) -> None:
+        """Take the state where a snapshot is due; never while another one is being written."""
+        self._pts = labels.pts
+        writing = self._taken is not None or (self._thread is not None and self._thread.is_alive())
+        if not writing and (self.wanted or time.monotonic() - self._last >= self.every):
+            self.wanted, self._last = False, time.monotonic()
+            self._taken = labels.index, self._state()
 
-    def take(self, state: State) -> Callable[[], None]:
-        """Remember a state; what is returned writes it, once the outputs up to it are written."""
-        self.wanted, self._last = False, time.monotonic()
-
-        def write() -> None:
+    def written(self, labels: LabelMap) -> None:
+        """Write the state of this frame."""
+        if self._taken is not None and self._taken[0] == labels.index:
+            state, self._taken = self._taken[1], None
             self._thread = threading.Thread(target=self.write, args=(state,), name="crwedge-snapshot", daemon=True)
             self._thread.start()
 
-        return write
-
     def write(self, state: State) -> bool:
-        """Write one now; a disk that is full is told, and costs no more than that."""
+        """Write a snapshot now; returns whether that worked."""
         begin = time.perf_counter()
         try:
             write_snapshot(self.path, state)
         except OSError as error:
-            self._tell("snapshot_failed", path=str(self.path), reason=error.strerror or str(error))
+            self._on_event("snapshot_failed", path=str(self.path), reason=error.strerror or str(error))
             return False
         spent = round(1e3 * (time.perf_counter() - begin))
-        self._tell("snapshot", path=str(self.path), index=state.index, ms=spent)
+        self._on_event("snapshot", path=str(self.path), index=state.index, ms=spent)
         return True
 
-    def finish(self, state: State | None) -> None:
-        """Wait for the one that is being written, then write the last."""
+    def finish(self) -> None:
+        """Wait for the snapshot that is being written, then write the last one. All outputs must be written."""
         if self._thread is not None:
             self._thread.join()
-        if state is not None:
-            self.write(state)
+        self.write(self._state())
+
+    def _state(self) -> State:
+        state = self._take_state()
+        return replace(state, facts={**state.facts, "pts": self._pts, "time": time.time()})
 
 
 def plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,31 +1,37 @@
-"""What happened in a run: counts of frames, and samples of times in memory that never grows."""
+"""Counts of frames, and bounded samples of times."""
 
 from __future__ import annotations
 
 import resource
+import time
 from array import array
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
-STAGES = ("decode", "wait", "encode", "propagate", "output", "write")
-"""Decode a frame; wait for the tracker; encode, propagate, output in the tracker; wait for the writers and write."""
+WORK = ("decode", "encode", "propagate", "output", "write")
+"""Work on a frame: decode it; encode, propagate and output in the tracker; write, summed over the sinks."""
+STAGES = ("camera", "decode", "wait", "encode", "propagate", "output", "write")
+"""`WORK`, and the waiting: for the next frame of a live source (`camera`), and in queues (`wait`)."""
 
 _KEPT = 8192
+_RECENT = 32
+_OVERDUE = 1.5
+"""Seconds after a frame was due at which frames no longer count as flowing."""
 
 
 class Samples:
-    """The last 8,192 values of a series, and the number and sum of all that ever came."""
+    """The last 8,192 values of a series, and the number and sum of all values."""
 
     def __init__(self) -> None:
-        """No value yet; all the memory it will ever take."""
         self.count = 0
         self.total = 0.0
         self._values = array("d", bytes(8 * _KEPT))
 
     def append(self, value: float) -> None:
-        """Add one; the oldest makes way when there are too many."""
+        """Add a value; drops the oldest one when 8,192 are kept."""
         self._values[self.count % _KEPT] = value
         self.count += 1
         self.total += value
@@ -42,9 +48,38 @@ class Samples:
         return {f"p{q}": round(float(np.percentile(values, q)), 2) for q in (50, 95, 99)}
 
 
+class RecentFrames:
+    """The rate of the last frames, and whether frames still come.
+
+    Times are those of `time.monotonic`; `now` is for tests.
+    """
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque(maxlen=_RECENT)
+
+    def add(self, now: float | None = None) -> None:
+        """Record a written frame."""
+        self._times.append(time.monotonic() if now is None else now)
+
+    def flowing(self, now: float | None = None) -> bool:
+        """Whether the next frame is less than 1.5 s overdue. It is due one median interval after the last frame."""
+        times = list(self._times)
+        if not times:
+            return False
+        interval = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+        return (time.monotonic() if now is None else now) < times[-1] + interval + _OVERDUE
+
+    def rate(self, now: float | None = None) -> float:
+        """Frames a second over the last 32 frames; 0 when frames do not flow."""
+        times = list(self._times)
+        if len(times) < 2 or times[-1] == times[0] or not self.flowing(now):
+            return 0.0
+        return (len(times) - 1) / (times[-1] - times[0])
+
+
 @dataclass
 class StreamStats:
-    """What happened in a run. frames_in = tracked + dropped + failed, once it has ended."""
+    """Counts and times of a run. frames_in = tracked + dropped + failed, once it has ended."""
 
     frames_in: int = 0
     """Frames the source gave."""
@@ -57,24 +92,24 @@ class StreamStats:
     written: int = 0
     """Labelled frames that every sink took."""
     recovering: int = 0
-    """Labelled frames whose objects were not all `ok` while they were looked for again."""
+    """Labelled frames with an object that is being searched for."""
     restarts: int = 0
     """How often the source was opened again."""
     pts_repeated: int = 0
     """Time stamps equal to the one before."""
     pts_backward: int = 0
     """Time stamps below the one before."""
-    last_written: float | None = None
-    """`time.monotonic()` of the last frame that every sink took."""
     seconds: float = 0.0
     stages_ms: dict[str, Samples] = field(default_factory=lambda: {stage: Samples() for stage in STAGES})
     """Milliseconds of each stage, frame by frame."""
     latency_ms: Samples = field(default_factory=Samples)
     """From a frame's arrival to its last output written."""
+    recent: RecentFrames = field(default_factory=RecentFrames)
+    """The rate of now."""
 
     @property
     def fps(self) -> float:
-        """Frames tracked a second, of the whole run."""
+        """Frames tracked a second, over the whole run."""
         return self.tracked / self.seconds if self.seconds else 0.0
 
     def percentiles(self) -> dict[str, float]:
@@ -86,26 +121,45 @@ class StreamStats:
         return {stage: samples.percentiles() for stage, samples in self.stages_ms.items()}
 
     def shares(self) -> dict[str, float]:
-        """Share of each stage in the time of all stages."""
-        totals = {stage: samples.total for stage, samples in self.stages_ms.items()}
+        """Share of each stage of `WORK` in all work. Waiting is no work."""
+        totals = {stage: self.stages_ms[stage].total for stage in WORK}
         whole = sum(totals.values()) or 1.0
         return {stage: round(total / whole, 4) for stage, total in totals.items()}
 
     def check(self) -> None:
-        """Every frame must be accounted for; AssertionError with the counts otherwise."""
+        """Check that every frame is accounted for; AssertionError with the counts otherwise."""
         if self.frames_in != self.tracked + self.dropped + self.failed:
             raise AssertionError(
                 f"{self.frames_in} frames came in, but {self.tracked} tracked + {self.dropped} dropped + "
                 f"{self.failed} failed"
             )
 
-    def note_pts(self, before: float | None, now: float | None) -> None:
+    def record_pts(self, before: float | None, now: float | None) -> None:
         """Count a time stamp that does not rise."""
         if before is not None and now is not None:
             self.pts_repeated += now == before
             self.pts_backward += now < before
 
+    def to_dict(self) -> dict[str, object]:
+        """All figures as plain values, as `--json` prints them."""
+        counts = ("frames_in", "tracked", "dropped", "failed", "written", "recovering", "restarts")
+        return {
+            **{name: getattr(self, name) for name in (*counts, "pts_repeated", "pts_backward")},
+            "fps": round(self.fps, 3),
+            "latency_ms": self.percentiles(),
+            "stages_ms": self.stage_percentiles(),
+            "stage_shares": self.shares(),
+        }
+
 
 def peak_rss_mb() -> float:
-    """The most memory this process has held, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Peak resident memory of this process since its program was started, in MB.
+
+    `ru_maxrss` also counts the process that started this one, as Linux keeps it over `exec`. `VmHWM` belongs to the memory
+    map, which `exec` replaces.
+    """
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            return next(float(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from crwedge.core.clock import utc_time
 from crwedge.core.joints import FrameJoints
 from crwedge.core.labels import LabelMap
 from crwedge.core.masks import encode_rle
@@ -72,12 +73,13 @@ class JsonLinesSink(Sink):
 
 
 def frame_facts(labels: LabelMap) -> dict[str, Any]:
-    """What a line of JSON says of a frame: index, pts and frame number of the source, and each object's RLE.
+    """What a line of JSON says of a frame: index, pts, time (UTC), frame number of the source, and each object's RLE.
 
+    The time is when a frame of a live source came, and of others when the line is made.
     `states` and `confidence` are there when they are known. Where joints are followed, `joints` stands in place of all
     three: by name, x and y in pixels of the frame and the confidence, or null for one that is not to be found.
     """
-    facts: dict[str, Any] = {"index": labels.index, "pts": labels.pts}
+    facts: dict[str, Any] = {"index": labels.index, "pts": labels.pts, "time": utc_time(labels.time)}
     if labels.source_index is not None:
         facts["frame"] = labels.source_index
     if labels.joints is not None:

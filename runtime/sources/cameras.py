@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 
 from crwedge.core.errors import SettingError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 
 def config_file() -> Path:
@@ -19,41 +25,36 @@ def config_file() -> Path:
 def camera_aliases() -> dict[str, str]:
     """The table `[cameras]` of the configuration: lines such as `camera0 = "rtsp://10.0.0.7/live"`.
 
-    Only such lines are read, so that no TOML package is needed on a device with Python 3.10.
-
     Raises:
-        SettingError: the table has a line that is not of that form.
+        SettingError: the file is no TOML, or an alias is no string.
     """
     path = config_file()
-    if not path.is_file():
+    try:
+        with path.open("rb") as file:
+            table = tomllib.load(file).get("cameras", {})
+    except OSError:
         return {}
-    aliases: dict[str, str] = {}
-    inside = False
-    for number, raw in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        line = raw.strip()
-        if line.startswith("["):
-            inside = line == "[cameras]"
-        elif inside and line and not line.startswith("#"):
-            match = re.fullmatch(r"""([\w.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')\s*(?:#.*)?""", line)
-            if match is None:
-                raise SettingError(f'{path}, line {number}: a camera is written as  name = "address"')
-            aliases[match[1]] = match[2] if match[2] is not None else match[3]
-    return aliases
+    except ValueError as error:
+        raise SettingError(f"{path} is no TOML file ({error}); correct it") from error
+    for name, address in table.items() if isinstance(table, dict) else [("cameras", table)]:
+        if not isinstance(address, str):
+            raise SettingError(f'{path}: {name} = {address!r}; in the table [cameras] write  name = "address"')
+    return dict(table)
 
 
 def resolve_camera(source: str) -> str:
     """The address behind an alias; `cameraN` without one is /dev/videoN; anything else stays as it is.
 
-    What is asked of the camera (`camera0#size=640x480`) goes with it.
+    Options of the source (`camera0#size=640x480`) stay at its end.
     """
     if "/" in source or Path(source).exists():
         return source
-    name, mark, wishes = source.partition("#")
+    name, mark, options = source.partition("#")
     aliases = camera_aliases()
     if name in aliases:
-        return aliases[name] + mark + wishes
+        return aliases[name] + mark + options
     if match := re.fullmatch(r"camera(\d+)", name):
-        return f"v4l2:///dev/video{match[1]}{mark}{wishes}"
+        return f"v4l2:///dev/video{match[1]}{mark}{options}"
     return source
 
 

@@ -20,9 +20,13 @@ class Frame:
     index: int
     """From 0."""
     pts: float | None = None
-    """Seconds, where the source has time stamps."""
+    """Seconds, where the source has time stamps: those of the file, or of the clock since the first frame of a live one."""
     after_gap: bool = False
     """Whether frames are missing before it, because the source had to be opened again or changed its size."""
+    name: str | None = None
+    """Name of its file without the suffix, where it has one: what its mask is called."""
+    time: float | None = None
+    """When it came, in seconds since 1970, where its source is live."""
 
 
 class FrameSource(Protocol):

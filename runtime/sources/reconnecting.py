@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from crwedge.core.errors import SourceError
 from crwedge.runtime.closing import Closing
-from crwedge.runtime.frame_queue import Halt, Mailbox
+from crwedge.runtime.frame_queue import FrameQueue, StopToken
 from crwedge.runtime.ops.events import silent
 from crwedge.runtime.sources.frame import Frame, FrameSource
 
@@ -64,7 +64,7 @@ class RecoveringSource(Closing):
             knock,
             back_off,
         )
-        self._halt = Halt()
+        self._halt = StopToken()
         self._recent: deque[float] = deque(maxlen=STORM[0])
         self._first: FrameSource | None = connect()
         self.fps = self._first.fps
@@ -179,10 +179,10 @@ class _Clock:
 class _Session:
     """One connection, read by a thread that can be left behind when it hangs."""
 
-    def __init__(self, source: FrameSource, halt: Halt) -> None:
+    def __init__(self, source: FrameSource, halt: StopToken) -> None:
         self._source, self._outer = source, halt
-        self._halt = Halt()
-        self._box: Mailbox[Frame] = Mailbox(2, self._halt)
+        self._halt = StopToken()
+        self._box: FrameQueue[Frame] = FrameQueue(2, self._halt)
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._read, name="crwedge-source", daemon=True)
         self._thread.start()

@@ -11,6 +11,7 @@ import numpy as np
 
 import crwedge as cw
 from crwedge.core.labels import LabelMap
+from crwedge.runtime.observer import Observer
 
 
 def threads_left(wait: float = 3.0) -> list[str]:
@@ -112,6 +113,16 @@ class ListSink:
         self.close()
 
 
+class OnWritten(Observer):
+    """Calls a function with each label map that was written."""
+
+    def __init__(self, call: Callable[[LabelMap], Any]) -> None:
+        self._call = call
+
+    def written(self, labels: LabelMap) -> None:
+        self._call(labels)
+
+
 class QuickTracker:
     """Labels a frame with nothing, in no time or in as long as it is told."""
 
@@ -126,8 +137,11 @@ class QuickTracker:
         self.stages_ms = {"encode": 0.1, "propagate": 0.1, "output": 0.1}
         self.index = 0
         self.gaps: list[int] = []
+        self.prompts: list[int | None] = []
+        """First value of each mask that came."""
 
     def step(self, frame: cw.Frame, mask: np.ndarray | None = None) -> LabelMap:
+        self.prompts.append(None if mask is None else int(mask[0, 0]))
         if self.index == 0 and self.before_first is not None:
             self.before_first()
         if self.index == self.fail_at:

@@ -63,7 +63,10 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 
 
 def lines_of(path: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    """The lines without the time of day."""
+    lines: list[dict[str, object]] = [json.loads(line) for line in path.read_text().splitlines()]
+    assert all(str(line.pop("time")).endswith("+00:00") for line in lines)
+    return lines
 
 
 @pytest.mark.slow

@@ -17,9 +17,11 @@ import pytest
 import crwedge as cw
 from crwedge.core.scene import Scene, render_scene
 from crwedge.runtime.bundle_lookup import shipped_bundle
-from crwedge.runtime.frame_queue import Halt
+from crwedge.runtime.frame_queue import StopToken
+from crwedge.runtime.observer import Observer
 from crwedge.runtime.ops.stats import StreamStats
-from tests.streaming.parts import threads_left
+from crwedge.runtime.sources.frame_range import FrameRange
+from tests.streaming.parts import OnWritten, threads_left
 
 PYTHON = "/usr/bin/python3"
 RATE = 10
@@ -92,18 +94,18 @@ def test_killed_and_restarted_three_times(
     returned: list[float] = []
     enough = threading.Event()
     log: list[tuple[str, dict[str, object]]] = []
-    halt = Halt()
+    stop = StopToken()
 
     def tell(event: str, **facts: object) -> None:
         log.append((event, facts))
 
-    def on_frame(labels: cw.LabelMap, stats: StreamStats) -> None:
+    def on_written(labels: cw.LabelMap) -> None:
         seen.append(labels)
         times.append(time.monotonic())
         if len(seen) % rounds == 0:
             enough.set()
         if len(seen) >= rounds * (kills + 1) and len(returned) == kills and times[-1] > returned[-1] + 1:
-            halt.set()
+            stop.set()
 
     def break_it() -> None:
         for _ in range(kills):
@@ -118,16 +120,18 @@ def test_killed_and_restarted_three_times(
     breaker.start()
     settings = cw.PropagationSettings(context_length=5)
 
-    def paint(frame: cw.Frame) -> np.ndarray | None:
-        return scene.masks[_place(frame.image, scene)] if frame.index == 0 else None
+    class Painter(Observer):
+        def before(self, frame: cw.Frame) -> np.ndarray | None:
+            return scene.masks[_place(frame.image, scene)] if frame.index == 0 else None
 
     stats = StreamStats()
     options = cw.TrackerOptions(confidence=True, any_size=True)
-    source = cw.open_source(f"rtsp://me:secret@127.0.0.1:{server.port}/live", tell=tell)
+    source = cw.open_source(f"rtsp://me:secret@127.0.0.1:{server.port}/live", tell)
     with source, cw.Tracker.open(shipped_bundle(), settings=settings, options=options, workers=1) as tracker:
-        cw.run_stream(tracker, source, before_step=paint, on_frame=on_frame, stats=stats, max_frames=2000, halt=halt)
+        observers = [Painter(), OnWritten(on_written)]
+        cw.run_stream(tracker, FrameRange(source, count=2000), observers=observers, stats=stats, stop=stop)
     breaker.join()
-    assert halt.is_set()
+    assert stop.is_set()
     # Every frame is accounted for, and there is nothing left running.
     assert stats.frames_in == stats.tracked + stats.dropped + stats.failed
     assert stats.failed == 0

@@ -16,8 +16,9 @@ import crwedge as cw
 from crwedge.core.scene import render_scene
 from crwedge.runtime.bundle_lookup import shipped_bundle
 from crwedge.runtime.ops.stats import StreamStats
+from crwedge.runtime.sources.frame_range import FrameRange
 from crwedge.runtime.sources.reconnecting import RecoveringSource
-from tests.streaming.parts import ListSink, ListSource, threads_left
+from tests.streaming.parts import ListSink, ListSource, OnWritten, threads_left
 
 FRAMES = int(os.environ.get("CRWEDGE_SOAK", "400"))
 """Frames of the run; 100000 is the night."""
@@ -77,19 +78,18 @@ def test_memory_stays_flat(capsys: pytest.CaptureFixture[str]) -> None:
     def tell(event: str, **facts: object) -> None:
         events[event] = events.get(event, 0) + 1
 
-    def on_frame(labels: cw.LabelMap, stats: StreamStats) -> None:
+    def on_written(labels: cw.LabelMap) -> None:
         sink.got.clear()
         if stats.written % max(1, FRAMES // _MARKS) == 0:
             marks.add(stats.frames_in)
 
     sink, stats = ListSink(), StreamStats()
     settings = cw.PropagationSettings(context_length=3, topk=5, radius=4)
-    options = cw.TrackerOptions(COMPUTED_AT, confidence=True, any_size=True)
     source = RecoveringSource(lambda: BadCamera(frames, next(seeds)), "bad", 0.3, tell, back_off=(0.01,))
+    options = cw.TrackerOptions(COMPUTED_AT, confidence=True, any_size=True)
     with source, cw.Tracker.open(shipped_bundle(), "cpu", settings, options, workers=1) as tracker:
-        cw.run_stream(
-            tracker, source, [sink], mask=scene.masks[0], max_frames=FRAMES, on_frame=on_frame, stats=stats, late="drop"
-        )
+        part, observers = FrameRange(source, count=FRAMES), [OnWritten(on_written)]
+        cw.run_stream(tracker, part, [sink], prompt=scene.masks[0], observers=observers, stats=stats, late="drop")
     stats.check()
     assert stats.frames_in == FRAMES
     assert stats.failed == 0

@@ -1,179 +1,172 @@
-"""The kernels of one device and one protocol, ready to launch on device memory."""
+"""The kernels of one device, launched on device memory."""
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Sequence
 from ctypes import Structure
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from crwedge.core.labels import linear_taps
+from crwedge.core.images import grid_size
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.backends.cuda import params
-from crwedge.runtime.backends.cuda.driver import Arena, Driver
 from crwedge.runtime.backends.cuda.errors import DeviceError
-from crwedge.runtime.backends.cuda.plan import Plan, attend_bytes, make_plan
+from crwedge.runtime.backends.cuda.memory import DeviceMemory
+from crwedge.runtime.backends.cuda.plan import Plan, make_plan, merge_blocks, merge_bytes
 from crwedge.runtime.backends.cuda.source import Variant, choose_variant
+from crwedge.runtime.propagation.neighbourhood import half_heights
+from crwedge.runtime.propagation.view import Size, View
 
 _THREADS = 256
-_PACK = 32
-_SPREAD_BLOCKS = 64
-_NUMBERS = itertools.count()
+_SQUARE = 32
+_RANGE_BLOCKS = 64
+_PLAIN = Variant(False)
 
 
 @dataclass(frozen=True)
-class Memory:
-    """Device addresses that the kernels of a step share."""
+class KeyFrame:
+    """One frame of the context, as the attention reads it."""
 
     features: int
-    """(slots, cells, channels) float16."""
+    """Device address of (h * w, C) float16."""
     labels: int
-    """(slots, cells, K) float32."""
-    latest: int
-    """(cells, K) float32: the labels of the last frame, in a place that does not move with the ring."""
-    table: int
-    """See `plan.context_table`."""
-    live: int
-    """(cells, words) uint32: which labels of the last frame are above zero."""
+    """Device address of (h * w, K) float32."""
+    view: View
+    copies: int
+    is_global: bool
+    """Whether it is searched everywhere rather than in the neighbourhood."""
+
+
+@dataclass(frozen=True)
+class LabelMemory:
+    """Device addresses of one frame's soft labels."""
+
+    labels: int
+    """(h * w, K) float32."""
+    bitmask: int
+    """(h * w, bitmask_words) uint32: which labels are above zero."""
+    count: int
+    """K."""
 
 
 class Kernels:
-    """Compiled for the driver's device, sized for one grid."""
+    """Launches on the memory's stream. Kernels are compiled, or read from the cache, when they are first used.
 
-    def __init__(
-        self, driver: Driver, settings: PropagationSettings, grid: tuple[int, int], channels: int,
-        variant: Variant | None = None, shares: int | None = None,
-    ) -> None:  # fmt: skip
-        """Compile, or read from the cache, and take scratch memory.
+    Args:
+        memory: the device and its scratch memory.
+        variant: how the attention is compiled; by default what suits the device and the features.
+        key_splits: see `make_plan`.
+    """
+
+    def __init__(self, memory: DeviceMemory, variant: Variant | None = None, key_splits: int | None = None) -> None:
+        self.memory, self.driver, self.stream = memory, memory.driver, memory.stream
+        self._variant, self._key_splits = variant, key_splits
+        self._kernels: dict[tuple[str, Variant, int], object] = {}
+
+    def resize(self, source: int, source_size: Size, target: int, view: View) -> None:
+        """RGB uint8 (H, W, 3) to the pixels of a view, as `View.pixels` does it."""
+        rows, columns = view.box
+        height, width = view.pixel_size
+        values = params.Resize(source, target, *source_size, *view.size, rows.start, columns.start, height, width)
+        self._launch("frames.cu", "resize", (-(-height * width // _THREADS), 1), values)
+
+    def store_features(self, source: int, target: int, not_finite: int, channels: int, cells: int) -> None:
+        """Features (C, cells) float32 to (cells, C) float16; the int32 at `not_finite` becomes 1 where one is not finite."""
+        self.driver.fill(not_finite, 0, 4, self.stream)
+        values = params.StoreFeatures(source, target, not_finite, channels, cells)
+        grid = -(-cells // _SQUARE), -(-channels // _SQUARE)
+        self._launch("frames.cu", "store_features", grid, values, _SQUARE * (_SQUARE + 1) * 4)
+
+    def propagate(
+        self,
+        query: int,
+        view: View,
+        channels: int,
+        frames: Sequence[KeyFrame],
+        settings: PropagationSettings,
+        out: LabelMemory,
+        entropy: int = 0,
+    ) -> None:
+        """Soft labels of a frame from its context.
 
         Args:
-            driver: the device.
-            settings: the protocol.
-            grid: (h, w) in cells.
-            channels: C of the features.
-            variant: how to compile; by default what suits the device.
-            shares: see `make_plan`.
+            query: address of its features (h * w, C) float16.
+            view: what they cover.
+            channels: C.
+            frames: the context; of equal similarities the frame named first wins.
+            settings: neighbourhood, k and temperature.
+            out: takes the labels.
+            entropy: address for (h * w) float32 entropies of the top-k weights, 0 to 1; 0 for none.
         """
-        self.driver, self.settings, self.channels = driver, settings, channels
-        self.plan = self._plan(settings, grid, variant, shares)
-        self._arena = Arena(driver)
-        self._modules = {name: driver.load(name, self.plan.variant) for name in ("attention.cu", "frames.cu")}
-        self._kernels: dict[tuple[str, int], object] = {}
-        cells, k, plan = self.plan.cells, self.plan.k, self.plan
-        self.partial = self._arena("partial", cells * plan.shares * k * 8)
-        self.floor = self._arena("floor", cells * 8)
-        self.broken = self._arena("broken", 4)
-        self.half = self._arena("half", max(4, plan.half.nbytes))
-        if plan.half.size:
-            driver.upload(self.half, plan.half, 0)
-        driver.fill(self.broken, 0, 4, 0)
-        driver.fill(self.floor, 0, cells * 8, 0)
-        driver.synchronise(0)
-        self._taps_of: tuple[int, int] | None = None
-        self._spread_from = 0
-        self.number = next(_NUMBERS)
-        """Of no other kernels in this process."""
-
-    @property
-    def nbytes(self) -> int:
-        """Scratch memory on the device."""
-        return self._arena.nbytes
-
-    @property
-    def version(self) -> int:
-        """Another number whenever an address of the scratch memory has changed."""
-        return self._arena.version
-
-    def pack(self, source: int, memory: Memory, stream: int) -> None:
-        """Features (C, cells) float32 at `source` go to the table's query slot; the floor starts anew."""
-        cells = self.plan.cells
-        values = params.Pack(source, memory.features, memory.table, self.floor, self.broken, self.channels, cells)
-        grid = -(-cells // _PACK), -(-self.channels // _PACK)
-        self._launch("frames.cu", "pack", grid, _THREADS, _PACK * (_PACK + 1) * 4, values, stream)
-
-    def attend(self, memory: Memory, stream: int) -> None:
-        """The nearest k of every cell, for each share of the keys."""
-        plan = self.plan
-        (h, w), reach = plan.grid, len(plan.half) - 1
-        values = params.Attend(
-            memory.features, memory.table, self.half, self.partial, self.floor,
-            h, w, self.channels, reach, plan.k, plan.shares, plan.joint, plan.window_rows,
+        plan = self._plan(settings, channels, view, [frame.view for frame in frames])
+        joint, k, cells = settings.topk_over == "joint", settings.topk, view.cells
+        half = half_heights(settings).astype(np.int32)
+        entries = [
+            params.ContextFrame(f.features, f.labels, *f.view.grid, *f.view.origin, f.copies, f.is_global)
+            for f in frames
+        ]
+        table = np.frombuffer(b"".join(map(bytes, entries)), np.uint8)
+        # Sent together, as each copy from the host waits for the encoder.
+        step = np.concatenate([table, half.view(np.uint8)])
+        table_at = self.memory.scratch("step", step.nbytes)
+        self.driver.upload(table_at, step, self.stream)
+        partial = self.memory.scratch("partial", cells * plan.key_splits * k * 8)
+        kth_bound = self.memory.scratch("kth_bound", cells * 8)
+        self.driver.fill(kth_bound, 0, cells * 8, self.stream)
+        attention = params.TopkAttention(
+            query, table_at, table_at + table.nbytes, partial, kth_bound, *view.grid, *view.origin, *plan.box,
+            len(frames), plan.frame_cells, channels, len(half) - 1, k, plan.key_splits, joint, plan.window_rows,
         )  # fmt: skip
-        grid = plan.tiles, plan.shares
-        self._launch("attention.cu", "attend", grid, plan.variant.threads, plan.attend_shared, values, stream)
-
-    def settle(self, memory: Memory, count: int, stream: int) -> None:
-        """Soft labels of the query slot, from what `attend` found."""
-        plan, words = self.plan, words_of(count)
-        values = params.Settle(
-            self.partial, memory.table, memory.labels, memory.latest, memory.live,
-            plan.cells, count, words, plan.shares, plan.k, plan.joint, 1 / self.settings.temperature,
+        grid = plan.tiles, plan.key_splits
+        self._launch(
+            "attention.cu", "topk_attention", grid, attention, plan.attention_bytes, plan.variant.threads, plan.variant
+        )
+        words = bitmask_words(out.count)
+        merge = params.MergeTopk(
+            partial, table_at, out.labels, out.bitmask, entropy, cells, out.count, words, plan.key_splits, k, joint,
+            plan.frame_cells, 1 / settings.temperature,
         )  # fmt: skip
-        self._launch("attention.cu", "settle", (plan.settle_blocks, 1), 128, plan.settle_bytes(words), values, stream)
+        shared = merge_bytes(k, plan.key_splits, joint, words)
+        self._launch("attention.cu", "merge_topk", (merge_blocks(cells), 1), merge, shared, 128, plan.variant)
 
-    def paint(
-        self,
-        memory: Memory,
-        ids: int,
-        out: int,
-        count: int,
-        size: tuple[int, int],
-        stream: int,
-        stretched: bool = False,
-    ) -> None:
-        """Ids (H, W) uint8 at `out` from the labels of the last frame; `ids` are the labels' ids on the device."""
+    def upsample_argmax(
+        self, soft: LabelMemory, view: View, object_ids: Sequence[int], size: Size, stretch: bool
+    ) -> NDArray[np.uint8]:
+        """Ids (H, W) of a frame of `size` from its soft labels, on the host; the background outside the view."""
         height, width = size
-        self.prepare_paint(size, count if stretched else 0)
-        taps = [self._arena(name, 0) for name in ("y_low", "y_high", "x_low", "x_high", "y_part", "x_part")]
-        extent = self._arena("range", 0) if stretched else 0
-        values = params.Paint(
-            memory.latest, memory.live, *taps, ids, extent, out,
-            *self.plan.grid, count, words_of(count), height, width,
+        rows, columns = view.frame_box(size)
+        box = rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start
+        ids = self.memory.scratch("ids", 256)
+        self.driver.upload(ids, np.array((0, *object_ids), np.uint8), self.stream)
+        out = self.memory.scratch("out", height * width)
+        self.driver.fill(out, 0, height * width, self.stream)
+        extent = self.memory.scratch("range", soft.count * 8) if stretch else 0
+        values = params.Upsample(
+            soft.labels, soft.bitmask, ids, extent, out, *view.grid, *view.origin, *grid_size(*view.size),
+            soft.count, bitmask_words(soft.count), height, width, *box,
         )  # fmt: skip
-        if stretched:
-            self.driver.copy(extent, self._arena("range_start", 0), count * 8, stream)
-            self._launch("frames.cu", "spread", (_SPREAD_BLOCKS, count), _THREADS, _THREADS * 8, values, stream)
-        self._launch("frames.cu", "paint", (-(-height * width // _THREADS), 1), _THREADS, 0, values, stream)
+        if stretch:
+            self.driver.upload(extent, np.tile(np.array([0xFFFFFFFF, 0], np.uint32), soft.count), self.stream)
+            self._launch("frames.cu", "label_range", (_RANGE_BLOCKS, soft.count), values, _THREADS * 8)
+        if pixels := box[2] * box[3]:
+            self._launch("frames.cu", "upsample_argmax", (-(-pixels // _THREADS), 1), values)
+        found = np.empty(size, np.uint8)
+        self.driver.download(found, out, self.stream)
+        return found
 
-    def prepare_paint(self, size: tuple[int, int], stretched: int = 0) -> None:
-        """Put the taps of the resize to `size` on the device. Not to be recorded in a graph, so call it before.
-
-        `stretched` is the number of labels where each one's map is stretched, else 0.
-        """
-        if stretched > self._spread_from:
-            start = np.tile(np.array([0xFFFFFFFF, 0], np.uint32), stretched)
-            self._arena("range", start.nbytes)
-            self.driver.upload(self._arena("range_start", start.nbytes), start, 0)
-            self.driver.synchronise(0)
-            self._spread_from = stretched
-        if self._taps_of == size:
-            return
-        for axis, length, cells in (("y", size[0], self.plan.grid[0]), ("x", size[1], self.plan.grid[1])):
-            low, high, part = linear_taps(length, cells)
-            for name, values in (("low", low.astype(np.int32)), ("high", high.astype(np.int32)), ("part", part)):
-                self.driver.upload(self._arena(f"{axis}_{name}", values.nbytes), np.ascontiguousarray(values), 0)
-                self.driver.synchronise(0)
-        self._taps_of = size
-
-    def close(self) -> None:
-        """Give the scratch memory back."""
-        self._arena.clear()
-
-    def _plan(
-        self, settings: PropagationSettings, grid: tuple[int, int], variant: Variant | None, shares: int | None
-    ) -> Plan:
+    def _plan(self, settings: PropagationSettings, channels: int, view: View, frames: Sequence[View]) -> Plan:
         facts = self.driver.facts
-        wanted = variant or choose_variant(facts.capability, self.channels)
-        # A tall tile reads fewer keys; where its lists do not fit the shared memory, tiles are made lower.
-        for candidate in (wanted, Variant(wanted.tensor, wanted.channels, 2), Variant(False, wanted.channels, 2)):
-            plan = make_plan(settings, candidate, grid, facts.processors, shares)
-            if plan.attend_shared <= facts.shared_bytes:
+        wanted = self._variant or choose_variant(facts.capability, channels)
+        # A high tile reads fewer keys; where its lists do not fit the shared memory, tiles are made lower.
+        for variant in (wanted, Variant(wanted.tensor, wanted.channels, 2), Variant(False, wanted.channels, 2)):
+            plan = make_plan(settings, variant, view, frames, facts.processors, self._key_splits)
+            if plan.attention_bytes <= facts.shared_bytes:
                 return plan
-        need = attend_bytes(plan.variant, plan.k, plan.window_rows)
         raise DeviceError(
-            f"{facts.name} has {facts.shared_bytes} bytes of shared memory a block and topk {plan.k} needs {need}; "
-            "use a smaller --topk, or --engine cpu"
+            f"{facts.name} has {facts.shared_bytes} bytes of shared memory a block and topk {settings.topk} needs "
+            f"{plan.attention_bytes}; use a smaller --topk, or --engine cpu"
         )
 
     def _launch(
@@ -181,17 +174,25 @@ class Kernels:
         source: str,
         name: str,
         grid: tuple[int, int],
-        threads: int,
-        shared: int,
         values: Structure,
-        stream: int,
+        shared: int = 0,
+        threads: int = _THREADS,
+        variant: Variant = _PLAIN,
     ) -> None:
-        key = name, shared
+        key = name, variant, shared
         if key not in self._kernels:
-            self._kernels[key] = self.driver.kernel(self._modules[source], name, shared)
-        self.driver.launch(self._kernels[key], grid, threads, shared, values, stream)
+            self._kernels[key] = self.driver.kernel(self.driver.load(source, variant), name, shared)
+        self.driver.launch(self._kernels[key], grid, threads, shared, values, self.stream)
 
 
-def words_of(count: int) -> int:
+def bitmask_words(count: int) -> int:
     """32-bit words that hold one bit for each of `count` labels."""
     return -(-count // 32)
+
+
+def label_bitmask(rows: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """(cells, words): bit c % 32 of word c // 32 is set where label c of (cells, K) is above zero."""
+    cells, count = rows.shape
+    bits = np.zeros((cells, bitmask_words(count) * 32), np.bool_)
+    bits[:, :count] = rows > 0
+    return np.packbits(bits, axis=1, bitorder="little").view("<u4")

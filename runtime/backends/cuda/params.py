@@ -7,33 +7,35 @@ from ctypes import Structure, c_float, c_int, c_uint64
 Pointer = c_uint64
 
 
-class Attend(Structure):
-    """Of `attend` in attention.cu."""
+class ContextFrame(Structure):
+    """One frame of the context, in portable.cuh."""
 
     _fields_ = (
-        ("features", Pointer), ("table", Pointer), ("half", Pointer), ("partial", Pointer), ("floor", Pointer),
-        ("h", c_int), ("w", c_int), ("channels", c_int), ("reach", c_int), ("k", c_int), ("shares", c_int),
-        ("joint", c_int), ("window_rows", c_int),
+        ("features", Pointer), ("labels", Pointer),
+        ("h", c_int), ("w", c_int), ("y", c_int), ("x", c_int), ("copies", c_int), ("is_global", c_int),
     )  # fmt: skip
 
 
-class Settle(Structure):
-    """Of `settle` in attention.cu."""
+class TopkAttention(Structure):
+    """Of `topk_attention` in attention.cu."""
 
     _fields_ = (
-        ("partial", Pointer), ("table", Pointer), ("labels", Pointer), ("latest", Pointer),
-        ("live", Pointer),
-        ("cells", c_int), ("count", c_int), ("words", c_int), ("shares", c_int), ("k", c_int), ("joint", c_int),
-        ("sharpness", c_float),
+        ("query", Pointer), ("frames", Pointer), ("half", Pointer), ("partial", Pointer), ("kth_bound", Pointer),
+        ("h", c_int), ("w", c_int), ("y", c_int), ("x", c_int),
+        ("top", c_int), ("bottom", c_int), ("left", c_int), ("right", c_int),
+        ("frame_count", c_int), ("frame_cells", c_int),
+        ("channels", c_int), ("reach", c_int), ("k", c_int), ("key_splits", c_int), ("joint", c_int),
+        ("window_rows", c_int),
     )  # fmt: skip
 
 
-class Colour(Structure):
-    """Of `nv12_to_rgb` in frames.cu."""
+class MergeTopk(Structure):
+    """Of `merge_topk` in attention.cu."""
 
     _fields_ = (
-        ("luma", Pointer), ("chroma", Pointer), ("rgb", Pointer),
-        ("height", c_int), ("width", c_int), ("pitch", c_int), ("high_definition", c_int),
+        ("partial", Pointer), ("frames", Pointer), ("labels", Pointer), ("label_bitmask", Pointer), ("entropy", Pointer),
+        ("cells", c_int), ("count", c_int), ("bitmask_words", c_int), ("key_splits", c_int), ("k", c_int),
+        ("joint", c_int), ("frame_cells", c_int), ("inverse_temperature", c_float),
     )  # fmt: skip
 
 
@@ -41,28 +43,26 @@ class Resize(Structure):
     """Of `resize` in frames.cu."""
 
     _fields_ = (
-        ("source", Pointer), ("rgb", Pointer), ("planes", Pointer),
-        ("source_height", c_int), ("source_width", c_int), ("height", c_int), ("width", c_int),
-        ("scale", c_float * 3), ("shift", c_float * 3),
+        ("source", Pointer), ("rgb", Pointer),
+        ("source_height", c_int), ("source_width", c_int), ("full_height", c_int), ("full_width", c_int),
+        ("top", c_int), ("left", c_int), ("height", c_int), ("width", c_int),
     )  # fmt: skip
 
 
-class Pack(Structure):
-    """Of `pack` in frames.cu."""
+class StoreFeatures(Structure):
+    """Of `store_features` in frames.cu."""
 
     _fields_ = (
-        ("source", Pointer), ("features", Pointer), ("table", Pointer), ("floor", Pointer), ("broken", Pointer),
-        ("channels", c_int), ("cells", c_int),
+        ("source", Pointer), ("features", Pointer), ("not_finite", Pointer), ("channels", c_int), ("cells", c_int),
     )  # fmt: skip
 
 
-class Paint(Structure):
-    """Of `spread` and `paint` in frames.cu."""
+class Upsample(Structure):
+    """Of `label_range` and `upsample_argmax` in frames.cu."""
 
     _fields_ = (
-        ("labels", Pointer), ("live", Pointer),
-        ("y_low", Pointer), ("y_high", Pointer), ("x_low", Pointer), ("x_high", Pointer),
-        ("y_part", Pointer), ("x_part", Pointer),
-        ("ids", Pointer), ("range", Pointer), ("out", Pointer),
-        ("h", c_int), ("w", c_int), ("count", c_int), ("words", c_int), ("height", c_int), ("width", c_int),
+        ("labels", Pointer), ("label_bitmask", Pointer), ("ids", Pointer), ("range", Pointer), ("out", Pointer),
+        ("h", c_int), ("w", c_int), ("y", c_int), ("x", c_int), ("full_h", c_int), ("full_w", c_int),
+        ("count", c_int), ("bitmask_words", c_int), ("height", c_int), ("width", c_int),
+        ("box_top", c_int), ("box_left", c_int), ("box_height", c_int), ("box_width", c_int),
     )  # fmt: skip

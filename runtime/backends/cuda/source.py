@@ -36,7 +36,7 @@ class Variant:
 
     @property
     def threads(self) -> int:
-        """Threads of a block of `attend`."""
+        """Threads of a block of `topk_attention`."""
         return 64 * self.row_warps
 
     @property

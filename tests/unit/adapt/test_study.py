@@ -6,25 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from crwedge import cli
 from crwedge.adapt.settings import TestTimeSettings
 from crwedge.cli import ttt_study
 from crwedge.cli.ttt_report import conclusion
-from crwedge.core.masks import write_mask
-from crwedge.core.scene import render_scene
+from tests.unit.conftest import write_davis_tree
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    scene = render_scene(frames=5, height=48, width=64, objects=1, seed=5)
-    for folder in ("JPEGImages", "Annotations"):
-        (tmp_path / "tree" / "one" / folder).mkdir(parents=True)
-    for index, (frame, mask) in enumerate(zip(scene.frames, scene.masks, strict=True)):
-        Image.fromarray(frame).save(tmp_path / "tree" / "one" / "JPEGImages" / f"{index:05d}.jpg")
-        write_mask(tmp_path / "tree" / "one" / "Annotations" / f"{index:05d}.png", mask)
-    return tmp_path / "tree"
+    return write_davis_tree(tmp_path / "tree", ("one",), size=(48, 64), objects=1)
 
 
 @pytest.mark.parametrize("label", [label for label in ttt_study.POINTS if label != ttt_study.OFF])

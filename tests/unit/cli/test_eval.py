@@ -7,28 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from crwedge.cli import run
 from crwedge.cli.floors import random_bundle
-from crwedge.core.masks import write_mask
-from crwedge.core.scene import render_scene
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("tree")
-    for seed, name in enumerate(("one", "two")):
-        scene = render_scene(frames=4, height=64, width=96, objects=2, seed=seed)
-        for kind in ("JPEGImages", "Annotations"):
-            (root / name / kind).mkdir(parents=True)
-        for number, (frame, mask) in enumerate(zip(scene.frames, scene.masks, strict=True)):
-            Image.fromarray(frame).save(root / name / "JPEGImages" / f"{number:05d}.png")
-            write_mask(root / name / "Annotations" / f"{number:05d}.png", mask)
-        joints = [{"frame": n, "xy": [[20, 20], [60, 40]]} for n in range(4)]
-        (root / name / "joints.json").write_text(json.dumps(joints))
-    return root
-
 
 QUICK = ("--encoder", "colour", "--context", "2", "--topk", "3", "--radius", "4", "--threads", "1", "--json")
 
@@ -38,8 +19,8 @@ def last_line(text: str) -> dict[str, Any]:
     return value
 
 
-def test_davis(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["eval", "davis", str(tree), "--out", str(tmp_path), *QUICK]) == 0
+def test_davis(davis_tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["eval", "davis", str(davis_tree), "--out", str(tmp_path), *QUICK]) == 0
     result = last_line(capsys.readouterr().out)
     assert {"protocol", "J", "F", "JF", "sequences"} <= set(result)
     assert set(result["J"]) == {"mean", "recall", "decay"}
@@ -48,40 +29,40 @@ def test_davis(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert result["protocol"]["encoder"]["name"] == "colour"
     for name in ("report.html", "sequences.csv", "frames.csv", "summary.json"):
         assert (tmp_path / name).is_file()
-    assert run(["eval", "davis", str(tree), "--out", str(tmp_path), *QUICK]) == 0
+    assert run(["eval", "davis", str(davis_tree), "--out", str(tmp_path), *QUICK]) == 0
     again = capsys.readouterr()
     assert again.err.count("done before") == 2
     assert last_line(again.out) == result
 
 
-def test_davis_in_processes(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["eval", "davis", str(tree), "--out", str(tmp_path / "a"), *QUICK]) == 0
-    assert run(["eval", "davis", str(tree), "--out", str(tmp_path / "b"), "--jobs", "2", *QUICK]) == 0
+def test_davis_in_processes(davis_tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["eval", "davis", str(davis_tree), "--out", str(tmp_path / "a"), *QUICK]) == 0
+    assert run(["eval", "davis", str(davis_tree), "--out", str(tmp_path / "b"), "--jobs", "2", *QUICK]) == 0
     one, two = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert one["sequences"] == two["sequences"]
     assert list(two["sequences"]) == ["one", "two"]
 
 
-def test_jhmdb_and_vip(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["eval", "jhmdb", str(tree), "--size", "frame", "--out", str(tmp_path / "pose"), *QUICK]) == 0
+def test_jhmdb_and_vip(davis_tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["eval", "jhmdb", str(davis_tree), "--size", "frame", "--out", str(tmp_path / "pose"), *QUICK]) == 0
     pose = last_line(capsys.readouterr().out)
     assert set(pose["PCK"]) == {"0.1", "0.2", "0.3", "0.4", "0.5"}
-    arguments = ["eval", "vip", str(tree), "--size", "frame", "--classes", "3", "--sequences", "one"]
+    arguments = ["eval", "vip", str(davis_tree), "--size", "frame", "--classes", "3", "--sequences", "one"]
     assert run([*arguments, "--out", str(tmp_path / "parts"), *QUICK]) == 0
     parts = last_line(capsys.readouterr().out)
     assert 0 < parts["mIoU"] <= 1
     assert list(parts["sequences"]) == ["one"]
 
 
-def test_masks(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    truth, one = str(tree), str(tree / "one" / "Annotations")
+def test_masks(davis_tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth, one = str(davis_tree), str(davis_tree / "one" / "Annotations")
     assert run(["eval", "masks", truth, truth, "--json"]) == 0
     assert last_line(capsys.readouterr().out)["JF"] == 1.0
     assert run(["eval", "masks", one, one, "--year", "2016"]) == 0
     assert "J&F 100.0" in capsys.readouterr().out
     partial = tmp_path / "results"
     partial.mkdir()
-    (partial / "one").symlink_to(tree / "one" / "Annotations")
+    (partial / "one").symlink_to(davis_tree / "one" / "Annotations")
     assert run(["eval", "masks", str(partial), truth]) == 2
     assert "results/two" in capsys.readouterr().err
     assert run(["eval", "masks", str(partial), truth, "--partial"]) == 0
@@ -102,8 +83,10 @@ def test_masks(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (["masks", "nowhere", "{tree}"], "nowhere"),
     ],
 )
-def test_errors_are_one_line(tree: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["eval", *(word.format(tree=tree) for word in arguments)]) == 2
+def test_errors_are_one_line(
+    davis_tree: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["eval", *(word.format(tree=davis_tree) for word in arguments)]) == 2
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
@@ -117,12 +100,12 @@ def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.slow
 def test_the_random_floor_is_made_once(
-    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    davis_tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torch")
     monkeypatch.setenv("CRWEDGE_HOME", str(tmp_path / "home"))
     quick = ["random" if word == "colour" else word for word in QUICK]
-    assert run(["eval", "davis", str(tree), "--sequences", "one", "--out", str(tmp_path / "out"), *quick]) == 0
+    assert run(["eval", "davis", str(davis_tree), "--sequences", "one", "--out", str(tmp_path / "out"), *quick]) == 0
     result = last_line(capsys.readouterr().out)
     assert result["protocol"]["encoder"]["name"] == "random-r18-0"
     assert result["protocol"]["encoder"]["trained"] is False

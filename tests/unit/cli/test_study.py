@@ -7,40 +7,37 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from crwedge.cli import run, training_studies
-from crwedge.core.masks import write_mask
-from crwedge.core.scene import render_scene
 
 
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("tree")
-    scene = render_scene(frames=4, height=64, width=96, objects=1)
-    for kind in ("JPEGImages", "Annotations"):
-        (root / "one" / kind).mkdir(parents=True)
-    for number, (frame, mask) in enumerate(zip(scene.frames, scene.masks, strict=True)):
-        Image.fromarray(frame).save(root / "one" / "JPEGImages" / f"{number:05d}.png")
-        write_mask(root / "one" / "Annotations" / f"{number:05d}.png", mask)
-    return root
-
-
-def test_study_writes_table_plot_and_conclusion(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_study_writes_table_plot_and_conclusion(
+    davis_tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("matplotlib")
-    arguments = ["study", "locality", str(tree), "--encoder", "colour", "--size", "frame", "--threads", "1"]
+    arguments = [
+        "study",
+        "locality",
+        str(davis_tree / "one"),
+        "--encoder",
+        "colour",
+        "--size",
+        "frame",
+        "--threads",
+        "1",
+    ]
     arguments += ["--out", str(tmp_path / "out"), "--work", str(tmp_path / "work"), "--json"]
     assert run(arguments) == 0
     result: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [row["point"] for row in result["rows"]] == ["local", "everywhere"]
-    assert result["protocol"]["frames"] == {"one": 4}
+    assert result["protocol"]["frames"] == {"one": 5}
     assert "is best" in result["conclusion"]
     assert len(list((tmp_path / "work" / "features").glob("*.npy"))) == 1
     assert (tmp_path / "out" / "plot.png").is_file()
 
 
 def test_a_training_study_calls_the_commands(
-    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    davis_tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("matplotlib")
     calls: list[list[str]] = []
@@ -53,7 +50,17 @@ def test_a_training_study_calls_the_commands(
     monkeypatch.setattr("crwedge.cli.floors.random_bundle", lambda seed: tmp_path)
     monkeypatch.setattr("crwedge.eval.encoders.EncoderSpec.open", _colour)
     monkeypatch.setattr("crwedge.eval.encoders.EncoderSpec.describe", lambda self: {"name": "x", "sha256": "y"})
-    arguments = ["study", "clip-length", str(tree), "--videos", str(tree), "--set", "batch=2", "--size", "frame"]
+    arguments = [
+        "study",
+        "clip-length",
+        str(davis_tree / "one"),
+        "--videos",
+        str(davis_tree),
+        "--set",
+        "batch=2",
+        "--size",
+        "frame",
+    ]
     arguments += ["--out", str(tmp_path / "out"), "--work", str(tmp_path / "work"), "--threads", "1", "--json"]
     arguments += ["--seeds", "2", "--seed", "3"]
     assert run(arguments) == 0
@@ -77,18 +84,20 @@ def _colour(self: Any, threads: int | None = None) -> Any:
     ("arguments", "words"),
     [(["magic", "{tree}"], "unknown study"), (["topk", "nowhere"], "nowhere"), (["dropout", "{tree}"], "--videos")],
 )
-def test_errors_are_one_line(tree: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["study", *(word.format(tree=tree) for word in arguments)]) == 2
+def test_errors_are_one_line(
+    davis_tree: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["study", *(word.format(tree=davis_tree) for word in arguments)]) == 2
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
 
 
-def test_studies_share_their_features(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_studies_share_their_features(davis_tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     for name, points in (("joint-topk", 2), ("radius", 5)):
-        arguments = ["study", name, str(tree), "--encoder", "colour", "--size", "frame", "--threads", "1"]
+        arguments = ["study", name, str(davis_tree / "one"), "--encoder", "colour", "--size", "frame", "--threads", "1"]
         assert run(arguments) == 0
         table = (tmp_path / "docs" / "studies" / name / "results.csv").read_text().splitlines()
         assert len(table) == 1 + points

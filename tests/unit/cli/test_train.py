@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crwedge.cli import run
-from tests.unit.train.conftest import write_sound, write_video
+from tests.unit.train.conftest import write_counting_video, write_sound
 
 TINY = [
     "--set", "nodes=map", "--set", "views=own", "--set", "stage=res3", "--set", "head=0", "--set", "size=32",
@@ -24,7 +24,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_train_resume_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_video(tmp_path / "clips" / "a.mp4")
+    write_counting_video(tmp_path / "clips" / "a.mp4")
     (tmp_path / "clips" / "zero.mp4").touch()
     arguments = ["train", "clips", "--out", "run", "--steps", "2", "--json", *TINY]
     assert run(arguments) == 0
@@ -55,7 +55,7 @@ def test_train_resume_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_what_the_user_can_fix_is_one_line(
     arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_video(tmp_path / "clips" / "a.mp4")
+    write_counting_video(tmp_path / "clips" / "a.mp4")
     (tmp_path / "sound").mkdir()
     write_sound(tmp_path / "sound" / "a.mkv")
     assert run(["train", *arguments]) == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from PIL import Image
 
 from crwedge.core.errors import MaskError, SourceError, UserError
 from crwedge.core.masks import read_mask, write_mask
-from crwedge.core.scene import render_scene
 from crwedge.core.settings import PropagationSettings
 from crwedge.eval import davis, jhmdb, vip
 from crwedge.eval.datasets import davis_clips
@@ -30,30 +28,12 @@ from crwedge.runtime.tracker import Tracker
 SETTINGS = PropagationSettings(context_length=3, topk=5, radius=5)
 
 
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two short clips in the plain form, one with joints."""
-    root = tmp_path_factory.mktemp("tree")
-    for seed, name in enumerate(("one", "two")):
-        scene = render_scene(frames=5, height=96, width=128, objects=2, seed=seed)
-        for kind in ("JPEGImages", "Annotations"):
-            (root / name / kind).mkdir(parents=True)
-        for number, (frame, mask) in enumerate(zip(scene.frames, scene.masks, strict=True)):
-            Image.fromarray(frame).save(root / name / "JPEGImages" / f"{number:05d}.png")
-            write_mask(root / name / "Annotations" / f"{number:05d}.png", mask)
-        if name == "one":
-            centres = [[np.argwhere(mask == i).mean(axis=0)[::-1].tolist() for i in (1, 2)] for mask in scene.masks]
-            text = json.dumps([{"frame": n, "xy": xy} for n, xy in enumerate(centres)])
-            (root / name / "joints.json").write_text(text)
-    return root
-
-
 def follower(cache: FeatureCache | None = None) -> Follower:
     return Follower(EncoderSpec("colour"), SETTINGS, None, 1, cache)
 
 
-def test_masks_are_those_of_the_tracker(tree: Path) -> None:
-    clip = davis_clips(tree)[0]
+def test_masks_are_those_of_the_tracker(davis_tree: Path) -> None:
+    clip = davis_clips(davis_tree)[0]
     first = read_mask(clip.masks[0])
     got = list(follower().masks(clip.frames, first))
     with Tracker(CpuBackend(ColourEngine(), SETTINGS, workers=1)) as tracker:
@@ -64,8 +44,8 @@ def test_masks_are_those_of_the_tracker(tree: Path) -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_davis_clip_is_scored_and_drawn(tree: Path, tmp_path: Path) -> None:
-    clip = davis_clips(tree)[0]
+def test_davis_clip_is_scored_and_drawn(davis_tree: Path, tmp_path: Path) -> None:
+    clip = davis_clips(davis_tree)[0]
     score = davis.score_clip(clip, follower(), "2017", tmp_path, save=True)
     assert (score.frames, score.scored, len(score.objects)) == (5, 3, 2)
     assert score.mean("J").mean > 0.5
@@ -74,8 +54,8 @@ def test_davis_clip_is_scored_and_drawn(tree: Path, tmp_path: Path) -> None:
     assert len(davis.score_clip(clip, follower(), "2016").objects) == 1
 
 
-def test_davis_masks_that_do_not_fit_are_named(tree: Path, tmp_path: Path) -> None:
-    clip = davis_clips(tree)[0]
+def test_davis_masks_that_do_not_fit_are_named(davis_tree: Path, tmp_path: Path) -> None:
+    clip = davis_clips(davis_tree)[0]
     mask = read_mask(clip.masks[0])
     for name, wrong, words in (("small", mask[:-1], "128x95"), ("empty", np.zeros_like(mask), "no object")):
         write_mask(tmp_path / f"{name}.png", wrong)
@@ -89,20 +69,20 @@ def test_davis_masks_that_do_not_fit_are_named(tree: Path, tmp_path: Path) -> No
         davis.score_clip(other, follower(), "2017")
 
 
-def test_pose_clip_is_scored(tree: Path, tmp_path: Path) -> None:
-    (clip,) = jhmdb.pose_clips(tree)
+def test_pose_clip_is_scored(davis_tree: Path, tmp_path: Path) -> None:
+    (clip,) = jhmdb.pose_clips(davis_tree)
     score = jhmdb.score_clip(clip, follower(), tmp_path)
     assert score.errors.shape == (4, 2)
     assert score.pck()["0.5"] > 0.7
     with pytest.raises(SourceError, match="no clip with joints"):
-        jhmdb.pose_clips(tree / "two")
+        jhmdb.pose_clips(davis_tree / "two")
     with pytest.raises(SourceError, match="no joint file"):
-        jhmdb.pose_clips(tree / "two", joints=tree / "none.json")
-    borrowed = jhmdb.pose_clips(tree / "two", joints=tree / "one" / "joints.json")
+        jhmdb.pose_clips(davis_tree / "two", joints=davis_tree / "none.json")
+    borrowed = jhmdb.pose_clips(davis_tree / "two", joints=davis_tree / "one" / "joints.json")
     assert [clip.name for clip in borrowed] == ["two"]
 
 
-def test_jhmdb_own_tree(tree: Path, tmp_path: Path) -> None:
+def test_jhmdb_own_tree(davis_tree: Path, tmp_path: Path) -> None:
     io = pytest.importorskip("scipy.io")
     for name in ("run1", "run2"):
         (tmp_path / "joint_positions" / "run" / name).mkdir(parents=True)
@@ -120,8 +100,8 @@ def test_jhmdb_own_tree(tree: Path, tmp_path: Path) -> None:
         jhmdb.pose_clips(tmp_path)
 
 
-def test_parts_clip_is_scored(tree: Path) -> None:
-    clip = vip.vip_clips(tree)[1]
+def test_parts_clip_is_scored(davis_tree: Path) -> None:
+    clip = vip.vip_clips(davis_tree)[1]
     score = vip.score_clip(clip, follower(), classes=3)
     assert len(score.raw) == 4
     assert score.miou > 0.5
@@ -132,7 +112,7 @@ def test_parts_clip_is_scored(tree: Path) -> None:
         vip.score_clip(clip, follower(), classes=1)
 
 
-def test_vip_own_tree(tree: Path, tmp_path: Path) -> None:
+def test_vip_own_tree(davis_tree: Path, tmp_path: Path) -> None:
     (tmp_path / "Annotations" / "Category_ids").mkdir(parents=True)
     (tmp_path / "Images").mkdir()
     with pytest.raises(SourceError, match=r"val_videos\.txt is missing"):
@@ -141,13 +121,13 @@ def test_vip_own_tree(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "lists" / "val_videos.txt").write_text("one\n")
     with pytest.raises(SourceError, match="one is missing"):
         vip.vip_clips(tmp_path)
-    (tmp_path / "Images" / "one").symlink_to(tree / "one" / "JPEGImages")
-    (tmp_path / "Annotations" / "Category_ids" / "one").symlink_to(tree / "one" / "Annotations")
+    (tmp_path / "Images" / "one").symlink_to(davis_tree / "one" / "JPEGImages")
+    (tmp_path / "Annotations" / "Category_ids" / "one").symlink_to(davis_tree / "one" / "Annotations")
     assert [len(clip.masks) for clip in vip.vip_clips(tmp_path)] == [5]
 
 
-def test_frames_of_other_sizes_are_named(tree: Path, tmp_path: Path) -> None:
-    clip = davis_clips(tree)[0]
+def test_frames_of_other_sizes_are_named(davis_tree: Path, tmp_path: Path) -> None:
+    clip = davis_clips(davis_tree)[0]
     small, broken = tmp_path / "small.png", tmp_path / "broken.jpg"
     Image.new("RGB", (64, 64)).save(small)
     broken.write_bytes(b"no picture")
@@ -158,8 +138,8 @@ def test_frames_of_other_sizes_are_named(tree: Path, tmp_path: Path) -> None:
         list(follower().masks([clip.frames[0], broken], mask))
 
 
-def test_cache_returns_the_same_and_is_bounded(tree: Path, tmp_path: Path) -> None:
-    clips = davis_clips(tree)
+def test_cache_returns_the_same_and_is_bounded(davis_tree: Path, tmp_path: Path) -> None:
+    clips = davis_clips(davis_tree)
     cache = FeatureCache(tmp_path / "features", limit=10**8)
     first = list(follower(cache).features(clips[0].frames))
     again = list(follower(cache).features(clips[0].frames))
@@ -175,16 +155,16 @@ def test_cache_returns_the_same_and_is_bounded(tree: Path, tmp_path: Path) -> No
     assert not list(none.folder.glob("*"))
 
 
-def test_a_cache_that_was_left_halfway_starts_again(tree: Path, tmp_path: Path) -> None:
+def test_a_cache_that_was_left_halfway_starts_again(davis_tree: Path, tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path)
-    features = follower(cache).features(davis_clips(tree)[0].frames)
+    features = follower(cache).features(davis_clips(davis_tree)[0].frames)
     next(features)
     features.close()  # type: ignore[attr-defined]
     assert not list(tmp_path.glob("*"))
 
 
-def test_runs_resume_and_refuse_another_protocol(tree: Path, tmp_path: Path) -> None:
-    clips = davis_clips(tree)
+def test_runs_resume_and_refuse_another_protocol(davis_tree: Path, tmp_path: Path) -> None:
+    clips = davis_clips(davis_tree)
     calls: list[str] = []
 
     def task(name: str) -> object:
@@ -215,20 +195,20 @@ def test_runs_resume_and_refuse_another_protocol(tree: Path, tmp_path: Path) -> 
         ResultFolder(tmp_path, protocol).done("one")
 
 
-def test_a_study_of_two_points(tree: Path, tmp_path: Path) -> None:
+def test_a_study_of_two_points(davis_tree: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     study = Study("topk", "Neighbours", "k", "nowhere", {"1": {"topk": 1}, "5": {"topk": 5}})
     said: list[str] = []
     rows = propagation_study(
-        study, davis_clips(tree), follower(FeatureCache(tmp_path / "cache")), tmp_path / "work", said.append
+        study, davis_clips(davis_tree), follower(FeatureCache(tmp_path / "cache")), tmp_path / "work", said.append
     )
     assert [row["point"] for row in rows] == ["1", "5"]
     assert len(said) == 4
     for row in rows:
         point = replace(follower(FeatureCache(tmp_path / "cache")), settings=replace(SETTINGS, topk=int(row["point"])))
-        alone = {clip.name: davis.score_clip(clip, point, "2017") for clip in davis_clips(tree)}
+        alone = {clip.name: davis.score_clip(clip, point, "2017") for clip in davis_clips(davis_tree)}
         assert row["JF"] == overall(alone)["JF"]
-    again = propagation_study(study, davis_clips(tree), follower(), tmp_path / "work", said.append)
+    again = propagation_study(study, davis_clips(davis_tree), follower(), tmp_path / "work", said.append)
     assert again == rows
     assert said[-3] == "two: 2 points (done before)"
     result = write_study(study, rows, {"encoder": "colour"}, tmp_path / "out", "Two clips.")

@@ -13,9 +13,10 @@ from crwedge.core.errors import SettingError
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.backends.cuda import compiler
 from crwedge.runtime.backends.cuda.errors import DeviceError
-from crwedge.runtime.backends.cuda.host import build
-from crwedge.runtime.backends.cuda.plan import attend_bytes, make_plan
+from crwedge.runtime.backends.cuda.plan import attention_bytes, make_plan
 from crwedge.runtime.backends.cuda.source import FOLDER, Variant, choose_variant
+from crwedge.runtime.propagation.view import View
+from tests.emulated_cuda import build
 
 SHARED_OPT_IN = {"sm_87": 163, "sm_89": 99, "sm_90": 227, "sm_110": 227, "sm_120": 99}
 """KiB of shared memory that a block may ask for, from the CUDA programming guide's table of compute capabilities."""
@@ -36,7 +37,7 @@ def test_the_tensor_variant_compiles_without_spilling(architecture: str) -> None
     assert cubin[:4] == b"\x7fELF"
     assert set(re.findall(r"(\d+) bytes spill stores", log)) == {"0"}, log
     assert max(int(count) for count in re.findall(r"Used (\d+) registers", log)) <= 65536 // variant.threads, log
-    shared = attend_bytes(variant, 10, 38)
+    shared = attention_bytes(variant, 10, 38)
     assert shared <= SHARED_OPT_IN[architecture] << 10, shared
 
 
@@ -92,21 +93,28 @@ def test_shared_memory_is_counted_as_the_kernel_counts(row_warps: int) -> None:
     library = build("attention.cu", Variant(False, 256, row_warps))
     for k, rows, channels in ((1, 0, 64), (10, 38, 256), (32, 55, 128), (7, 31, 32)):
         for tensor in (False, True):
-            want = library.attend_shared_bytes(k, rows, channels, int(tensor))
-            assert attend_bytes(Variant(tensor, channels, row_warps), k, rows) == want
+            want = library.attention_shared_bytes(k, rows, channels, int(tensor))
+            assert attention_bytes(Variant(tensor, channels, row_warps), k, rows) == want
 
 
 def test_plans() -> None:
     settings = PropagationSettings()
-    plan = make_plan(settings, Variant(True, 256, 4), (60, 107), 132)
-    assert (plan.tiles, plan.shares, plan.window_rows) == (56, 9, 38)
-    assert make_plan(settings, Variant(True, 256, 4), (60, 107), 8).shares == 1
-    each = make_plan(PropagationSettings(topk_over="frame"), Variant(False), (60, 107), 132)
-    assert (each.joint, each.shares) == (False, 25)
+    whole = View.whole((480, 854))
+    frames = [whole] * 22
+    plan = make_plan(settings, Variant(True, 256, 4), whole, frames, 132)
+    assert (plan.tiles, plan.key_splits, plan.window_rows, plan.frame_cells) == (56, 9, 38, 6420)
+    assert plan.box == (0, 60, 0, 107)
+    assert make_plan(settings, Variant(True, 256, 4), whole, frames, 8).key_splits == 1
+    each = make_plan(PropagationSettings(topk_over="frame"), Variant(False), whole, frames, 132)
+    assert each.key_splits == 22
+    part = View((480, 854), (10, 20), (9, 8))
+    seen = [View((480, 854), (8, 30), (20, 5)), View((480, 854), (40, 0), (1, 50))]
+    plan = make_plan(settings, Variant(False), part, seen, 132)
+    assert (plan.tiles, plan.box, plan.frame_cells) == (2, (-2, 31, -20, 30), 100)
     with pytest.raises(SettingError, match="at most 32"):
-        make_plan(PropagationSettings(topk=33), Variant(False), (60, 107), 132)
+        make_plan(PropagationSettings(topk=33), Variant(False), whole, frames, 132)
     with pytest.raises(SettingError, match="too large for a GPU"):
-        make_plan(PropagationSettings(context_length=1000), Variant(False), (4000, 4000), 132)
+        make_plan(settings, Variant(False), whole, [View.whole((32000, 32000))] * 1000, 132)
 
 
 def test_devices_without_tensor_cores_and_odd_widths_get_the_plain_kernels() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from crwedge.core.bundle import ONNX, Bundle
 from crwedge.core.engine_key import EngineKey, Profile
@@ -17,13 +18,16 @@ from crwedge.core.engine_store import EngineFacts, write_engine
 from crwedge.core.errors import BundleError, MissingExtraError, SourceError
 from crwedge.core.files import sha256
 from crwedge.core.scene import render_scene
+from crwedge.runtime.backends.cuda.encode import EncoderOutput
 from crwedge.runtime.backends.cuda.errors import DeviceError
-from crwedge.runtime.backends.cuda.host import HostDriver
 from crwedge.runtime.backends.engine import DeviceEngine, Refittable
 from crwedge.runtime.backends.onnx_cuda import PROVIDERS, CudaEngine
 from crwedge.runtime.backends.open import open_engine
 from crwedge.runtime.backends.tensorrt import TensorRtEngine
 from crwedge.runtime.bundle_lookup import shipped_bundle
+from crwedge.runtime.propagation.view import View
+from tests.emulated_cuda import EmulatedCuda
+from tests.emulated_engine import device_engine
 
 FRAMES = render_scene(3, 64, 88).frames
 
@@ -68,12 +72,12 @@ class FakeSession:
         name, device, number, dtype, shape, address = binding.bound["input"]
         assert (name, device, number, dtype) == ("frames", "cuda", 0, np.uint8)
         pixels = np.empty(shape, np.uint8)
-        HostDriver().download(pixels, address, 1)
+        EmulatedCuda().download(pixels, address, 1)
         name, device, number, dtype, shape, address = binding.bound["output"]
         assert (name, device, number, dtype) == ("features", "cuda", 0, np.float32)
         features = np.full(shape, pixels[0, 0, 0, 0], np.float32)
         features[0, 1], features[0, 2] = pixels.shape[1], self.mark
-        HostDriver().upload(address, features, 1)
+        EmulatedCuda().upload(address, features, 1)
 
 
 def fake_ort(session: type[FakeSession] = FakeSession) -> Any:
@@ -86,14 +90,14 @@ def fake_ort(session: type[FakeSession] = FakeSession) -> Any:
 
 
 def test_cuda_binds_device_memory_and_keeps_features_there(bundle: Bundle) -> None:
-    engine = CudaEngine(bundle, driver=HostDriver(), ort=fake_ort())
+    engine = CudaEngine(bundle, driver=EmulatedCuda(), ort=fake_ort())
     assert isinstance(engine, DeviceEngine)
     assert isinstance(engine, Refittable)
     mark = bundle.read(ONNX)[0]
     for frame in FRAMES:
-        features = engine.run_resident(frame)
-        assert features.shape == (256, 8, 11)
-        on_host = np.asarray(features)
+        output = engine.run_resident(frame, View.whole((64, 88)))
+        assert output.shape == (256, 8, 11)
+        on_host = on_the_host(engine, output)
         assert (on_host[0, 0, 0], on_host[1, 0, 0], on_host[2, 0, 0]) == (frame[0, 0, 0], 64, mark)
     assert engine.run(FRAMES[0]).dtype == np.float32
     assert engine.name == "onnxruntime 0.fake cuda"
@@ -104,11 +108,53 @@ def test_cuda_binds_device_memory_and_keeps_features_there(bundle: Bundle) -> No
     engine.close()
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++ to compile the plain kernels with")
-def test_cuda_resizes_on_the_device(bundle: Bundle) -> None:
-    engine = CudaEngine(bundle, driver=HostDriver(), ort=fake_ort())
-    assert engine.run_resident(FRAMES[0], (32, 48)).shape == (256, 4, 6)
-    assert np.asarray(engine.run_resident(FRAMES[0], (32, 48)))[1, 0, 0] == 32
+def on_the_host(engine: DeviceEngine, output: EncoderOutput) -> NDArray[np.float32]:
+    features = np.empty(output.shape, np.float32)
+    engine.driver.download(features, output.address, engine.stream)
+    return features
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++ to compile the kernels with")
+def test_cuda_resizes_and_crops_on_the_device(bundle: Bundle) -> None:
+    engine = CudaEngine(bundle, driver=EmulatedCuda(), ort=fake_ort())
+    view = View((32, 48), (1, 2), (3, 4))
+    output = engine.run_resident(FRAMES[0], view)
+    assert output.shape == (256, 3, 4)
+    have = on_the_host(engine, output)
+    assert have[1, 0, 0] == 24
+    assert abs(have[0, 0, 0] - view.pixels(FRAMES[0])[0, 0, 0]) <= 1
+    # A frame that needs no scaling is cropped exactly.
+    view = View((64, 88), (2, 3), (4, 5))
+    have = on_the_host(engine, engine.run_resident(FRAMES[1], view))
+    assert (have[0, 0, 0], have[1, 0, 0]) == (FRAMES[1][16, 24, 0], 32)
+
+
+def test_a_refit_of_onnx_runtime_keeps_the_old_session_until_its_frame_is_complete(bundle: Bundle) -> None:
+    waited: list[int] = []
+
+    class Noting(EmulatedCuda):
+        def synchronise(self, stream: int) -> None:
+            waited.append(stream)
+
+    engine = device_engine(bundle, Noting())
+    engine.run(FRAMES[0])
+    old = engine._session.current
+    engine.refit(bundle.read(ONNX))
+    assert engine._running is old
+    waited.clear()
+    engine.run(FRAMES[1])
+    assert waited == [engine.stream]
+    assert engine._running is engine._session.current
+    engine.close()
+
+
+def test_an_engine_closes_the_driver_it_opened_and_leaves_the_one_it_was_given(bundle: Bundle) -> None:
+    driver = EmulatedCuda()
+    engine = CudaEngine(bundle, driver=driver, ort=fake_ort())
+    engine.run(FRAMES[0])
+    engine.close()
+    assert driver.owners == 1
+    assert not driver.memory
 
 
 def test_cuda_asks_the_session_which_provider_it_got(bundle: Bundle) -> None:
@@ -116,21 +162,21 @@ def test_cuda_asks_the_session_which_provider_it_got(bundle: Bundle) -> None:
         providers = ("CPUExecutionProvider",)
 
     with pytest.raises(DeviceError, match="could not start CUDAExecutionProvider and fell back to CPU"):
-        CudaEngine(bundle, driver=HostDriver(), ort=fake_ort(Fallen))
+        CudaEngine(bundle, driver=EmulatedCuda(), ort=fake_ort(Fallen))
 
 
 def test_cuda_without_the_provider(bundle: Bundle) -> None:
     ort = fake_ort()
     ort.get_available_providers = lambda: ["CPUExecutionProvider"]
     with pytest.raises(MissingExtraError, match=r"pip install 'crwedge\[gpu\]'"):
-        CudaEngine(bundle, driver=HostDriver(), ort=ort)
+        CudaEngine(bundle, driver=EmulatedCuda(), ort=ort)
 
 
 def test_cuda_out_of_memory_is_one_line(bundle: Bundle) -> None:
     class Full(FakeSession):
         failure = "[ONNXRuntimeError] : 1 : FAIL : Failed to allocate memory for requested buffer\nat arena.cc"
 
-    engine = CudaEngine(bundle, driver=HostDriver(), ort=fake_ort(Full))
+    engine = CudaEngine(bundle, driver=EmulatedCuda(), ort=fake_ort(Full))
     with pytest.raises(DeviceError, match="cannot run the encoder: out of device memory") as failed:
         engine.run(FRAMES[0])
     assert "\n" not in str(failed.value)
@@ -152,7 +198,7 @@ class FakeContext:
 
     def execute_async_v3(self, stream: int) -> bool:
         features = np.full((256, -(-self.shape[1] // 8), -(-self.shape[2] // 8)), self.engine.mark, np.float32)
-        HostDriver().upload(self.addresses["features"], features, stream)
+        EmulatedCuda().upload(self.addresses["features"], features, stream)
         return True
 
 
@@ -207,7 +253,7 @@ def build(bundle: Bundle, *, capability: str = "0.0", refittable: bool = True, d
 
 def test_tensorrt_runs_the_engine_that_fits(bundle: Bundle) -> None:
     build(bundle)
-    engine = TensorRtEngine(bundle, driver=HostDriver(), trt=fake_trt())
+    engine = TensorRtEngine(bundle, driver=EmulatedCuda(), trt=fake_trt())
     assert isinstance(engine, DeviceEngine)
     assert engine.run(FRAMES[0]).shape == (256, 8, 11)
     assert (engine.run(FRAMES[0]) == 5).all()
@@ -219,7 +265,7 @@ def test_tensorrt_runs_the_engine_that_fits(bundle: Bundle) -> None:
 
 def test_tensorrt_takes_new_weights_between_two_frames(bundle: Bundle) -> None:
     build(bundle)
-    engine = TensorRtEngine(bundle, driver=HostDriver(), trt=fake_trt())
+    engine = TensorRtEngine(bundle, driver=EmulatedCuda(), trt=fake_trt())
     engine.run(FRAMES[0])
     engine.refit(b"\x09 weights")
     assert (engine.run(FRAMES[0]) == 9).all()
@@ -232,7 +278,7 @@ def test_tensorrt_without_an_engine_says_how_to_build_one(bundle: Bundle) -> Non
     build(bundle, capability="9.0")
     said: list[str] = []
     with pytest.raises(BundleError, match="no TensorRT engine of this bundle fits this device; build one with"):
-        TensorRtEngine(bundle, say=said.append, driver=HostDriver(), trt=fake_trt())
+        TensorRtEngine(bundle, say=said.append, driver=EmulatedCuda(), trt=fake_trt())
     assert "compute capability 9.0, this one has 0.0" in said[0]
 
 
@@ -241,12 +287,12 @@ def test_tensorrt_never_loads_a_changed_engine(bundle: Bundle) -> None:
     path = next((bundle.path / "engines").glob("*.engine"))
     path.write_bytes(b"\x06 engine")
     with pytest.raises(BundleError, match="changed or damaged"):
-        TensorRtEngine(bundle, driver=HostDriver(), trt=fake_trt())
+        TensorRtEngine(bundle, driver=EmulatedCuda(), trt=fake_trt())
 
 
 def test_tensorrt_that_cannot_be_refitted(bundle: Bundle) -> None:
     build(bundle, refittable=False)
-    engine = TensorRtEngine(bundle, driver=HostDriver(), trt=fake_trt())
+    engine = TensorRtEngine(bundle, driver=EmulatedCuda(), trt=fake_trt())
     with pytest.raises(BundleError, match="without refitting"):
         engine.refit(b"\x09")
 
@@ -267,7 +313,7 @@ def test_the_fake_has_only_names_that_the_real_bindings_have() -> None:
 
 def test_a_bundle_of_one_size_refuses_others(bundle: Bundle) -> None:
     fixed = replace(bundle, manifest=replace(bundle.manifest, size=(64, 88)))
-    engine = CudaEngine(fixed, driver=HostDriver(), ort=fake_ort())
+    engine = CudaEngine(fixed, driver=EmulatedCuda(), ort=fake_ort())
     engine.run(FRAMES[0])
     with pytest.raises(SourceError, match="frames of 64x88"):
         engine.run(np.zeros((32, 48, 3), np.uint8))

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from crwedge.core.errors import CrwedgeError, MaskError, UserError
 from crwedge.core.scene import Scene, render_scene
 from crwedge.core.tensors import TensorFileError, read_tensors, write_tensors
 from crwedge.runtime.bundle_lookup import shipped_bundle
-from crwedge.runtime.ops.snapshot import SnapshotError, Snapshots, read_snapshot, write_snapshot
+from crwedge.runtime.ops.snapshot import SnapshotError, Snapshots, State, read_snapshot, write_snapshot
 
 SETTINGS = cw.PropagationSettings(context_length=4, topk=5, radius=5)
 
@@ -127,14 +128,51 @@ def test_objects_can_be_removed(scene: Scene) -> None:
 def test_a_full_disk_costs_the_snapshot_and_nothing_else(tmp_path: Path, scene: Scene) -> None:
     told: list[str] = []
     with opened() as tracker:
-        tracker.step(scene.frames[0], scene.masks[0])
-        snapshots = Snapshots("/dev/full/none", tell=lambda event, **_: told.append(event))
-        assert not snapshots.due()
+        labels = tracker.step(scene.frames[0], scene.masks[0])
+        snapshots = Snapshots("/dev/full/none", tracker.state, on_event=lambda event, **_: told.append(event))
+        snapshots.after(labels)
+        snapshots.written(labels)
         snapshots.wanted = True
-        assert snapshots.due()
-        snapshots.take(tracker.state())()
-        snapshots.finish(None)
-    assert told == ["snapshot_failed"]
+        snapshots.after(labels)
+        snapshots.written(labels)
+        snapshots.finish()
+    assert told == ["snapshot_failed"] * 2
+
+
+def test_a_snapshot_is_written_once_its_frame_is_written(tmp_path: Path, scene: Scene) -> None:
+    path = tmp_path / "s"
+    with opened() as tracker:
+        snapshots = Snapshots(path, tracker.state, every=0)
+        found = [tracker.step(cw.Frame(scene.frames[0], 0, 0.5), scene.masks[0])]
+        snapshots.after(found[0])
+        found.append(tracker.step(cw.Frame(scene.frames[1], 1, 0.6)))
+        snapshots.after(found[1])
+        assert not path.exists()
+        snapshots.written(found[0])
+        snapshots.write(read_snapshot_when_there(path))
+        assert read_snapshot(path).index == 1
+        snapshots.finish()
+    state = read_snapshot(path)
+    assert (state.index, state.facts["pts"]) == (2, 0.6)
+    assert state.pts_now is not None
+    assert 0.6 <= state.pts_now < 60
+
+
+def read_snapshot_when_there(path: Path) -> State:
+    until = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    return read_snapshot(path)
+
+
+def test_another_source_is_refused(scene: Scene) -> None:
+    with opened() as tracker:
+        tracker.step(scene.frames[0], scene.masks[0])
+        state = tracker.state()
+    state = replace(state, facts={**state.facts, "source": "/a.mp4"})
+    state.check_source("/a.mp4")
+    with pytest.raises(SnapshotError, match=r"from /a\.mp4, not from /b\.mp4"):
+        state.check_source("/b.mp4")
 
 
 def test_a_snapshot_loads_after_a_kill_at_any_moment(tmp_path: Path) -> None:

@@ -16,10 +16,12 @@ import crwedge as cw
 from crwedge.core.errors import SinkError, SourceError
 from crwedge.core.scene import Scene
 from crwedge.runtime.bundle_lookup import shipped_bundle
-from crwedge.runtime.frame_queue import Halt, Mailbox
-from crwedge.runtime.ops.stats import Samples, StreamStats
+from crwedge.runtime.frame_queue import FrameQueue, StopToken
+from crwedge.runtime.observer import Observer
+from crwedge.runtime.ops.stats import RecentFrames, Samples, StreamStats
 from crwedge.runtime.sinks.base import StopStream
-from tests.streaming.parts import ListSink, ListSource, QuickTracker, threads_left
+from crwedge.runtime.sources.frame_range import FrameRange
+from tests.streaming.parts import ListSink, ListSource, OnWritten, QuickTracker, threads_left
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +46,7 @@ def test_results_equal_the_offline_generator_bit_for_bit(tmp_path: Path, small_s
     offline = list(cw.propagate(tmp_path, small_scene.masks[0], shipped_bundle()))
     first, second = ListSink(), ListSink(slow=0.02)
     with cw.Tracker.open(shipped_bundle()) as tracker, cw.open_source(tmp_path) as source:
-        stats = run(source, [first, second], tracker, mask=small_scene.masks[0])
+        stats = run(source, [first, second], tracker, prompt=small_scene.masks[0])
     assert (stats.frames_in, stats.tracked, stats.written) == (6, 6, 6)
     for sink in (first, second):
         for expected, got in zip(offline, sink.got, strict=True):
@@ -66,19 +68,20 @@ def test_live_sources_drop_and_the_newest_wins() -> None:
     source = ListSource(50, live=True, after_last=gate.set)
     tracker = QuickTracker(before_first=gate.wait)
     sink = ListSink()
-    stats = run(source, [sink], tracker, mask=np.ones((16, 16), np.uint8))
+    stats = run(source, [sink], tracker, prompt=np.ones((16, 16), np.uint8))
     # The tracker is held at the first frame until the source has ended: of the rest only the newest is left.
     assert [labels.source_index for labels in sink.got] == [0, 49]
     assert (stats.frames_in, stats.tracked, stats.dropped, stats.failed) == (50, 2, 48, 0)
 
 
-def test_the_frame_that_was_painted_is_never_dropped() -> None:
+def test_the_first_frame_is_never_dropped() -> None:
     # The reader is done before the tracker takes its first frame.
-    inbox: Mailbox[int] = Mailbox(1, Halt())
-    assert inbox.offer(0, keep=True) is None
-    assert [inbox.offer(i) for i in range(1, 5)] == [None, 1, 2, 3]
-    inbox.close()
-    assert [inbox.get(), inbox.get(), inbox.get()] == [0, 4, None]
+    queue: FrameQueue[int] = FrameQueue(1, StopToken())
+    assert queue.put_latest(0, keep=True) is None
+    assert [queue.put_latest(i) for i in range(1, 5)] == [None, 1, 2, 3]
+    queue.close()
+    assert queue.put_latest(5) == 5
+    assert [queue.get(), queue.get(), queue.get()] == [0, 4, None]
 
 
 def test_late_can_be_chosen_either_way() -> None:
@@ -104,13 +107,13 @@ def test_the_first_error_of_any_part_ends_all(part: str, live: bool) -> None:
     broken = ListSink(fail_at=5 if part == "sink" else None, error=boom, fail_to_close=part == "close")
     fine = ListSink()
 
-    def callback(labels: cw.LabelMap, stats: StreamStats) -> None:
+    def callback(labels: cw.LabelMap) -> None:
         if part == "callback" and labels.index == 5:
             raise boom
 
     stats = StreamStats()
     with pytest.raises(RuntimeError, match=part):
-        run(source, [broken, fine], tracker, on_frame=callback, stats=stats, max_frames=200)
+        run(FrameRange(source, count=200), [broken, fine], tracker, observers=[OnWritten(callback)], stats=stats)
     assert fine.closed
     assert stats.failed == (part == "tracker")
     if part != "callback":
@@ -125,11 +128,42 @@ def test_a_source_that_fails_gives_what_it_held_first() -> None:
 
 
 def test_a_callback_that_raises_without_any_sink() -> None:
-    def callback(labels: cw.LabelMap, stats: StreamStats) -> None:
+    def callback(labels: cw.LabelMap) -> None:
         raise ValueError("callback")
 
     with pytest.raises(ValueError, match="callback"):
-        run(ListSource(1000), on_frame=callback)
+        run(ListSource(1000), observers=[OnWritten(callback)])
+
+
+@pytest.mark.parametrize("method", ["before", "after"])
+def test_an_observer_that_raises_ends_all(method: str) -> None:
+    class Broken(Observer):
+        def before(self, frame: cw.Frame) -> None:
+            if method == "before" and frame.index == 3:
+                raise ValueError(method)
+
+        def after(self, labels: cw.LabelMap) -> None:
+            if method == "after" and labels.index == 3:
+                raise ValueError(method)
+
+    stats, sink = StreamStats(), ListSink()
+    with pytest.raises(ValueError, match=method):
+        run(ListSource(1000), [sink], observers=[Broken()], stats=stats)
+    assert (stats.tracked, stats.failed) == ((3, 1) if method == "before" else (4, 0))
+    assert len(sink.got) == 3
+
+
+def test_two_prompts_for_one_frame_come_one_after_the_other() -> None:
+    class Painter(Observer):
+        def __init__(self, value: int) -> None:
+            self.prompts = [np.full((16, 16), value, np.uint8)]
+
+        def before(self, frame: cw.Frame) -> np.ndarray | None:
+            return self.prompts.pop() if self.prompts and frame.index > 0 else None
+
+    tracker = QuickTracker()
+    run(ListSource(5), tracker=tracker, prompt=np.full((16, 16), 1, np.uint8), observers=[Painter(2), Painter(3)])
+    assert tracker.prompts == [1, 2, 3, None, None]
 
 
 def test_the_first_of_two_errors_is_raised() -> None:
@@ -145,22 +179,22 @@ def test_a_sink_may_end_the_stream_in_good_order() -> None:
     assert stats.tracked == len(other.got) < 100_000
 
 
-def test_a_halt_from_outside_writes_all_that_was_labelled() -> None:
-    halt, sink = Halt(), ListSink(slow=0.01)
-    stats = run(
-        ListSource(100_000), [sink], halt=halt, on_frame=lambda labels, _: halt.set(15) if labels.index == 9 else None
-    )
-    assert halt.signal == 15
+def test_a_stop_from_outside_writes_all_that_was_labelled() -> None:
+    stop, sink = StopToken(), ListSink(slow=0.01)
+    ending = OnWritten(lambda labels: stop.set(15) if labels.index == 9 else None)
+    stats = run(ListSource(100_000), [sink], stop=stop, observers=[ending])
+    assert stop.signal == 15
     assert len(sink.got) == stats.tracked == stats.written
     assert 10 <= stats.tracked < 30
 
 
-def test_a_halt_reaches_a_source_that_gives_nothing() -> None:
-    halt = Halt()
+@pytest.mark.parametrize("ranged", [False, True])
+def test_a_stop_reaches_a_source_that_gives_nothing(ranged: bool) -> None:
+    stop = StopToken()
     source = ListSource(5, live=True, then_hang=True)
-    threading.Timer(0.3, halt.set).start()
+    threading.Timer(0.3, stop.set).start()
     begin = time.monotonic()
-    assert run(source, halt=halt).frames_in == 5
+    assert run(FrameRange(source) if ranged else source, stop=stop).frames_in == 5
     assert time.monotonic() - begin < 10
     assert source.interrupted
 
@@ -184,12 +218,69 @@ def test_time_stamps_that_do_not_rise_are_counted_and_kept() -> None:
 def test_a_dropped_frame_passes_its_gap_on() -> None:
     gate = threading.Event()
     tracker = QuickTracker(before_first=gate.wait)
-    run(ListSource(30, live=True, gap_at=10, after_last=gate.set), tracker=tracker, mask=np.ones((16, 16), np.uint8))
+    run(ListSource(30, live=True, gap_at=10, after_last=gate.set), tracker=tracker)
     assert tracker.gaps == [29]
 
 
-def test_max_frames_counts_frames_of_the_source() -> None:
-    assert run(ListSource(100), max_frames=7).frames_in == 7
+def test_a_range_of_frames() -> None:
+    sink = ListSink()
+    frames = FrameRange(ListSource(100), 5, 7)
+    assert frames.length == 7
+    assert run(frames, [sink]).frames_in == 7
+    assert [labels.source_index for labels in sink.got] == list(range(5, 12))
+    assert run(FrameRange(ListSource(3), 5, 7)).frames_in == 0
+    assert (FrameRange(ListSource(3), 2).length, FrameRange(ListSource(3), 5).length) == (1, 0)
+    begin = time.monotonic()
+    skipping, stop = ListSource(10**6, every=0.001), StopToken()
+    threading.Timer(0.2, stop.set).start()
+    assert run(FrameRange(skipping, 10**6), stop=stop).frames_in == 0
+    assert time.monotonic() - begin < 10
+
+
+def test_stamps_of_a_live_source_go_on_after_a_resume() -> None:
+    sink, tracker = ListSink(), QuickTracker()
+    stamps = [3.0, 3.1, None, 3.4]
+    run(
+        FrameRange(ListSource(4, live=True, stamps=stamps), resume_pts=20.0, after_gap=True),
+        [sink],
+        tracker,
+        late="wait",
+    )
+    np.testing.assert_allclose([labels.pts for labels in sink.got if labels.pts is not None], [20.0, 20.1, 20.4])
+    assert sink.got[2].pts is None
+    assert tracker.gaps == [0]
+
+
+def test_waiting_is_no_work() -> None:
+    # One slow sink: the second frame waits for it, and that is no writing.
+    stats = run(ListSource(4), [ListSink(slow=0.05), ListSink()], QuickTracker(slow=0.001))
+    writing = stats.stages_ms["write"].total
+    assert 4 * 50 <= writing < stats.latency_ms.total
+    assert stats.stages_ms["wait"].total > 50
+    assert sum(stats.shares().values()) == pytest.approx(1, abs=0.01)
+    assert stats.shares()["write"] > 0.9
+    assert stats.stages_ms["camera"].total == 0
+    live = run(ListSource(4, live=True, every=0.02), [ListSink()])
+    assert live.stages_ms["decode"].total == 0
+    assert live.stages_ms["camera"].total >= 4 * 15
+
+
+def test_the_rate_of_now() -> None:
+    recent = RecentFrames()
+    assert not recent.flowing(0.0)
+    for index in range(100):
+        recent.add(index / 10)
+    assert recent.rate(9.9) == pytest.approx(10)
+    # The next frame is due at 10.0.
+    assert recent.flowing(11.4)
+    assert not recent.flowing(11.6)
+    assert recent.rate(11.6) == 0
+    hourly = RecentFrames()
+    for hour in range(3):
+        hourly.add(3600.0 * hour)
+    assert hourly.flowing(3 * 3600 + 1)
+    assert not hourly.flowing(3 * 3600 + 2)
+    assert hourly.rate(7300.0) == pytest.approx(1 / 3600)
 
 
 def test_samples_are_bounded_and_their_sum_is_not() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 import torch
 
 from crwedge.train.config import TrainConfig
+from tests.unit.conftest import write_video
 
 Write = Callable[..., Path]
 
@@ -27,27 +27,14 @@ def _few_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     torch.set_num_threads(before)
 
 
-def write_video(
+def write_counting_video(
     path: Path, *, frames: int = 12, rate: int = 8, size: tuple[int, int] = (48, 64), times: list[int] | None = None
 ) -> Path:
     """A video whose frame number can be read from its grey: frame k has the value 16 * k + 8 (mod 256) and texture."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(0)
-    texture = rng.integers(-6, 7, (*size, 3))
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=rate)
-        stream.width, stream.height, stream.pix_fmt = size[1], size[0], "yuv420p"
-        stream.bit_rate = 4_000_000
-        stream.gop_size = 4
-        stream.codec_context.time_base = Fraction(1, rate)
-        for index in range(frames):
-            image = np.clip((16 * index + 8) % 256 + texture, 0, 255).astype(np.uint8)
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            frame.pts = times[index] if times else index
-            frame.time_base = Fraction(1, rate)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
+    texture = np.random.default_rng(0).integers(-6, 7, (*size, 3))
+    grey = (16 * np.arange(frames) + 8) % 256
+    images = np.clip(grey[:, None, None, None] + texture, 0, 255).astype(np.uint8)
+    return write_video(path, images, fps=rate, times=times, gop=4)
 
 
 def write_sound(path: Path) -> Path:
@@ -65,9 +52,9 @@ def write_sound(path: Path) -> Path:
 def clips(tmp_path: Path) -> Path:
     """A folder with three videos: landscape, portrait, odd sizes."""
     folder = tmp_path / "clips"
-    write_video(folder / "a.mp4")
-    write_video(folder / "b.mp4", size=(64, 48), frames=16)
-    write_video(folder / "c.mkv", size=(50, 54))
+    write_counting_video(folder / "a.mp4")
+    write_counting_video(folder / "b.mp4", size=(64, 48), frames=16)
+    write_counting_video(folder / "c.mkv", size=(50, 54))
     return folder
 
 

@@ -13,7 +13,7 @@ from crwedge.train.clips import FileClips, clip_times, noise_clips, scene_clips
 from crwedge.train.config import Part, TrainConfig
 from crwedge.train.items import Item, catalogue
 from crwedge.train.source import open_clips
-from tests.unit.train.conftest import small, write_sound, write_video
+from tests.unit.train.conftest import small, write_counting_video, write_sound
 
 
 def number(frame: np.ndarray) -> int:
@@ -27,7 +27,7 @@ def file_clips(config: TrainConfig) -> FileClips:
 
 
 def test_frame_rates_space_the_frames(tmp_path: Path) -> None:
-    write_video(tmp_path / "a.mp4", frames=14, rate=8)
+    write_counting_video(tmp_path / "a.mp4", frames=14, rate=8)
     source = file_clips(small(videos=str(tmp_path)))
     rng = np.random.default_rng(0)
     for rate, gap in ((8.0, 1), (4.0, 2), (2.0, 4), (float("inf"), 0)):
@@ -40,7 +40,7 @@ def test_frame_rates_space_the_frames(tmp_path: Path) -> None:
 def test_a_short_video_is_stretched_and_a_single_frame_stands_still(tmp_path: Path) -> None:
     item = Item("x", (), 1.0, 10.0, True)
     assert clip_times(item, 4, 1.0, 0.5) == pytest.approx([0.0, 0.3, 0.6, 0.9])
-    write_video(tmp_path / "one.mp4", frames=1)
+    write_counting_video(tmp_path / "one.mp4", frames=1)
     source = file_clips(small(videos=str(tmp_path)))
     frames = source.clip(np.random.default_rng(0), Part(clip_length=4))
     assert [number(frame) for frame in frames] == [0] * 4

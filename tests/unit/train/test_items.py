@@ -14,11 +14,11 @@ from crwedge.core import files
 from crwedge.core.errors import SourceError
 from crwedge.train.decode import Location, read_picture, video_clip, video_frames
 from crwedge.train.items import INDEX, catalogue
-from tests.unit.train.conftest import write_sound, write_video
+from tests.unit.train.conftest import write_counting_video, write_sound
 
 
 def number(frame: np.ndarray) -> int:
-    """Which frame of `write_video` this is."""
+    """Which frame of `write_counting_video` this is."""
     return round((float(frame.mean()) - 8) / 16)
 
 
@@ -30,7 +30,7 @@ def pictures(folder: Path, count: int = 3) -> Path:
 
 
 def test_clips_show_the_frames_of_their_times(tmp_path: Path) -> None:
-    video = Location(str(write_video(tmp_path / "a.mp4", frames=14, rate=8)))
+    video = Location(str(write_counting_video(tmp_path / "a.mp4", frames=14, rate=8)))
     for times in ([0.0, 0.125, 0.25], [0.75, 1.0, 1.25], [1.625], [0.3, 0.31, 5.0]):
         found = [number(frame) for frame in video_clip(video, times, 0)]
         assert found == [min(int(time * 8 + 1e-6), 13) for time in times]
@@ -38,13 +38,13 @@ def test_clips_show_the_frames_of_their_times(tmp_path: Path) -> None:
 
 def test_variable_frame_rate_is_read_by_time(tmp_path: Path) -> None:
     times = [0, 1, 2, 10, 11, 20, 21, 22]
-    video = Location(str(write_video(tmp_path / "a.mkv", frames=8, rate=10, times=times)))
+    video = Location(str(write_counting_video(tmp_path / "a.mkv", frames=8, rate=10, times=times)))
     found = [number(frame) for frame in video_clip(video, [0.1, 0.5, 1.05, 1.9, 2.15], 0)]
     assert found == [1, 2, 3, 4, 6]
 
 
 def test_whole_videos_are_thinned_and_shrunk(tmp_path: Path) -> None:
-    video = Location(str(write_video(tmp_path / "a.mp4", frames=12, rate=8, size=(48, 64))))
+    video = Location(str(write_counting_video(tmp_path / "a.mp4", frames=12, rate=8, size=(48, 64))))
     frames = list(video_frames(video, 24, 4.0))
     assert [number(frame) for frame in frames] == [0, 2, 4, 6, 8, 10]
     assert frames[0].shape == (24, 32, 3)
@@ -66,7 +66,7 @@ def test_odd_sizes_are_read(tmp_path: Path) -> None:
 
 def test_any_mix_of_sources_is_found(tmp_path: Path, clips: Path) -> None:
     frames = pictures(tmp_path / "frames" / "dog")
-    single = write_video(tmp_path / "more" / "x.avi")
+    single = write_counting_video(tmp_path / "more" / "x.avi")
     listing = tmp_path / "list.txt"
     listing.write_text("# chosen\nmore/x.avi\nframes\n")
     found = catalogue([str(clips), str(frames.parent), str(listing), str(single)], 10.0)
@@ -98,7 +98,7 @@ def test_shards_hold_videos_and_frames(tmp_path: Path, clips: Path) -> None:
 
 
 def test_broken_files_are_named_with_a_reason(tmp_path: Path) -> None:
-    write_video(tmp_path / "good.mp4")
+    write_counting_video(tmp_path / "good.mp4")
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("no video")
     (tmp_path / "bad.tar").write_text("no tar")
@@ -117,7 +117,7 @@ def test_the_index_is_kept_and_follows_changes(clips: Path, tmp_path: Path) -> N
     index["files"]["a.mp4"]["seconds"] = 99.0
     (clips / INDEX).write_text(json.dumps(index))
     assert catalogue([str(clips)], 10.0).items[0].seconds == 99.0
-    write_video(clips / "a.mp4", frames=20)
+    write_counting_video(clips / "a.mp4", frames=20)
     assert catalogue([str(clips)], 10.0).items[0].seconds == pytest.approx(2.5, abs=0.13)
     (clips / INDEX).write_text("damaged")
     assert len(catalogue([str(clips)], 10.0).items) == 3

@@ -21,7 +21,7 @@ struct Fibre {
     std::vector<std::vector<Copy>> copies{1};
 };
 struct Operand {
-    word words[6];
+    uint32 words[6];
     float sum[4];
     const byte* address;
 };
@@ -86,7 +86,7 @@ static Operand* exchange(const Operand& mine) {
 #define THREAD (lanes::current)
 #define PHASE for (int tid = THREAD, once = 1; once; once = 0)
 #define SYNC() lanes::meet_block()
-#define KERNEL(NAME, PARAMS, MOST_THREADS)                                                                    \
+#define KERNEL(NAME, PARAMS, MAX_THREADS)                                                                    \
     static void NAME##_block(const Block& block, const PARAMS& p);                                            \
     struct NAME##_call { Block block; const PARAMS* p; };                                                     \
     static void NAME##_thread(void* call) { NAME##_block(((NAME##_call*)call)->block, *((NAME##_call*)call)->p); } \
@@ -110,9 +110,9 @@ static int barrier_or(int value) {
     lanes::meet_block();
     return result;
 }
-static void copy_16(byte* to, const byte* from) { lanes::fibres[THREAD].copies.back().push_back({to, from}); }
-static void copies_close() { lanes::fibres[THREAD].copies.emplace_back(); }
-static void copies_wait_but_last() {
+static void copy_16_async(byte* to, const byte* from) { lanes::fibres[THREAD].copies.back().push_back({to, from}); }
+static void commit_copies() { lanes::fibres[THREAD].copies.emplace_back(); }
+static void wait_for_copies_but_last() {
     auto& groups = lanes::fibres[THREAD].copies;
     // The last entry is the group still open; the one before it is the one that may stay under way.
     while (groups.size() > 2) {
@@ -120,12 +120,12 @@ static void copies_wait_but_last() {
         groups.erase(groups.begin());
     }
 }
-static void load_4(word (&out)[4], const byte* from) {
+static void load_matrices(uint32 (&out)[4], const byte* from) {
     const int lane = THREAD % 32;
     const lanes::Operand* warp = lanes::exchange({{}, {}, from});
     for (int matrix = 0; matrix < 4; ++matrix) memcpy(&out[matrix], warp[matrix * 8 + lane / 4].address + lane % 4 * 4, 4);
 }
-static void multiply(float (&sum)[4], const word (&a)[4], word b0, word b1) {
+static void multiply_accumulate(float (&sum)[4], const uint32 (&a)[4], uint32 b0, uint32 b1) {
     const int lane = THREAD % 32;
     const lanes::Operand* warp = lanes::exchange({{a[0], a[1], a[2], a[3], b0, b1}, {}, nullptr});
     for (int i = 0; i < 4; ++i) {

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import crwedge as cw
 from crwedge.core.errors import MaskError, SettingError
-from crwedge.core.masks import resize_mask, write_mask
-from crwedge.runtime.ops.commands import Control, ControlError, parse_command
+from crwedge.core.masks import write_mask
+from crwedge.runtime.ops.commands import Command, CommandError, CommandFile, CommandQueue, Commands, parse_command
 
 SIZE = (8, 12)
 
@@ -20,6 +21,7 @@ class Objects:
 
     def __init__(self, *ids: int) -> None:
         self.object_ids: tuple[int, ...] = ids
+        self.joint_names: tuple[str, ...] = ()
 
     def remove(self, *ids: int) -> None:
         if set(ids) - set(self.object_ids):
@@ -33,6 +35,20 @@ class Told:
 
     def __call__(self, event: str, **facts: str) -> None:
         self.events.append((event, facts.get("reason", "")))
+
+
+class Control:
+    """A command file and what carries out its commands, frame by frame."""
+
+    def __init__(self, path: Path, told: Told | None = None, state: dict[str, int] | None = None) -> None:
+        self.told = told or Told()
+        self.file = CommandFile(path, self.told)
+        if state is not None:
+            self.file.restore(state)
+
+    def take(self, index: int, objects: Objects, resize: bool = False) -> np.ndarray | None:
+        commands = Commands(objects, [self.file], index, resize, self.told)
+        return commands.before(cw.Frame(np.zeros((*SIZE, 3), np.uint8), index))
 
 
 def painted(folder: Path, name: str, object_id: int, size: tuple[int, int] = SIZE) -> np.ndarray:
@@ -51,14 +67,14 @@ def test_each_command_once_and_one_mask_a_frame(tmp_path: Path) -> None:
     path, told, objects = tmp_path / "c.jsonl", Told(), Objects(1, 2, 3)
     first, second = painted(tmp_path, "a.png", 4), painted(tmp_path, "b.png", 5)
     control = Control(path, told)
-    assert control.take(1, SIZE, objects) is None
+    assert control.take(1, objects) is None
     add(path, {"remove": [2]}, {"mask": "a.png"}, {"mask": "b.png"}, {"remove": [3]})
-    np.testing.assert_array_equal(control.take(2, SIZE, objects), first)
+    np.testing.assert_array_equal(control.take(2, objects), first)
     assert set(objects.object_ids) == {1, 3}
-    np.testing.assert_array_equal(control.take(3, SIZE, objects), second)
-    assert control.take(4, SIZE, objects) is None
+    np.testing.assert_array_equal(control.take(3, objects), second)
+    assert control.take(4, objects) is None
     assert set(objects.object_ids) == {1}
-    assert control.take(5, SIZE, objects) is None
+    assert control.take(5, objects) is None
     assert told.events == [("control_done", "")] * 4
 
 
@@ -70,7 +86,7 @@ def test_a_half_written_line_is_never_taken(tmp_path: Path) -> None:
         assert set(objects.object_ids) == {1, 2}
         with path.open("ab") as file:
             file.write(line[at : at + 1])
-        assert control.take(at, SIZE, objects) is None
+        assert control.take(at, objects) is None
     assert set(objects.object_ids) == {1}
     assert told.events == [("control_done", "")]
 
@@ -84,9 +100,9 @@ def test_what_stood_there_before_is_old_unless_it_names_its_frame(tmp_path: Path
     with path.open("a") as file:
         file.write("}\n")
     for index in range(1, 3):
-        assert control.take(index, SIZE, objects) is None
+        assert control.take(index, objects) is None
         assert set(objects.object_ids) == {1, 2, 3, 4}
-    control.take(3, SIZE, objects)
+    control.take(3, objects)
     assert set(objects.object_ids) == {1, 4}
 
 
@@ -94,15 +110,15 @@ def test_it_goes_on_where_a_snapshot_was(tmp_path: Path) -> None:
     path, objects = tmp_path / "c.jsonl", Objects(1, 2, 3, 4)
     control = Control(path)
     add(path, {"remove": [1]}, {"remove": [2], "index": 9})
-    control.take(5, SIZE, objects)
+    control.take(5, objects)
     assert set(objects.object_ids) == {2, 3, 4}
-    state = json.loads(json.dumps(control.state()))
+    state = json.loads(json.dumps(control.file.state()))
     add(path, {"remove": [3]})
     for one in (control, Control(path, None, state)):
         again = Objects(2, 3, 4)
-        assert one.take(8, SIZE, again) is None
+        assert one.take(8, again) is None
         assert set(again.object_ids) == {2, 3, 4}
-        one.take(9, SIZE, again)
+        one.take(9, again)
         assert set(again.object_ids) == {4}
 
 
@@ -110,15 +126,15 @@ def test_a_file_that_an_editor_saves_is_not_followed_twice(tmp_path: Path) -> No
     path, told, objects = tmp_path / "c.jsonl", Told(), Objects(1, 2, 3)
     control = Control(path, told)
     add(path, {"remove": [2]})
-    control.take(1, SIZE, objects)
+    control.take(1, objects)
     before = path.read_text()
     objects = Objects(1, 2, 3)
     # Gone for a moment, then empty, then half of it, then all and one line more.
     path.unlink()
     for index, text in enumerate(("", before[:7], before, before + '{"remove": [3]}\n')):
-        control.take(index, SIZE, objects)
+        control.take(index, objects)
         path.write_text(text)
-        control.take(index, SIZE, objects)
+        control.take(index, objects)
     assert set(objects.object_ids) == {1, 2}
     assert [event for event, _ in told.events] == ["control_done", "control_refused", "control_done"]
     assert "became shorter" in told.events[1][1]
@@ -141,7 +157,7 @@ def test_what_cannot_be_followed_is_told_and_passed_over(tmp_path: Path) -> None
     ]
     add(path, *refused)
     add(path, {"remove": [2]})
-    assert control.take(4, SIZE, objects) is None
+    assert control.take(4, objects) is None
     assert set(objects.object_ids) == {1}
     reasons = [reason for event, reason in told.events if event == "control_refused"]
     assert told.events[-1] == ("control_done", "")
@@ -150,7 +166,7 @@ def test_what_cannot_be_followed_is_told_and_passed_over(tmp_path: Path) -> None
     assert sum("one JSON object" in reason for reason in reasons) == len(reasons) - len(refused)
     # Where masks are to be resized, that one is.
     add(path, {"mask": "big.png"})
-    mask = control.take(5, SIZE, objects, resize_mask)
+    mask = control.take(5, objects, True)
     assert mask is not None
     assert mask.shape == SIZE
 
@@ -173,12 +189,45 @@ def test_what_cannot_be_followed_is_told_and_passed_over(tmp_path: Path) -> None
     ],
 )
 def test_other_words_are_no_command(text: str) -> None:
-    with pytest.raises(ControlError):
+    with pytest.raises(CommandError):
         parse_command(text, Path())
 
 
 def test_what_can_be_no_control_file(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="no folder"):
-        Control(tmp_path / "none" / "c.jsonl")
+        CommandFile(tmp_path / "none" / "c.jsonl")
     with pytest.raises(SettingError, match="no plain file"):
-        Control(tmp_path)
+        CommandFile(tmp_path)
+
+
+def test_a_program_is_told_what_became_of_its_commands(tmp_path: Path) -> None:
+    told, objects, queue = Told(), Objects(), CommandQueue()
+    mask = np.zeros(SIZE, np.uint8)
+    mask[2:5, 3:6] = 4
+    frame = cw.Frame(np.zeros((*SIZE, 3), np.uint8), 0)
+    commands = Commands(objects, [queue], 7, on_event=told)
+    removed, refused, added = (queue.submit(c) for c in (Command(remove=(2,)), Command(remove=(9,)), Command(mask)))
+    # Before anything is tracked there is nothing to change.
+    assert commands.before(frame) is None
+    assert not removed.done()
+    objects.object_ids = (1, 2)
+    np.testing.assert_array_equal(commands.before(frame), mask)
+    assert set(objects.object_ids) == {1}
+    assert (removed.result(0), added.result(0)) == (7, 7)
+    with pytest.raises(MaskError, match="no object"):
+        refused.result(0)
+    assert [event for event, _ in told.events] == ["control_done", "control_refused", "control_done"]
+    late = queue.submit(Command(remove=(1,)))
+    queue.close()
+    assert late.cancelled()
+    assert queue.submit(Command(remove=(1,))).cancelled()
+
+
+def test_a_mask_cannot_correct_joints(tmp_path: Path) -> None:
+    objects = Objects(1)
+    objects.joint_names = ("hand",)
+    queue = CommandQueue()
+    future = queue.submit(Command(np.ones(SIZE, np.uint8)))
+    assert Commands(objects, [queue]).before(cw.Frame(np.zeros((*SIZE, 3), np.uint8), 0)) is None
+    with pytest.raises(MaskError, match="joints"):
+        future.result(0)

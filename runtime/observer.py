@@ -1,0 +1,29 @@
+"""What looks on while a stream runs: snapshots, commands, rate control, metrics, progress."""
+
+from __future__ import annotations
+
+from crwedge.core.labels import LabelMap
+from crwedge.core.prompts import PromptLike
+from crwedge.runtime.sources.frame import Frame
+
+
+class Observer:
+    """Is called three times for each frame. The methods do nothing; override those that are needed.
+
+    An exception in any of them ends the stream and is raised to its caller.
+    """
+
+    def before(self, frame: Frame) -> PromptLike | None:
+        """Called in the tracker's thread before a frame is labelled.
+
+        Returns:
+            A prompt for this frame: (H, W) ids, or joints. Observers are asked in order until one gives a prompt; those
+            after it are asked with the next frame, so that no prompt is lost.
+        """
+        return None
+
+    def after(self, labels: LabelMap) -> None:
+        """Called in the tracker's thread after a frame was labelled."""
+
+    def written(self, labels: LabelMap) -> None:
+        """Called after every sink has written a frame, in the order of the frames, in the thread of the last sink."""

@@ -1,0 +1,362 @@
+"""A session: one source -> tracker -> sinks, with observers. `crwedge track` runs it, and so can a program.
+
+session = Session("camera0", cw.read_mask("init.png"), ["masks.jsonl"])
+Thread(target=session.run).start()
+session.correct(mask)              # or session.remove(2), from any thread
+session.stop()
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crwedge.core.bundle import Bundle
+from crwedge.core.errors import MaskError, SettingError
+from crwedge.core.joints import Joints
+from crwedge.core.labels import LabelMap
+from crwedge.core.masks import resize_mask
+from crwedge.core.prompts import PromptLike
+from crwedge.core.settings import PropagationSettings, preset
+from crwedge.runtime.adapter import Adapter
+from crwedge.runtime.backends.engine import Engine
+from crwedge.runtime.bundle_lookup import find_bundle
+from crwedge.runtime.frame_queue import StopToken
+from crwedge.runtime.observer import Observer
+from crwedge.runtime.ops.commands import Command, CommandFile, CommandQueue, CommandReader, Commands
+from crwedge.runtime.ops.events import silent
+from crwedge.runtime.ops.rate_control import RateController
+from crwedge.runtime.ops.snapshot import Snapshots, State, read_snapshot
+from crwedge.runtime.ops.stats import StreamStats, peak_rss_mb
+from crwedge.runtime.sinks.open import open_sink
+from crwedge.runtime.sources.frame import Frame, FrameSource
+from crwedge.runtime.sources.frame_range import FrameRange
+from crwedge.runtime.sources.open import open_source
+from crwedge.runtime.sources.uri import without_credentials
+from crwedge.runtime.stream import Late, run_stream
+from crwedge.runtime.tracker import Tracker, TrackerOptions
+
+_log = logging.getLogger("crwedge")
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """Options of a session."""
+
+    model: str | Path | Bundle | None = None
+    """Bundle; by default the newest exported one, else the shipped one."""
+    engine: str = "auto"
+    """`auto`, `cpu`, `cuda` or `tensorrt`."""
+    preset: str | None = None
+    """Propagation protocol; by default the bundle's."""
+    settings: PropagationSettings | None = None
+    """Settings in place of those of the preset."""
+    size: tuple[int, int] | None = None
+    """(H, W) to compute at; by default the bundle's fixed size, else the frame's."""
+    threads: int | None = None
+    """Threads of the encoder and of the propagation; by default all processors."""
+    max_frames: int | None = None
+    """Stop after so many frames of the source."""
+    resize_mask: bool = False
+    """Resize masks of another size than the frame."""
+    overwrite: bool = False
+    """Replace existing outputs."""
+    late: Late | None = None
+    """What happens to frames that come too fast: `drop` (default of live sources) or `wait` (files)."""
+    watchdog: float = 5.0
+    """Seconds without a frame after which a live source is opened again."""
+    confidence: bool | None = None
+    """Whether the confidence of each object is estimated; by default for live sources."""
+    fps: float | None = None
+    """Frames a second to hold, see `RateController`."""
+    snapshot: Path | None = None
+    """File that keeps the state."""
+    snapshot_every: float = 30.0
+    """Seconds between two snapshots."""
+    resume: bool = False
+    """Go on from the snapshot, where it exists."""
+    resume_any: bool = False
+    """Go on from a snapshot of another source too."""
+    control: Path | None = None
+    """File of commands, see `CommandFile`."""
+
+
+class SourceAdapter(Adapter, Protocol):
+    """Test-time training that may need the frames ahead of the tracker."""
+
+    def ahead(self, source: FrameSource) -> FrameSource:
+        """The source to track: as it is, or delayed."""
+        ...
+
+
+class Session:
+    """Tracks one source until it ends or `stop` is called.
+
+    Args:
+        source: see `open_source`.
+        prompt: what to track: (H, W) ids, or joints. Not needed with a snapshot to resume.
+        outputs: see `open_sink`. By default a window for live sources, and the folder `masks` for others.
+        options: see `SessionOptions`.
+        engine: the encoder, where several sessions share one; it stays open. By default a new one.
+        adapter: test-time training.
+        on_event: called with each event of the source, of snapshots and of commands, and its facts.
+        stop: ends the session; several sessions may share one.
+
+    Raises:
+        UserError: an option has a value that cannot be used.
+    """
+
+    def __init__(
+        self,
+        source: str | Path,
+        prompt: NDArray[np.uint8] | Joints | None = None,
+        outputs: Sequence[str | Path] | None = None,
+        options: SessionOptions = SessionOptions(),
+        *,
+        engine: Engine | None = None,
+        adapter: SourceAdapter | None = None,
+        on_event: Callable[..., None] = silent,
+        stop: StopToken | None = None,
+    ) -> None:
+        self.options, self.stats = options, StreamStats()
+        self.name = without_credentials(str(source))
+        """Of the source, without credentials."""
+        self._source_id = self.name
+        self.length: int | None = None
+        """Number of frames, once the source is open and where it is known."""
+        self.bundle = options.model if isinstance(options.model, Bundle) else find_bundle(options.model)
+        self.settings = options.settings or preset(options.preset or self.bundle.manifest.preset)
+        self._stop = stop if stop is not None else StopToken()
+        self._source, self._prompt, self._outputs = source, prompt, outputs
+        self._engine, self._adapter, self._on_event = engine, adapter, on_event
+        self._queue = CommandQueue()
+        self._file = CommandFile(options.control, on_event) if options.control is not None else None
+        self._snapshots: Snapshots | None = None
+        if options.snapshot is not None:
+            self._snapshots = Snapshots(options.snapshot, self._state, options.snapshot_every, on_event)
+        self._tracker: Tracker | None = None
+        if options.resume and options.snapshot is None:
+            raise SettingError("--resume goes on from a snapshot: add --snapshot FILE")
+        if prompt is None and not self._resumes:
+            missing = "there is no snapshot yet to go on from" if options.resume else "the first frame needs a mask"
+            raise SettingError(f"{missing}: say which objects to follow, with --mask init.png")
+        if options.confidence and isinstance(prompt, Joints):
+            raise SettingError(
+                "--confidence estimates the overlap of masks; joints come with a confidence of their own"
+            )
+
+    def correct(self, mask: NDArray[np.uint8]) -> Future[int]:
+        """Add the objects of a mask, or correct them, with the next frame; from any thread.
+
+        Args:
+            mask: (H, W) ids of the frame's size; 0 says nothing about other objects, 255 (void) nothing at all.
+
+        Returns:
+            See `CommandQueue.submit`.
+        """
+        return self._queue.submit(Command(mask))
+
+    def remove(self, *ids: int) -> Future[int]:
+        """Remove objects from the next frame on; from any thread. For the result see `CommandQueue.submit`."""
+        return self._queue.submit(Command(remove=ids))
+
+    def take_snapshot(self) -> None:
+        """Take a snapshot after the next frame, where the options name a file; from any thread or signal handler."""
+        if self._snapshots is not None:
+            self._snapshots.wanted = True
+
+    def stop(self) -> None:
+        """End the session; labelled frames are still written. From any thread or signal handler."""
+        self._stop.set()
+
+    def run(self, observers: Sequence[Observer] = ()) -> dict[str, Any]:
+        """Track until the end. Call it once.
+
+        Args:
+            observers: called after those of the session itself.
+
+        Returns:
+            What `crwedge track --json` prints.
+
+        Raises:
+            CrwedgeError: the first error of any part. Outputs written before it are complete and readable.
+        """
+        options = self.options
+        state = read_snapshot(options.snapshot) if self._resumes and options.snapshot is not None else None
+        try:
+            with open_source(self._source, self._on_event, options.watchdog) as source:
+                self.name, self._source_id = source.name, _identity(source)
+                if state is not None and not options.resume_any:
+                    state.check_source(self._source_id)
+                targets = [str(target) for target in self._targets(source.live)]
+                at = state.index if state is not None else None
+                sinks = [open_sink(t, source.fps, options.overwrite, resume_at=at, timed=source.live) for t in targets]
+                with self._open_tracker(source.live) as self._tracker:
+                    tracker = self._tracker
+                    frames = self._frames(source, state)
+                    own = self._observers(tracker, state)
+                    run_stream(
+                        tracker,
+                        frames,
+                        sinks,
+                        late=options.late,
+                        observers=[*own, *observers],
+                        stop=self._stop,
+                        stats=self.stats,
+                    )
+                    self.stats.restarts = getattr(source, "restarts", 0)
+                    self._check_start(state)
+                    if self._snapshots is not None and self.stats.tracked:
+                        self._snapshots.finish()
+                    return self._summary(tracker, targets)
+        finally:
+            self._queue.close()
+
+    @property
+    def _resumes(self) -> bool:
+        return self.options.resume and self.options.snapshot is not None and self.options.snapshot.exists()
+
+    @property
+    def _start(self) -> int:
+        """Number of the frame that the prompt belongs to."""
+        return self._prompt.first()[0] if isinstance(self._prompt, Joints) else 0
+
+    def _targets(self, live: bool) -> Sequence[str | Path]:
+        if self._outputs is not None:
+            return self._outputs
+        if not live:
+            return ["masks"]
+        screen = sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        if screen and find_spec("cv2") is not None:
+            return ["window"]
+        missing = "OpenCV is not installed (pip install 'crwedge[window]')" if screen else "there is no screen"
+        _log.info("note: %s, so JSON Lines go to standard output; choose another output with --out", missing)
+        return ["-"]
+
+    def _open_tracker(self, live: bool) -> Tracker:
+        options = self.options
+        confidence = live and not isinstance(self._prompt, Joints) if options.confidence is None else options.confidence
+        return Tracker.open(
+            self.bundle,
+            self._engine or options.engine,
+            self.settings,
+            TrackerOptions(options.size, confidence, any_size=live),
+            self._adapter,
+            options.threads,
+            lambda text: _log.info("note: %s", text),
+        )
+
+    def _frames(self, source: FrameSource, state: State | None) -> FrameSource:
+        """The frames to track: from the prompt's frame on, or those after the snapshot."""
+        frames = self._adapter.ahead(source) if self._adapter is not None else source
+        most = self.options.max_frames
+        if state is not None:
+            skip = 0 if source.live else (state.source_index or 0) + 1
+            self._on_event("resumed", source=self.name, index=state.index, skipped=skip)
+            part = FrameRange(frames, skip, most, state.pts_now if source.live else None, after_gap=source.live)
+        else:
+            skip = 0 if source.live else self._start
+            if skip:
+                _log.info("note: the joints begin with frame %d; the frames before it are passed over", skip)
+            part = FrameRange(frames, skip, most)
+        self.length = part.length
+        return part
+
+    def _check_start(self, state: State | None) -> None:
+        if self._start and state is None and not self.stats.frames_in and not self._stop.is_set():
+            raise MaskError(f"the joints begin with frame {self._start} (from 0), which {self.name} does not have")
+
+    def _observers(self, tracker: Tracker, state: State | None) -> list[Observer]:
+        """Restore the state, and make the session's own observers."""
+        options, index = self.options, 0
+        own: list[Observer] = []
+        if state is None:
+            own.append(_FirstPrompt(self._prompt, tracker, options.resize_mask))
+        else:
+            tracker.restore(state)
+            index = state.index
+            if self._file is not None and "control" in state.facts:
+                self._file.restore(state.facts["control"])
+        readers: list[CommandReader] = [self._queue]
+        if self._file is not None:
+            readers.append(self._file)
+        own.append(Commands(tracker, readers, index, options.resize_mask, self._on_event))
+        if options.fps is not None:
+            own.append(RateController(tracker, options.fps, self._on_event))
+        if self._snapshots is not None:
+            own.append(self._snapshots)
+        return own
+
+    def _state(self) -> State:
+        """What a snapshot keeps: the tracker's state, the source, and which commands were carried out."""
+        assert self._tracker is not None
+        state = self._tracker.state()
+        control = {} if self._file is None else {"control": self._file.state()}
+        return replace(state, facts={**state.facts, "source": self._source_id, **control})
+
+    def _summary(self, tracker: Tracker, targets: Sequence[str]) -> dict[str, Any]:
+        stats, manifest, size = self.stats, self.bundle.manifest, tracker.options.size
+        shown = [without_credentials(target) for target in targets]
+        where = ", ".join(shown) or "nowhere (no --out)"
+        counts = f"{stats.frames_in} in = {stats.tracked} tracked + {stats.dropped} dropped + {stats.failed} failed"
+        engine = tracker.engine.name
+        _log.info(
+            "%d frames at %.2f a second on %s (%s); written to %s", stats.tracked, stats.fps, engine, counts, where
+        )
+        return {
+            **stats.to_dict(),
+            "peak_rss_mb": round(peak_rss_mb(), 1),
+            "engine": engine,
+            "protocol": {
+                "preset": self.options.preset or manifest.preset,
+                **self.settings.to_dict(),
+                "size": list(size) if size else None,
+            },
+            "model": {"name": manifest.name, "sha256": self.bundle.sha256, "trained": manifest.trained},
+            "source": self.name,
+            "outputs": shown,
+            "stopped_by": self._stop.signal,
+        }
+
+
+class _FirstPrompt(Observer):
+    """Gives the prompt with the first frame."""
+
+    def __init__(self, prompt: NDArray[np.uint8] | Joints | None, tracker: Tracker, resize: bool) -> None:
+        self._prompt, self._tracker, self._resize = prompt, tracker, resize
+
+    def before(self, frame: Frame) -> PromptLike | None:
+        """The mask at the frame's size, where that was asked for, or the joints that lie in the frame."""
+        prompt, size = self._prompt, (frame.image.shape[0], frame.image.shape[1])
+        if prompt is None or self._tracker.object_ids:
+            return None
+        if not isinstance(prompt, Joints):
+            return resize_mask(prompt, size) if self._resize and prompt.shape != size else prompt
+        _, joints = prompt.first()
+        if prompt.beyond and (outside := joints.outside(size)).any():
+            names = ", ".join(name for name, out in zip(joints.names, outside, strict=True) if out)
+            _log.info("note: outside the first frame, and not followed: %s", names)
+            joints = replace(joints, xy=np.where(outside[:, None], np.nan, joints.xy))
+        return joints
+
+    def written(self, labels: LabelMap) -> None:
+        """Say what the context takes, once it is known."""
+        # The tracker may be frames ahead of the writers, so the frame is asked, not the tracker.
+        if labels.index == 0:
+            _log.info("%s", self._tracker.memory_statement)
+
+
+def _identity(source: FrameSource) -> str:
+    """Name of a source that is the same from every working folder."""
+    local = not source.live and "://" not in source.name and source.name != "standard input"
+    return os.path.abspath(source.name) if local else source.name
