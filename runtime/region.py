@@ -1,4 +1,8 @@
-"""Which part of a frame is computed, and at which scale: a region that follows the objects within a budget of cells."""
+"""Which part of a frame is computed, and at which scale: a region that follows the objects within a budget of cells.
+
+One region holds all objects, so that the cost does not grow with their number. Its scale is the finest at which the objects
+and a margin fit the budget; where they are spread too wide, it is the whole frame at a scale that fits.
+"""
 
 from __future__ import annotations
 
@@ -7,32 +11,44 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from crwedge.core.errors import SettingError
 from crwedge.core.images import grid_size
 from crwedge.runtime.propagation.view import Size, View
 
 Box = NDArray[np.float64]
-"""(4,) y0, x0, y1, x1 as shares of the frame's sides."""
+"""(4,) y0, x0, y1, x1 as shares of the frame's height and width."""
+
+_STEPS = 4
+"""Steps of the scale in each factor of two."""
+_ROOM = 1.15
+"""A finer scale is taken only where this many times its cells fit the budget, so that the scale does not swing."""
+_TRIM = 0.004
+"""Share of an object's labels at each side that its box leaves out: specks do not make the region larger."""
+_SMOOTH = 0.5
+"""Weight of the last motion in the expected one."""
 
 
 @dataclass(frozen=True)
 class RegionOptions:
-    """How the region follows."""
+    """How the computed part of the frame follows the objects."""
 
     cells: int = 1600
-    """The most cells that are computed for a frame."""
+    """The most cells of 8 x 8 pixels that are computed for a frame."""
     margin: int = 6
-    """Cells around the objects."""
-    steps: int = 4
-    """Steps of the scale in each factor of two."""
-    room: float = 1.15
-    """A finer scale is taken only where this many times its cells fit the budget."""
+    """Cells around the objects, at the scale that is computed."""
+
+    def __post_init__(self) -> None:
+        if not 64 <= self.cells <= 1_000_000:
+            raise SettingError(f"the budget is {self.cells} cells; it must be a number from 64 to 1000000")
+        if not 1 <= self.margin <= 100:
+            raise SettingError(f"the margin is {self.margin} cells; it must be a number from 1 to 100")
 
 
 class Region:
     """The region of one stream.
 
     Args:
-        options: see `RegionOptions`.
+        options: budget and margin.
         size: (H, W) of the frames at full scale.
     """
 
@@ -43,59 +59,89 @@ class Region:
             self._coarsest += 1
         self._level = 0
         self._box: Box | None = None
-        self._velocity = np.zeros(4)
+        self._motion = np.zeros(4)
+
+    @property
+    def overview(self) -> View:
+        """The whole frame at the finest scale that fits the budget."""
+        return View.whole(self.scaled(self._coarsest))
 
     def scaled(self, level: int) -> Size:
         """(H, W) of the frame at a level of scale; level 0 is its own size."""
-        factor = 2 ** (-level / self.options.steps)
+        factor = 2 ** (-level / _STEPS)
         return max(16, round(self.size[0] * factor)), max(16, round(self.size[1] * factor))
 
     def view(self) -> View:
         """The view of the next frame."""
         if self._box is None:
-            return View.whole(self.scaled(self._coarsest))
-        ahead = self._box + self._velocity
+            return self.overview
+        ahead = self._box + self._motion
         box = np.concatenate([np.minimum(self._box, ahead)[:2], np.maximum(self._box, ahead)[2:]])
         while self._level < self._coarsest and self._around(box, self._level).cells > self.options.cells:
             self._level += 1
-        while self._level > 0 and self._around(box, self._level - 1).cells * self.options.room <= self.options.cells:
+        while self._level > 0 and self._around(box, self._level - 1).cells * _ROOM <= self.options.cells:
             self._level -= 1
         return self._around(box, self._level)
 
-    def observe(self, view: View, soft: NDArray[np.float32]) -> None:
-        """Take note of where the objects are.
-
-        Args:
-            view: what was computed.
-            soft: (K, h, w) soft labels.
-        """
-        box = object_box(view, soft)
+    def follow(self, box: Box | None) -> None:
+        """The objects of the last frame were inside `box`; None where there was none: the region stays."""
         if box is None:
-            self._velocity[:] = 0
+            self._motion = np.zeros(4)
             return
         if self._box is not None:
-            self._velocity = 0.5 * self._velocity + 0.5 * (box - self._box)
+            self._motion = _SMOOTH * self._motion + (1 - _SMOOTH) * (box - self._box)
         self._box = box
+
+    def jump(self, box: Box) -> None:
+        """The objects are somewhere else than they were expected: inside `box`."""
+        self._box, self._motion = box, np.zeros(4)
 
     def _around(self, box: Box, level: int) -> View:
         """The cells of a level that hold a box and its margin."""
         size = self.scaled(level)
-        full = grid_size(*size)
-        if level >= self._coarsest:
-            return View.whole(size)
-        margin = self.options.margin
-        low = [max(0, int(np.floor(box[a] * full[a] + 1e-9)) - margin) for a in (0, 1)]
-        high = [min(full[a], int(np.ceil(box[a + 2] * full[a] - 1e-9)) + margin) for a in (0, 1)]
-        return View(size, (low[0], low[1]), (high[0] - low[0], high[1] - low[1]))
+        full, margin = grid_size(*size), self.options.margin
+        low = [max(0, int(np.floor(box[axis] * full[axis] + 1e-9)) - margin) for axis in (0, 1)]
+        high = [min(full[axis], int(np.ceil(box[axis + 2] * full[axis] - 1e-9)) + margin) for axis in (0, 1)]
+        low = [min(first, full[axis] - 1) for axis, first in enumerate(low)]
+        grid = [max(1, last - first) for first, last in zip(low, high, strict=True)]
+        return View(size, (low[0], low[1]), (grid[0], grid[1]))
 
 
-def object_box(view: View, soft: NDArray[np.float32]) -> Box | None:
-    """The box around all cells that are rather object than background; None where there is none."""
-    inside = soft[0] < 0.5
-    if not inside.any():
-        return None
+def object_boxes(view: View, soft: NDArray[np.float32]) -> list[Box | None]:
+    """The box around each object's cells: those where it leads all others.
+
+    Args:
+        view: what the labels cover.
+        soft: (K, h, w) soft labels, channel 0 the background.
+
+    Returns:
+        For each object, in order of the channels, its box without the outermost specks, or None where it has no cell.
+    """
+    winner = soft.argmax(axis=0)
     full = grid_size(*view.size)
-    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    low = np.array([view.origin[0] + rows[0], view.origin[1] + columns[0]]) / full
-    high = np.array([view.origin[0] + rows[-1] + 1, view.origin[1] + columns[-1] + 1]) / full
-    return np.concatenate([low, high])
+    found: list[Box | None] = []
+    for channel in range(1, soft.shape[0]):
+        inside = winner == channel
+        count = int(inside.sum())
+        if not count:
+            found.append(None)
+            continue
+        sides = []
+        for axis in (0, 1):
+            along = np.cumsum(inside.sum(axis=1 - axis))
+            low = int(np.searchsorted(along, _TRIM * count, side="right"))
+            high = int(np.searchsorted(along, (1 - _TRIM) * count, side="left"))
+            first = view.origin[axis]
+            sides.append(((first + low) / full[axis], (first + high + 1) / full[axis]))
+        (top, bottom), (left, right) = sides
+        found.append(np.array([top, left, bottom, right]))
+    return found
+
+
+def around_all(boxes: list[Box | None]) -> Box | None:
+    """The box around all boxes that there are."""
+    there = [box for box in boxes if box is not None]
+    if not there:
+        return None
+    stacked = np.stack(there)
+    return np.concatenate([stacked[:, :2].min(axis=0), stacked[:, 2:].max(axis=0)])

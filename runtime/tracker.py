@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,13 +24,14 @@ from crwedge.runtime.backends.engine import Engine
 from crwedge.runtime.backends.open import open_backend
 from crwedge.runtime.bundle_lookup import find_bundle
 from crwedge.runtime.closing import Closing
+from crwedge.runtime.locator import Locator, open_locator
 from crwedge.runtime.monitor import KEPT_OVER_A_GAP, TRUSTED, Monitor, expected_overlap
 from crwedge.runtime.objects import Objects
 from crwedge.runtime.ops.snapshot import SnapshotError, State, plain
 from crwedge.runtime.propagation.context import memory_formula
-from crwedge.runtime.propagation.view import Size, View
+from crwedge.runtime.propagation.view import Size
 from crwedge.runtime.quality import QualityLevel
-from crwedge.runtime.region import Region, RegionOptions, object_box
+from crwedge.runtime.region import RegionOptions
 from crwedge.runtime.sources.frame import Frame
 
 Pixels = NDArray[np.uint8]
@@ -77,8 +79,7 @@ class Tracker(Closing):
         self._source_index: int | None = None
         self._frame_size: Size | None = None
         self._cells_and_channels = (0, 0)
-        self._region: Region | None = None
-        self._scale: Size = (0, 0)
+        self._locator: Locator | None = None
 
     @classmethod
     def open(
@@ -106,7 +107,7 @@ class Tracker(Closing):
         chosen = settings if isinstance(settings, PropagationSettings) else preset(settings or bundle.manifest.preset)
         options = options or TrackerOptions()
         options = replace(options, size=options.size or bundle.manifest.size)
-        keep_frames = (adapter is not None and adapter.recompute) or options.region is not None
+        keep_frames = (adapter is not None and adapter.recompute) or (options.region is not None)
         backend = open_backend(bundle, chosen, engine, workers, keep_frames=keep_frames, say=say, size=options.size)
         if adapter is not None:
             adapter.start(bundle, backend.engine, workers, options.size, chosen.context_length)
@@ -161,15 +162,14 @@ class Tracker(Closing):
             self._monitor.gap(self.object_ids)
             self.backend.keep_trusted(TRUSTED, KEPT_OVER_A_GAP)
         self._adapt(pixels, source.index if source else self._index)
-        features = self.backend.encode(pixels, self._locate(pixels, given))
+        features = self.backend.encode(pixels, self._locator_of(pixels).view(pixels, given))
         encoded = time.perf_counter()
         prediction = self._predict(features, given)
         propagated = time.perf_counter()
         labels = self._report(prediction, pixels, given, source)
-        if self._region is not None:
-            self._region.observe(features.view, prediction.soft)
         trust = min(labels.confidence.values(), default=0.5 if given is None else 1.0)
         self.backend.remember(prediction, pinned=given is not None, trust=trust)
+        self._locator_of(pixels).observe(prediction, labels, given is not None)
         self._index, self._source_index = self._index + 1, labels.source_index
         seconds = encoded - start, propagated - encoded, time.perf_counter() - propagated
         self.stages_ms = dict(zip(("encode", "propagate", "output"), (1e3 * s for s in seconds), strict=True))
@@ -185,7 +185,7 @@ class Tracker(Closing):
         Raises:
             MaskError: an object is not followed, or none would be left.
         """
-        self.backend.edit_labels(self._objects.remove(ids))
+        self._edit_labels(self._objects.remove(ids))
 
     def state(self) -> State:
         """Everything that the next label map depends on, copied: see `crwedge.runtime.ops.snapshot`."""
@@ -243,8 +243,7 @@ class Tracker(Closing):
     def _forget(self) -> None:
         self._objects, self._monitor, self._quality = Objects(), Monitor(), QualityLevel()
         self._index, self._source_index = 0, None
-        self._frame_size, self._cells_and_channels = None, (0, 0)
-        self._region = None
+        self._frame_size, self._cells_and_channels, self._locator = None, (0, 0), None
 
     def _identity(self) -> dict[str, Any]:
         """What a state can only be restored with."""
@@ -273,22 +272,28 @@ class Tracker(Closing):
         self.backend.use(engine)
         if self.adapter.recompute:
             self.backend.encode_again(self.adapter.features)
+        if self._locator is not None:
+            self._locator.encode_again()
 
-    def _locate(self, pixels: Pixels, given: Any) -> View:
-        """The part of the frame to compute, and its scale."""
-        size = self.options.size or self._frame_size or (pixels.shape[0], pixels.shape[1])
-        if self.options.region is None:
-            return View.whole(size)
-        if self._region is None:
-            self._region = Region(self.options.region, size)
-        if isinstance(given, MaskPrompt):
-            whole = View.whole(size)
-            self._region.observe(whole, given.soft(whole.grid))
-        view = self._region.view()
-        if not self.backend.empty and view.size != self._scale:
-            self.backend.rescale(view.size)
-        self._scale = view.size
-        return view
+    def _edit_labels(self, change: NDArray[np.float32]) -> None:
+        """Objects came or went: the channels of all that is remembered change."""
+        self.backend.edit_labels(change)
+        if self._locator is not None:
+            self._locator.edit_labels(change)
+
+    def _locator_of(self, pixels: Pixels) -> Locator:
+        """What chooses the part of each frame to compute: made with the first one, which tells the size."""
+        if self._locator is None:
+            size = self.options.size or (pixels.shape[0], pixels.shape[1])
+            self._locator = open_locator(self.options.region, size, self.backend)
+        return self._locator
+
+    def _soft(self, given: MaskPrompt | KeypointPrompt, grid: Size) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Soft labels of a prompt on the grid of the whole frame, and the share of each cell that is known."""
+        if not isinstance(given, MaskPrompt):
+            return given.soft(grid), np.ones(grid, np.float32)
+        to_cells = area_labels if self.settings.labels == "area" else soft_labels
+        return to_cells(given.mask, self.object_ids, grid)
 
     def _predict(self, features: Features, given: MaskPrompt | KeypointPrompt | None) -> Prediction:
         """Soft labels of the frame: from the context, from the prompt, or from both."""
@@ -303,22 +308,17 @@ class Tracker(Closing):
             return prediction
         change = self._objects.add(given.ids)
         if change is not None:
-            self.backend.edit_labels(change)
+            self._edit_labels(change)
         painted, known = self._soft(given, grid)
         painted, known = features.view.part(painted), features.view.part(known[None])[0]
         return self.backend.label(features, self._objects.corrected(prediction.soft, given, painted, known))
 
-    def _soft(self, given: Any, grid: Size) -> Any:
-        """Soft labels of a prompt on the grid of the whole frame, and the share of each cell that is known."""
-        if not isinstance(given, MaskPrompt):
-            return given.soft(grid), np.ones(grid, np.float32)
-        to_cells = area_labels if self.settings.labels == "area" else soft_labels
-        return to_cells(given.mask, self.object_ids, grid)
-
     def _search(self, measured: bool) -> Search:
         """How the context is searched for the next frame."""
         settings, quality = self._monitor.search(self.settings), self._quality
-        if settings.local and quality.radius != 1:
+        if self._locator is not None and self._locator.everywhere:
+            settings = settings.with_changes(radius=math.inf)
+        elif settings.local and quality.radius != 1:
             settings = settings.with_changes(radius=max(2.0, round(settings.radius * quality.radius)))
         newest = None if quality.context >= 1 else max(1, round(settings.context_length * quality.context))
         # The expected overlap is that of masks; a joint has its own measure.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.propagation.rescale import rescaled, resample_features, resample_labels
+from crwedge.runtime.propagation.rescale import resample_features, resample_labels, rescaled
 from crwedge.runtime.propagation.slots import ContextSlots
 from crwedge.runtime.propagation.view import Size, View
 
