@@ -1,11 +1,11 @@
 """Check and time propagation on an NVIDIA GPU.
 
-    python benchmarks/gpu.py                      needs Python, NumPy and this repository, and nvcc or NVRTC
+    python benchmarks/gpu.py                      needs PyCUDA, and nvcc or NVRTC
     python benchmarks/gpu.py --compile sm_90      compiles on a machine without a GPU, for one without a compiler:
                                                   carry the folder it names over and set CRWEDGE_KERNELS to it
-    python benchmarks/gpu.py --on-cpu             tries the script itself, with plain kernels; its times mean nothing
+    python benchmarks/gpu.py --on-cpu             tries the script itself on an emulated device; its times mean nothing
 
-The driver is libcuda.so.1 itself, or PyCUDA with --driver pycuda. Results go to benchmarks/results/<device>.json.
+Results go to benchmarks/results/<device>.json.
 """
 
 from __future__ import annotations
@@ -23,15 +23,14 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from benchmarks import gpu_checks, gpu_encoder, gpu_timing  # noqa: E402
+from benchmarks import gpu_checks, gpu_timing  # noqa: E402
 from crwedge.core.errors import CrwedgeError  # noqa: E402
 from crwedge.core.settings import PropagationSettings  # noqa: E402
 from crwedge.runtime.backends.cuda.compiler import compile_cubin, kernel_cache  # noqa: E402
 from crwedge.runtime.backends.cuda.driver import Driver  # noqa: E402
-from crwedge.runtime.backends.cuda.host import HostDriver  # noqa: E402
-from crwedge.runtime.backends.cuda.libcuda import LibCuda  # noqa: E402
-from crwedge.runtime.backends.cuda.pycuda_driver import PyCuda  # noqa: E402
+from crwedge.runtime.backends.cuda.pycuda_driver import open_driver  # noqa: E402
 from crwedge.runtime.backends.cuda.source import Variant, choose_variant  # noqa: E402
+from tests.emulated_cuda import EmulatedCuda  # noqa: E402
 
 SIZES = {"480p": (480, 854), "720p": (720, 1280)}
 LABELS = (2, 11, 101)
@@ -42,7 +41,6 @@ CONTEXTS = (7, 20)
 def main() -> int:
     """Run; 0 when every check passed, 2 when there is no GPU, 1 otherwise."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--driver", choices=("libcuda", "pycuda"), default="libcuda")
     parser.add_argument("--device", type=int, default=0)
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--seed", type=int, default=None, help="default: fresh random data")
@@ -51,17 +49,13 @@ def main() -> int:
         "--compile", metavar="sm_XX", help="only compile the kernels for a device, and say where they are"
     )
     parser.add_argument(
-        "--on-cpu", action="store_true", help="plain kernels on the CPU: tries the script, writes nothing"
+        "--on-cpu", action="store_true", help="an emulated device on the CPU: tries the script, writes nothing"
     )
     options = parser.parse_args()
     try:
         if options.compile:
             return compile_for(options.compile)
-        driver: Driver
-        if options.on_cpu:
-            driver = HostDriver()
-        else:
-            driver = (LibCuda if options.driver == "libcuda" else PyCuda)(options.device)
+        driver = EmulatedCuda() if options.on_cpu else open_driver(options.device)
         return measure(driver, options)
     except CrwedgeError as error:
         print(f"benchmarks/gpu.py: {error}", file=sys.stderr)
@@ -80,8 +74,8 @@ def compile_for(architecture: str) -> int:
 
 def variants(capability: tuple[int, int], channels: int = 256) -> list[Variant]:
     """What is worth timing on a device: tiles of both heights with tensor cores, and the plain kernels."""
-    tall = choose_variant(capability, channels)
-    return ([tall, Variant(True, channels, 2)] if tall.tensor else []) + [Variant(False, channels, 2)]
+    best = choose_variant(capability, channels)
+    return ([best, Variant(True, channels, 2)] if best.tensor else []) + [Variant(False, channels, 2)]
 
 
 def measure(driver: Driver, options: argparse.Namespace) -> int:
@@ -96,7 +90,6 @@ def measure(driver: Driver, options: argparse.Namespace) -> int:
         "device": facts.name,
         "capability": list(facts.capability),
         "driver": facts.driver,
-        "launched_by": type(driver).__name__,
         "date": datetime.now(timezone.utc).date().isoformat(),
         "machine": platform.platform(),
         "python": platform.python_version(),
@@ -111,7 +104,7 @@ def measure(driver: Driver, options: argparse.Namespace) -> int:
         result["bandwidth_gb_s"] = gpu_timing.bandwidth(driver, stream) / 1e9
         print(f"mma.sync {result['matrix_tflops']:.1f} TFLOP/s, copies {result['bandwidth_gb_s']:.0f} GB/s")
         time_all(driver, rng, options.repeats, result)
-        gpu_encoder.add_whole_steps(result, SIZES, options.repeats)
+        time_whole_steps(options.repeats, result)
         options.out.mkdir(parents=True, exist_ok=True)
         path = options.out / f"{facts.name.lower().replace(' ', '-').replace('/', '-')}.json"
         path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -160,8 +153,23 @@ def time_all(driver: Driver, rng: np.random.Generator, repeats: int, result: dic
                     print(
                         f"  {size_name} m {m} labels {labels} {'tensor' if variant.tensor else 'plain'}{variant.row_warps}: "
                         f"propagation {times['propagation']:.3f} ms, {row['over_floor']:.1f} times its floor of "
-                        f"{floor['floor']:.3f} ms; label map {times['paint']:.3f} ms"
+                        f"{floor['floor']:.3f} ms; label map {times['upsample_argmax']:.3f} ms"
                     )
+
+
+def time_whole_steps(repeats: int, result: dict[str, Any]) -> None:
+    """The whole step on each engine that works here; reasons for the others."""
+    rows = result["whole_step"] = []
+    for engine in ("tensorrt", "cuda"):
+        for size_name, size in SIZES.items():
+            row: dict[str, Any] = {"engine": engine, "size": size_name}
+            try:
+                row |= gpu_timing.whole_step(engine, size, max(100, repeats))
+                print(f"  {engine} {size_name}: {row['fps']:.0f} frames a second, p95 {row['p95_ms']:.2f} ms")
+            except CrwedgeError as error:
+                row["reason"] = str(error)
+                print(f"  {engine} {size_name}: not timed, {error}")
+            rows.append(row)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.settings import PropagationSettings
+from crwedge.runtime.backends.base import Search
+from crwedge.runtime.backends.cuda.backend import CudaBackend
 from crwedge.runtime.backends.cuda.driver import Driver
-from crwedge.runtime.backends.cuda.propagator import DevicePropagator
 from crwedge.runtime.backends.cuda.source import Variant
+from crwedge.runtime.propagation.view import Size, View
 from tests import reference
 
 SOFT_TOLERANCE = 2e-3
@@ -39,6 +41,11 @@ class Video:
     soft: NDArray[np.float32]
     """(K, h, w)."""
 
+    @property
+    def view(self) -> View:
+        """A whole frame of so many cells."""
+        return View.whole((8 * self.soft.shape[1], 8 * self.soft.shape[2]))
+
 
 def random_video(
     rng: np.random.Generator, frames: int, grid: tuple[int, int], labels: int, channels: int = 256
@@ -54,6 +61,42 @@ def random_video(
     return Video(features, soft.astype(np.float32))
 
 
+class GivenFeatures:
+    """Stands where the encoder would, and gives the features of a video in order."""
+
+    name = "given features"
+
+    def __init__(self, video: Video) -> None:
+        self._video, self._next = video, 0
+
+    def run(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The next frame's features; the video starts again after its end."""
+        self._next += 1
+        return self._video.features[(self._next - 1) % len(self._video.features)]
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+class Run:
+    """A video on a device, frame by frame; its first frame is pinned."""
+
+    def __init__(
+        self, driver: Driver, settings: PropagationSettings, video: Video, variant: Variant | None = None
+    ) -> None:
+        self.backend = CudaBackend(GivenFeatures(video), settings, driver=driver, variant=variant)
+        self._view, self._blank = video.view, np.zeros((*video.view.size, 3), np.uint8)
+        self.prediction = self.backend.label(self.backend.encode(self._blank, self._view), video.soft)
+        self.backend.remember(self.prediction, pinned=True, trust=1)
+
+    def step(self) -> NDArray[np.float32]:
+        """Label the next frame; its soft labels (K, h, w)."""
+        features = self.backend.encode(self._blank, self._view)
+        self.prediction = self.backend.propagate(features, Search(self.backend.settings))
+        self.backend.remember(self.prediction, pinned=False, trust=1)
+        return self.prediction.soft
+
+
 def check(
     driver: Driver, settings: PropagationSettings, video: Video, variant: Variant | None = None
 ) -> dict[str, float | bool]:
@@ -65,15 +108,12 @@ def check(
     names = ("radius", "temperature", "window", "first_frame", "topk_over", "prefill")
     options = {name: getattr(settings, name) for name in names}
     expected = reference.propagate(video.features, video.soft, m=settings.context_length, k=settings.topk, **options)
-    propagator = DevicePropagator(driver, settings, variant=variant)
-    propagator.pin(video.features[0], video.soft)
-    error, same = 0.0, 1.0
-    for current, want in zip(video.features[1:], expected[1:], strict=True):
-        have = propagator.propagate(current)
-        propagator.append(current, have)
+    run, error, same = Run(driver, settings, video, variant), 0.0, 1.0
+    for want in expected[1:]:
+        have = run.step()
         error = max(error, float(np.abs(have - want).max()))
         same = min(same, float((have.argmax(axis=0) == want.argmax(axis=0)).mean()))
-    propagator.clear()
+    run.backend.close()
     return {"soft_error": error, "same_cells": same, "passed": error <= SOFT_TOLERANCE and same >= MAP_SHARE}
 
 
@@ -81,12 +121,11 @@ def check_output(
     driver: Driver, rng: np.random.Generator, grid: tuple[int, int], labels: int
 ) -> dict[str, float | bool]:
     """Compare the label map of the frame's size with the reference's resize and argmax."""
-    soft = rng.dirichlet(np.full(labels, 0.05), size=grid).transpose(2, 0, 1).astype(np.float32)
-    size = grid[0] * 8 - 3, grid[1] * 8 - 1
-    propagator = DevicePropagator(driver, PropagationSettings(context_length=1))
-    propagator.pin(rng.normal(size=(32, *grid)).astype(np.float32), soft)
-    have = propagator.ids(tuple(range(1, labels)), size)
-    propagator.clear()
-    want = reference.resize_linear(soft.astype(np.float64), size).argmax(axis=0)
+    video = random_video(rng, 1, grid, labels, channels=32)
+    size: Size = (grid[0] * 8 - 3, grid[1] * 8 - 1)
+    run = Run(driver, PropagationSettings(context_length=1), video)
+    have = run.prediction.ids(tuple(range(1, labels)), size)
+    run.backend.close()
+    want = reference.resize_linear(video.soft.astype(np.float64), size).argmax(axis=0)
     same = float((have == want).mean())
     return {"same_pixels": same, "passed": same >= MAP_SHARE}

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from ctypes import Structure, c_int, c_uint64
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from benchmarks.gpu_checks import Video, random_video
+from benchmarks.gpu_checks import Run, random_video
+from crwedge.core.bundle import Bundle
+from crwedge.core.engine_key import Profile
 from crwedge.core.settings import PropagationSettings
+from crwedge.export.engines import ensure_engine
+from crwedge.export.tensorrt import BuildOptions
 from crwedge.runtime.backends.cuda.compiler import compile_now
 from crwedge.runtime.backends.cuda.driver import Driver
-from crwedge.runtime.backends.cuda.propagator import DevicePropagator
 from crwedge.runtime.backends.cuda.source import Variant
+from crwedge.runtime.bundle_lookup import shipped_bundle
 from crwedge.runtime.propagation.neighbourhood import neighbours
+from crwedge.runtime.propagation.view import Size
+from crwedge.runtime.tracker import Tracker
 
 
 class Rate(Structure):
@@ -42,7 +49,7 @@ def matrix_rate(driver: Any, stream: int) -> float:
     """Operations a second of float16 products with float32 sums (a product and a sum are two)."""
     source = Path(__file__).with_name("matrix_rate.cu")
     module = driver.load_cubin(compile_now(source, driver.facts.architecture, Variant(True)))
-    kernel = driver.kernel(module, "matrix_rate", 0)
+    kernel = driver.kernel(module, "matrix_rate")
     blocks, rounds = driver.facts.processors * 8, 2000
     out = driver.allocate(blocks * 256 * 4)
     values = Rate(out, rounds)
@@ -78,58 +85,78 @@ def floor_ms(
     return {"operations": by_operations, "bytes": by_bytes, "floor": max(by_operations, by_bytes)}
 
 
+class TimingDriver:
+    """A driver that waits for each kernel and notes its time."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._first, self._last = driver.event(), driver.event()
+        self.times: dict[str, list[float]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+    def retain(self) -> TimingDriver:
+        """See `Driver.retain`."""
+        self._driver.retain()
+        return self
+
+    def kernel(self, module: Any, name: str) -> Any:
+        """See `Driver.kernel`."""
+        return name, self._driver.kernel(module, name)
+
+    def launch(
+        self, kernel: Any, grid: tuple[int, int], threads: int, shared: int, params: Structure, stream: int
+    ) -> None:
+        """See `Driver.launch`."""
+        name, function = kernel
+        self._driver.record(self._first, stream)
+        self._driver.launch(function, grid, threads, shared, params, stream)
+        self._driver.record(self._last, stream)
+        self.times.setdefault(name, []).append(self._driver.elapsed_ms(self._first, self._last))
+
+
 def time_step(
-    driver: Driver, size: tuple[int, int], labels: int, settings: PropagationSettings, rng: np.random.Generator,
+    driver: Driver, size: Size, labels: int, settings: PropagationSettings, rng: np.random.Generator,
     repeats: int, variant: Variant | None = None,
 ) -> dict[str, float]:  # fmt: skip
-    """Milliseconds of each kernel, of the propagation as one graph, of the label map, and of both, with a full ring."""
-    grid = -(-size[0] // 8), -(-size[1] // 8)
-    propagator = DevicePropagator(driver, settings, variant=variant)
-    video = random_video(rng, 4, grid, labels)
-    _fill(propagator, video, settings.context_length)
-    stream, memory, kernels = propagator.stream, propagator._memory(), propagator._ready()
-    source, current = propagator._arena("source", 0), video.features[1]
-    propagator.propagate(current)
-    graph = _record(driver, stream, lambda: propagator._queue(kernels, memory, source))
-    propagator.ids(tuple(range(1, labels)), size)
-    propagator.propagate(current)
-    address, out = propagator._arena("ids", 0), propagator._arena("out", 0)
-    with_map = _record(driver, stream, lambda: propagator._queue(kernels, memory, source))
-    work: dict[str, Callable[[], Any]] = {
-        "pack": lambda: kernels.pack(source, memory, stream),
-        "attend": lambda: kernels.attend(memory, stream),
-        "settle": lambda: kernels.settle(memory, labels, stream),
-        "paint": lambda: kernels.paint(memory, address, out, labels, size, stream),
-        "propagation": lambda: driver.launch_graph(graph, stream),
-        "propagation and label map": lambda: driver.launch_graph(with_map, stream),
-    }
-    times = {}
-
-    def pack_and_attend() -> None:
-        kernels.pack(source, memory, stream)
-        kernels.attend(memory, stream)
-
-    for name, queue in work.items():
-        # Alone, `attend` would find the bounds that its last run has left, and have less to sort.
-        times[name] = median_ms(driver, stream, pack_and_attend if name == "attend" else queue, repeats)
-    times["attend"] -= times["pack"]
-    times["device_mb"] = propagator.nbytes / 1e6
-    driver.free_graph(graph)
-    driver.free_graph(with_map)
-    propagator.clear()
+    """Median milliseconds of each kernel with a full ring; `propagation` is their sum without the label map."""
+    video = random_video(rng, 4, (-(-size[0] // 8), -(-size[1] // 8)), labels)
+    timing = TimingDriver(driver)
+    run = Run(cast(Driver, timing), settings, video, variant)
+    for _ in range(settings.context_length + 3):
+        run.step()
+    timing.times.clear()
+    for _ in range(repeats):
+        run.step()
+        run.prediction.ids(tuple(range(1, labels)), size)
+    times = {name: float(np.median(found)) for name, found in timing.times.items()}
+    times["propagation"] = sum(times[name] for name in ("store_features", "topk_attention", "merge_topk"))
+    times["device_mb"] = run.backend.nbytes / 1e6
+    run.backend.close()
     return times
 
 
-def _record(driver: Driver, stream: int, work: Callable[[], None]) -> int:
-    driver.begin_capture(stream)
-    work()
-    return driver.end_capture(stream)
+def whole_step(engine: str, size: Size, frames: int) -> dict[str, Any]:
+    """Frames a second of `Tracker.step` on random pictures: encoder, propagation and label map.
 
-
-def _fill(propagator: DevicePropagator, video: Video, length: int) -> None:
-    """Pin the first frame and fill the ring with frames, so that no copy is counted."""
-    propagator.pin(video.features[0], video.soft)
-    for number in range(length):
-        propagator.append(video.features[1 + number % 3], video.soft)
-    assert len(propagator.ring) == length
-    propagator.tell(propagator._query)
+    Raises:
+        CrwedgeError: the engine does not work here.
+    """
+    bundle = Bundle.open(shipped_bundle())
+    if engine == "tensorrt":
+        ensure_engine(bundle, options=BuildOptions(Profile.of(size)))
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (*size, 3), np.uint8) for _ in range(8)]
+    mask = np.zeros(size, np.uint8)
+    mask[: size[0] // 2] = 1
+    times: list[float] = []
+    with Tracker.open(bundle, engine, PropagationSettings()) as tracker:
+        for number in range(frames + 30):
+            start = time.perf_counter()
+            tracker.step(pictures[number % 8], mask if number == 0 else None)
+            times.append(1e3 * (time.perf_counter() - start))
+        name = tracker.engine.name
+    kept = np.array(times[30:])
+    return {"name": name, "fps": 1e3 / float(kept.mean()), "p50_ms": float(np.median(kept)),
+            "p95_ms": float(np.percentile(kept, 95))}  # fmt: skip

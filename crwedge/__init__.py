@@ -16,6 +16,8 @@ From mask to masks:
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from crwedge.core.privacy import turn_off_telemetry
+
 if TYPE_CHECKING:
     from crwedge.adapt.settings import TestTimeSettings as TestTimeSettings
     from crwedge.adapt.trainer import TestTimeTrainer as TestTimeTrainer
@@ -46,6 +48,9 @@ if TYPE_CHECKING:
     from crwedge.runtime.tracker import TrackerOptions as TrackerOptions
 
 __version__ = "0.1.0"
+
+# Before anything can import ONNX Runtime, which sends telemetry from version 1.29 on.
+turn_off_telemetry()
 
 _HOME = {
     "Adapter": "crwedge.runtime.adapter",

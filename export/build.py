@@ -28,7 +28,7 @@ from crwedge.runtime.bundle_lookup import bundles_home, shipped_bundle
 
 if TYPE_CHECKING:
     from crwedge.core.engine_key import Profile
-    from crwedge.export.tensorrt import Watch
+    from crwedge.export.tensorrt import OnProgress
     from crwedge.model.checkpoint import EncoderInfo
     from crwedge.model.encoder import Encoder
 
@@ -62,7 +62,7 @@ def export_bundle(
     profile: Profile | None = None,
     workspace_mb: int | None = None,
     say: Say = lambda _: None,
-    watch: Watch = lambda *_: None,
+    on_progress: OnProgress = lambda *_: None,
 ) -> Bundle:
     """Turn a checkpoint into a bundle.
 
@@ -79,7 +79,7 @@ def export_bundle(
         profile: frame sizes of a TensorRT engine; by default `size`, or anything up to 1088 x 1920.
         workspace_mb: most scratch memory TensorRT may give a layer.
         say: called with one line for each step.
-        watch: told of the progress of a TensorRT build.
+        on_progress: told of the progress of a TensorRT build.
 
     Returns:
         The bundle; `bundle.manifest.parity` holds the verdict.
@@ -121,7 +121,9 @@ def export_bundle(
     if engine != "onnx":
         from crwedge.export.verify import build_and_verify
 
-        build_and_verify(bundle, engine, profile, workspace_mb, verify or rendered(size), say=say, watch=watch)
+        build_and_verify(
+            bundle, engine, profile, workspace_mb, verify or rendered(size), say=say, on_progress=on_progress
+        )
     return bundle
 
 
@@ -178,7 +180,7 @@ def verify_graph(
     encoder: Encoder,
     manifest: Manifest,
     files: dict[str, bytes],
-    footage: ReferenceClip,
+    clip: ReferenceClip,
     scorer: Scorer | None,
     say: Say,
 ) -> dict[str, Any]:
@@ -190,11 +192,11 @@ def verify_graph(
     tolerances = TOLERANCES[manifest.precision]
     names = ("PyTorch float32", f"ONNX Runtime {manifest.precision}")
     odd = odd_size(manifest.size)
-    reference = torch_features(encoder, footage)
+    reference = torch_features(encoder, clip)
     first = compare(
         reference,
-        onnx_features(manifest, files, footage),
-        footage,
+        onnx_features(manifest, files, clip),
+        clip,
         preset(manifest.preset),
         tolerances=tolerances,
         names=names,
@@ -206,11 +208,11 @@ def verify_graph(
         compare_features(torch_features(encoder, odd), got, tolerances, names), frames=odd.name
     )
     if manifest.precision == "int8":
-        few = replace(footage, frames=footage.frames[:_TENSORRT_FRAMES])
+        few = replace(clip, frames=clip.frames[:_TENSORRT_FRAMES])
         got = onnx_features(manifest, {**files, ONNX: to_signed_activations(files[ONNX])}, few)
         names = (names[0], "int8 as TensorRT reads it")
         verdict = compare_features(reference[:_TENSORRT_FRAMES], got, tolerances, names)
-        verdicts["to_signed_activations"] = replace(verdict, frames=f"{len(few.frames)} frames of {footage.name}")
+        verdicts["to_signed_activations"] = replace(verdict, frames=f"{len(few.frames)} frames of {clip.name}")
     for verdict in verdicts.values():
         say(verdict.table())
     for verdict in verdicts.values():
@@ -220,19 +222,19 @@ def verify_graph(
     return {**first.to_dict(), **{key: verdict.to_dict() for key, verdict in verdicts.items() if key}}
 
 
-def torch_features(encoder: Encoder, footage: ReferenceClip) -> Features:
+def torch_features(encoder: Encoder, clip: ReferenceClip) -> Features:
     """What PyTorch makes of the frames: (C, h, w) each."""
     import torch
 
-    return [encoder.features(torch.from_numpy(np.array(frame))[None])[0].numpy() for frame in footage.frames]
+    return [encoder.features(torch.from_numpy(np.array(frame))[None])[0].numpy() for frame in clip.frames]
 
 
-def onnx_features(manifest: Manifest, files: dict[str, bytes], footage: ReferenceClip) -> Features:
+def onnx_features(manifest: Manifest, files: dict[str, bytes], clip: ReferenceClip) -> Features:
     """What a bundle of these files makes of the frames on the CPU, through the same code that a device runs."""
     with tempfile.TemporaryDirectory() as folder:
         engine = open_engine(write_bundle(Path(folder) / "bundle", manifest, files), "cpu")
         try:
-            return [engine.run(np.asarray(frame)) for frame in footage.frames]
+            return [engine.run(np.asarray(frame)) for frame in clip.frames]
         finally:
             engine.close()
 

@@ -17,7 +17,7 @@ _SKIPPED = ("frames.float", "frames.chw", "frames.scaled", "length", "length.saf
 
 
 def calibrate(
-    onnx_bytes: bytes, frames: Iterable[NDArray[np.uint8]], done: Callable[[int], None] | None = None
+    onnx_bytes: bytes, frames: Iterable[NDArray[np.uint8]], on_progress: Callable[[int], None] | None = None
 ) -> Ranges:
     """Run the float32 graph on frames and choose the range of every activation.
 
@@ -27,7 +27,7 @@ def calibrate(
     Args:
         onnx_bytes: the float32 graph of the encoder.
         frames: RGB uint8 (H, W, 3).
-        done: called with the number of frames read.
+        on_progress: called with the number of frames read.
 
     Raises:
         SourceError: there is no frame.
@@ -46,8 +46,8 @@ def calibrate(
             if tops.get(name, 0.0) > 0:
                 scaled = np.minimum(magnitudes * (_BINS / tops[name]), _BINS - 1).astype(np.int64)
                 counts[name] += np.bincount(scaled, minlength=_BINS)
-        if done:
-            done(number)
+        if on_progress:
+            on_progress(number)
     if number == 0:
         raise SourceError("there is no frame to calibrate on; give a video with at least one")
     return {name: best_range(counts[name], tops.get(name, 0.0)) for name in names}

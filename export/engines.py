@@ -19,7 +19,7 @@ from crwedge.core.engine_store import (
 )
 from crwedge.core.errors import BundleError, CrwedgeError
 from crwedge.core.files import atomic_write, sha256
-from crwedge.export.tensorrt import BuildOptions, Say, Watch, build_engine, device, load_tensorrt
+from crwedge.export.tensorrt import BuildOptions, OnProgress, Say, build_engine, device, load_tensorrt
 from crwedge.runtime.bundle_lookup import data_home
 
 DEFAULT_PROFILE = Profile((64, 64), (480, 854), (1088, 1920))
@@ -42,7 +42,7 @@ def ensure_engine(
     options: BuildOptions | None = None,
     *,
     say: Say = lambda _: None,
-    watch: Watch = lambda *_: None,
+    on_progress: OnProgress = lambda *_: None,
 ) -> FoundEngine:
     """The engine of a bundle on this device, built if there is none that fits.
 
@@ -53,7 +53,7 @@ def ensure_engine(
         module: `tensorrt` or `tensorrt_rtx`.
         options: profile and memory; by default the bundle's size, or sizes up to 1088 x 1920.
         say: told what happens, a line each.
-        watch: told of the builder's progress.
+        on_progress: told of the builder's progress.
 
     Raises:
         BundleError: nothing can be built or written; the message says why.
@@ -84,13 +84,13 @@ def ensure_engine(
         options = replace(options, refittable=options.refittable and capability != ANY_DEVICE)
         timings = data_home() / ENGINES / f"{module}-{key.version}-cc{capability}.timing"
         try:
-            built = build_engine(trt, bundle.read(ONNX), options, timing_cache=_read(timings), watch=watch)
+            built = build_engine(trt, bundle.read(ONNX), options, timing_cache=_read(timings), on_progress=on_progress)
         except BundleError as error:
             if not options.refittable:
                 raise
             say(f"engine: its weights cannot be made exchangeable ({error}); building it with fixed ones")
             options = replace(options, refittable=False)
-            built = build_engine(trt, bundle.read(ONNX), options, timing_cache=_read(timings), watch=watch)
+            built = build_engine(trt, bundle.read(ONNX), options, timing_cache=_read(timings), on_progress=on_progress)
         facts = EngineFacts(key, sha256(built.engine), options.refittable, name, crwedge.__version__)
         path = write_engine(folder, facts, built.engine)
         _keep(timings, built.timing_cache)

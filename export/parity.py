@@ -175,7 +175,7 @@ def compare_features(
 def compare(
     reference: Features,
     got: Features,
-    footage: ReferenceClip,
+    clip: ReferenceClip,
     settings: PropagationSettings,
     *,
     tolerances: Tolerances,
@@ -185,28 +185,28 @@ def compare(
     """The whole verdict: features, neighbours, label maps, and J (J&F with a scorer) where truth exists.
 
     Args:
-        reference: (C, h, w) of each frame of the footage.
+        reference: (C, h, w) of each frame of the clip.
         got: the candidate's.
-        footage: the frames, the mask of the first, and the truth where it is known.
+        clip: the frames, the mask of the first, and the truth where it is known.
         settings: the propagation protocol.
         tolerances: what must be reached.
         names: of both.
         scorer: gives J and F of a frame.
     """
     parity = compare_features(reference, got, tolerances, names)
-    values = {**parity.__dict__, "frames": footage.name}
-    if not np.isfinite(parity.max_error) or footage.mask is None or len(footage.frames) < 2:
+    values = {**parity.__dict__, "frames": clip.name}
+    if not np.isfinite(parity.max_error) or clip.mask is None or len(clip.frames) < 2:
         return Parity(**values)
     pairs = range(1, len(reference), max(1, len(reference) // 4))
     agreements = [topk_agreement(reference[t - 1 : t + 1], got[t - 1 : t + 1], settings) for t in pairs]
     values["topk_agreement"] = float(np.mean(agreements))
-    maps = [list(propagate_masks(features, footage.mask, settings=settings)) for features in (reference, got)]
-    ids = object_ids(footage.mask)
+    maps = [list(propagate_masks(features, clip.mask, settings=settings)) for features in (reference, got)]
+    ids = object_ids(clip.mask)
     values["steps"] = len(reference) - 1
     values["label_iou"] = float(region_iou(maps[1][-1], maps[0][-1], ids).mean())
-    if footage.truth is not None and len(footage.truth) > 2:
+    if clip.truth is not None and len(clip.truth) > 2:
         values["scores"] = {
-            who: _score(labels, footage.truth, ids, scorer)
+            who: _score(labels, clip.truth, ids, scorer)
             for who, labels in zip(("reference", "candidate"), maps, strict=True)
         }
     return Parity(**values)

@@ -19,7 +19,7 @@ from crwedge.export.onnx import INPUT
 from crwedge.export.precision import to_signed_activations
 
 Say = Callable[[str], None]
-Watch = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 """Progress: name of the phase, steps done, steps in all."""
 
 
@@ -84,7 +84,12 @@ def check_graph(trt: Any, onnx: bytes) -> int:
 
 
 def build_engine(
-    trt: Any, onnx: bytes, options: BuildOptions, *, timing_cache: bytes = b"", watch: Watch = lambda *_: None
+    trt: Any,
+    onnx: bytes,
+    options: BuildOptions,
+    *,
+    timing_cache: bytes = b"",
+    on_progress: OnProgress = lambda *_: None,
 ) -> Built:
     """Build an engine.
 
@@ -93,7 +98,7 @@ def build_engine(
         onnx: the graph, of any size or of the profile's one size.
         options: profile, memory, refitting.
         timing_cache: what an earlier build left, or nothing.
-        watch: told of the progress.
+        on_progress: told of the progress.
 
     Raises:
         BundleError: the graph is refused, or nothing could be built.
@@ -107,7 +112,7 @@ def build_engine(
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb << 20)
     if options.refittable:
         config.set_flag(trt.BuilderFlag.REFIT)
-    config.progress_monitor = _monitor(trt, watch)
+    config.progress_monitor = _monitor(trt, on_progress)
     _set_profile(builder, config, network, options.profile)
     cache = _use_timing_cache(config, timing_cache)
     plan = builder.build_serialized_network(network, config)
@@ -177,7 +182,7 @@ def _logger(trt: Any, lines: list[str]) -> Any:
     return Log()
 
 
-def _monitor(trt: Any, watch: Watch) -> Any:
+def _monitor(trt: Any, on_progress: OnProgress) -> Any:
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
@@ -185,15 +190,15 @@ def _monitor(trt: Any, watch: Watch) -> Any:
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             self.totals[phase_name] = num_steps
-            watch(phase_name, 0, num_steps)
+            on_progress(phase_name, 0, num_steps)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            watch(phase_name, step + 1, self.totals.get(phase_name, 0))
+            on_progress(phase_name, step + 1, self.totals.get(phase_name, 0))
             return True
 
         def phase_finish(self, phase_name: str) -> None:
             total = self.totals.pop(phase_name, 0)
-            watch(phase_name, total, total)
+            on_progress(phase_name, total, total)
 
     return Monitor()
 

@@ -12,7 +12,7 @@ from crwedge.core.errors import CrwedgeError
 from crwedge.core.settings import check_choice, preset
 from crwedge.export.engines import DEFAULT_PROFILE, can_build, ensure_engine
 from crwedge.export.parity import TOLERANCES, Parity, ParityError, compare
-from crwedge.export.tensorrt import BuildOptions, Say, Watch
+from crwedge.export.tensorrt import BuildOptions, OnProgress, Say
 from crwedge.export.test_clips import ReferenceClip, rendered
 from crwedge.runtime.backends.open import open_engine
 
@@ -24,10 +24,10 @@ def build_and_verify(
     engine: str,
     profile: Profile | None = None,
     workspace_mb: int | None = None,
-    footage: ReferenceClip | None = None,
+    clip: ReferenceClip | None = None,
     *,
     say: Say = lambda _: None,
-    watch: Watch = lambda *_: None,
+    on_progress: OnProgress = lambda *_: None,
 ) -> Parity | None:
     """Build the engine of a bundle and compare it with ONNX Runtime on the same frames.
 
@@ -36,9 +36,9 @@ def build_and_verify(
         engine: `tensorrt`, `tensorrt-rtx`, or `auto`: TensorRT where it can build here, else nothing.
         profile: frame sizes; by default the bundle's one size, or anything up to 1088 x 1920.
         workspace_mb: most scratch memory a layer may take.
-        footage: by default the rendered scene.
+        clip: by default the rendered scene.
         say: told what happens, a line each.
-        watch: told of the builder's progress.
+        on_progress: told of the builder's progress.
 
     Returns:
         The verdict, or None where no engine was wanted or this machine cannot run it.
@@ -52,12 +52,12 @@ def build_and_verify(
     module = "tensorrt" if engine == "auto" else engine.replace("-", "_")
     size = bundle.manifest.size
     options = BuildOptions(profile or (Profile.of(size) if size else DEFAULT_PROFILE), workspace_mb=workspace_mb)
-    found = ensure_engine(bundle, module, options, say=say, watch=watch)
-    footage = footage or rendered(size)
-    frames = [np.asarray(frame) for frame in footage.frames]
+    found = ensure_engine(bundle, module, options, say=say, on_progress=on_progress)
+    clip = clip or rendered(size)
+    frames = [np.asarray(frame) for frame in clip.frames]
     if not options.profile.holds((frames[0].shape[0], frames[0].shape[1])):
-        footage = rendered(options.profile.opt)
-        frames = [np.asarray(frame) for frame in footage.frames]
+        clip = rendered(options.profile.opt)
+        frames = [np.asarray(frame) for frame in clip.frames]
     try:
         runner = open_engine(bundle, "tensorrt", size=(frames[0].shape[0], frames[0].shape[1]))
     except CrwedgeError as error:
@@ -75,7 +75,7 @@ def build_and_verify(
     verdict = compare(
         expected,
         got,
-        footage,
+        clip,
         preset(bundle.manifest.preset),
         tolerances=TOLERANCES[bundle.manifest.precision],
         names=(reference.name, runner.name),

@@ -1,19 +1,30 @@
-"""Which bundle to use when none was named."""
+"""Which bundle to use: the one that was named, the one that was chosen, or the shipped one."""
 
 from __future__ import annotations
 
-import os
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from crwedge.core.bundle import MANIFEST, Bundle
-from crwedge.core.errors import BundleError
+from crwedge.core.errors import BundleError, SettingError
+from crwedge.core.files import atomic_write
+from crwedge.core.user_folders import data_home as data_home
+from crwedge.core.user_folders import is_file, is_folder
+
+SHIPPED = "shipped"
+"""Names the encoder that comes with the package, wherever a bundle may be named."""
 
 
-def data_home() -> Path:
-    """Where `crwedge export` writes by default: $CRWEDGE_HOME, else the user's data folder."""
-    if home := os.environ.get("CRWEDGE_HOME"):
-        return Path(home)
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "crwedge"
+@dataclass(frozen=True)
+class Choice:
+    """The bundle that is used when none is named."""
+
+    bundle: str
+    """Absolute folder of a bundle, or `shipped`."""
+    reason: str = ""
+    """Why it was chosen, in a few words."""
 
 
 def bundles_home() -> Path:
@@ -29,19 +40,103 @@ def shipped_bundle() -> Path:
 
 
 def find_bundle(model: str | Path | None = None) -> Bundle:
-    """The bundle `model` names, or the newest exported one, or the shipped one.
+    """The bundle that `model` names; without a name the one chosen with `crwedge use`, else the shipped one.
 
-    A name without a slash is looked for in the current folder and then among the exported bundles.
+    A name without a slash is looked for in the current folder and then among the exported bundles; `shipped` is the
+    encoder that comes with the package.
+
+    Raises:
+        BundleError: there is no such bundle, or it is damaged.
     """
     if model is not None:
-        path = Path(model)
-        if not path.exists() and len(path.parts) == 1 and (bundles_home() / path).is_dir():
-            path = bundles_home() / path
-        if path.is_file() and path.suffix == ".onnx":
-            raise BundleError(f"{path} is a lone ONNX file; give the bundle's folder")
-        return Bundle.open(path)
+        return Bundle.open(bundle_folder(model))
+    choice = read_choice()
+    try:
+        return Bundle.open(shipped_bundle() if choice.bundle == SHIPPED else Path(choice.bundle))
+    except BundleError as error:
+        if choice.bundle == SHIPPED:
+            raise
+        raise BundleError(f"{error}; it was chosen with `crwedge use`: `crwedge use shipped` takes it back") from error
+
+
+def bundle_folder(model: str | Path) -> Path:
+    """The folder that `model` names; it need not exist."""
+    path = Path(model)
+    if str(model) == SHIPPED:
+        return shipped_bundle()
+    if not path.exists() and len(path.parts) == 1 and is_folder(bundles_home() / path):
+        path = bundles_home() / path
+    if path.is_file() and path.suffix == ".onnx":
+        raise BundleError(f"{path} is a lone ONNX file; give the bundle's folder")
+    return path
+
+
+def exported_bundles() -> list[Path]:
+    """Folders of the bundles that `crwedge export` wrote, by name."""
     home = bundles_home()
-    exported = [p for p in home.iterdir() if (p / MANIFEST).is_file()] if home.is_dir() else []
-    if exported:
-        return Bundle.open(max(exported, key=lambda p: (p / MANIFEST).stat().st_mtime_ns))
-    return Bundle.open(shipped_bundle())
+    return sorted(p for p in home.iterdir() if is_file(p / MANIFEST)) if is_folder(home) else []
+
+
+def read_choice() -> Choice:
+    """What `use_bundle` wrote last; the shipped encoder where nothing was chosen.
+
+    Raises:
+        SettingError: the file was damaged.
+    """
+    path = _choice_file()
+    if not is_file(path):
+        return Choice(SHIPPED)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return Choice(str(found["bundle"]), str(found["reason"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingError(f"{path} cannot be read ({error}); `crwedge use shipped` writes it anew") from error
+
+
+def use_bundle(model: str | Path, reason: str = "named with `crwedge use`") -> Bundle:
+    """Make a bundle the one that is used when none is named; checked first.
+
+    Args:
+        model: as in `find_bundle`.
+        reason: why, in a few words; `crwedge models` shows it.
+
+    Raises:
+        BundleError: there is no such bundle, or it is damaged.
+        SettingError: the choice cannot be written.
+    """
+    bundle = find_bundle(model)
+    name = SHIPPED if bundle.path == shipped_bundle() else str(bundle.path.resolve())
+    path = _choice_file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            file.write(json.dumps({"bundle": name, "reason": reason}).encode())
+    except OSError as error:
+        raise SettingError(
+            f"{path} cannot be written ({error.strerror}); set CRWEDGE_HOME to another folder"
+        ) from error
+    return bundle
+
+
+def choose_if_better(bundle: Bundle, score: Callable[[Bundle], float], say: Callable[[str], None]) -> bool:
+    """Make a new bundle the one that is used, if it scores at least as high as the shipped one.
+
+    Args:
+        bundle: newly exported.
+        score: of a bundle, higher is better; both are given to it.
+        say: told in one line what was found.
+
+    Returns:
+        Whether it is used from now on.
+    """
+    new, old = score(bundle), score(Bundle.open(shipped_bundle()))
+    if new < old:
+        say(f"the encoder in use stays: {bundle.manifest.name} scores {new:.3f}, the shipped one {old:.3f}")
+        return False
+    use_bundle(bundle.path, f"scored {new:.3f} when it was exported, the shipped one {old:.3f}")
+    say(f"{bundle.manifest.name} scores {new:.3f}, the shipped encoder {old:.3f}: it is used from now on")
+    return True
+
+
+def _choice_file() -> Path:
+    return data_home() / "model.json"

@@ -1,45 +1,58 @@
-"""A whole video at once, as a generator: bounded memory, the same results as the stream."""
+"""Track a whole video at once, as a generator: bounded memory, the same results as the stream."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.bundle import Bundle
+from crwedge.core.joints import FrameJoints
 from crwedge.core.labels import LabelMap
 from crwedge.core.masks import read_mask
+from crwedge.core.prompts import PromptLike
 from crwedge.core.settings import PropagationSettings
+from crwedge.runtime.sources.frame import Frame
 from crwedge.runtime.sources.open import open_source
 from crwedge.runtime.tracker import Tracker, TrackerOptions
 
+Frames = str | Path | NDArray[np.uint8] | Iterable[NDArray[np.uint8] | Frame]
+
 
 def propagate(
-    source: str | Path,
-    mask: str | Path | NDArray[np.uint8],
+    source: Frames,
+    mask: str | Path | PromptLike,
     model: str | Path | Bundle | None = None,
-    settings: PropagationSettings | None = None,
+    settings: PropagationSettings | str | None = None,
     size: tuple[int, int] | None = None,
 ) -> Iterator[LabelMap]:
     """Label every frame of `source` from the mask of its first.
 
     Args:
-        source: whatever `open_source` takes.
-        mask: a mask file, or ids (H, W).
+        source: what `open_source` takes, an array (T, H, W, 3), or frames in any iterable: RGB uint8 (H, W, 3) each.
+        mask: a mask file, ids (H, W), or joints.
         model: a bundle; by default the newest exported, else the shipped one.
-        settings: by default the bundle's preset.
+        settings: a protocol or the name of a preset; by default the bundle's preset.
         size: (H, W) to compute at.
 
     Yields:
-        One label map a frame.
+        One label map for each frame.
+
+    Raises:
+        UserError: the source or the mask cannot be used.
     """
-    first: NDArray[np.uint8] | None = mask if isinstance(mask, np.ndarray) else read_mask(mask)
-    with (
-        open_source(source) as frames,
-        Tracker.open(model, settings=settings, options=TrackerOptions(size=size)) as tracker,
-    ):
-        for frame in frames:
-            yield tracker.step(frame, first)
-            first = None
+    prompt: PromptLike | None = mask if isinstance(mask, np.ndarray | FrameJoints) else read_mask(mask)
+    with Tracker.open(model, settings=settings, options=TrackerOptions(size)) as tracker:
+        for frame in _frames(source):
+            yield tracker.step(frame, prompt)
+            prompt = None
+
+
+def _frames(source: Frames) -> Iterator[NDArray[np.uint8] | Frame]:
+    if not isinstance(source, str | Path):
+        yield from source
+        return
+    with open_source(source) as frames:
+        yield from frames

@@ -8,12 +8,13 @@ session.stop()
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,72 +24,31 @@ from numpy.typing import NDArray
 
 from crwedge.core.bundle import Bundle
 from crwedge.core.errors import MaskError, SettingError
-from crwedge.core.joints import Joints
+from crwedge.core.joints import FrameJoints, Joints
 from crwedge.core.labels import LabelMap
 from crwedge.core.masks import resize_mask
-from crwedge.core.prompts import PromptLike
-from crwedge.core.settings import PropagationSettings, preset
+from crwedge.core.prompts import PromptLike, read_prompt
+from crwedge.core.settings import preset
 from crwedge.runtime.adapter import Adapter
 from crwedge.runtime.backends.engine import Engine
 from crwedge.runtime.bundle_lookup import find_bundle
+from crwedge.runtime.events import silent
 from crwedge.runtime.frame_queue import StopToken
 from crwedge.runtime.observer import Observer
 from crwedge.runtime.ops.commands import Command, CommandFile, CommandQueue, CommandReader, Commands
-from crwedge.runtime.ops.events import silent
 from crwedge.runtime.ops.rate_control import RateController
 from crwedge.runtime.ops.snapshot import Snapshots, State, read_snapshot
 from crwedge.runtime.ops.stats import StreamStats, peak_rss_mb
+from crwedge.runtime.session_options import SessionOptions
 from crwedge.runtime.sinks.open import open_sink
 from crwedge.runtime.sources.frame import Frame, FrameSource
 from crwedge.runtime.sources.frame_range import FrameRange
 from crwedge.runtime.sources.open import open_source
 from crwedge.runtime.sources.uri import without_credentials
-from crwedge.runtime.stream import Late, run_stream
+from crwedge.runtime.stream import run_stream
 from crwedge.runtime.tracker import Tracker, TrackerOptions
 
 _log = logging.getLogger("crwedge")
-
-
-@dataclass(frozen=True)
-class SessionOptions:
-    """Options of a session."""
-
-    model: str | Path | Bundle | None = None
-    """Bundle; by default the newest exported one, else the shipped one."""
-    engine: str = "auto"
-    """`auto`, `cpu`, `cuda` or `tensorrt`."""
-    preset: str | None = None
-    """Propagation protocol; by default the bundle's."""
-    settings: PropagationSettings | None = None
-    """Settings in place of those of the preset."""
-    size: tuple[int, int] | None = None
-    """(H, W) to compute at; by default the bundle's fixed size, else the frame's."""
-    threads: int | None = None
-    """Threads of the encoder and of the propagation; by default all processors."""
-    max_frames: int | None = None
-    """Stop after so many frames of the source."""
-    resize_mask: bool = False
-    """Resize masks of another size than the frame."""
-    overwrite: bool = False
-    """Replace existing outputs."""
-    late: Late | None = None
-    """What happens to frames that come too fast: `drop` (default of live sources) or `wait` (files)."""
-    watchdog: float = 5.0
-    """Seconds without a frame after which a live source is opened again."""
-    confidence: bool | None = None
-    """Whether the confidence of each object is estimated; by default for live sources."""
-    fps: float | None = None
-    """Frames a second to hold, see `RateController`."""
-    snapshot: Path | None = None
-    """File that keeps the state."""
-    snapshot_every: float = 30.0
-    """Seconds between two snapshots."""
-    resume: bool = False
-    """Go on from the snapshot, where it exists."""
-    resume_any: bool = False
-    """Go on from a snapshot of another source too."""
-    control: Path | None = None
-    """File of commands, see `CommandFile`."""
 
 
 class SourceAdapter(Adapter, Protocol):
@@ -104,8 +64,8 @@ class Session:
 
     Args:
         source: see `open_source`.
-        prompt: what to track: (H, W) ids, or joints. Not needed with a snapshot to resume.
-        outputs: see `open_sink`. By default a window for live sources, and the folder `masks` for others.
+        prompt: what to track: (H, W) ids, joints, or a file of them. Not needed with a snapshot to resume.
+        outputs: one or several, see `open_sink`. By default a window for live sources, and the folder `masks` for others.
         options: see `SessionOptions`.
         engine: the encoder, where several sessions share one; it stays open. By default a new one.
         adapter: test-time training.
@@ -119,16 +79,17 @@ class Session:
     def __init__(
         self,
         source: str | Path,
-        prompt: NDArray[np.uint8] | Joints | None = None,
-        outputs: Sequence[str | Path] | None = None,
-        options: SessionOptions = SessionOptions(),
+        prompt: PromptLike | Joints | str | Path | None = None,
+        outputs: str | Path | Sequence[str | Path] | None = None,
+        options: SessionOptions | None = None,
         *,
         engine: Engine | None = None,
         adapter: SourceAdapter | None = None,
         on_event: Callable[..., None] = silent,
         stop: StopToken | None = None,
     ) -> None:
-        self.options, self.stats = options, StreamStats()
+        self.options = options = options or SessionOptions()
+        self.stats = StreamStats()
         self.name = without_credentials(str(source))
         """Of the source, without credentials."""
         self._source_id = self.name
@@ -137,7 +98,9 @@ class Session:
         self.bundle = options.model if isinstance(options.model, Bundle) else find_bundle(options.model)
         self.settings = options.settings or preset(options.preset or self.bundle.manifest.preset)
         self._stop = stop if stop is not None else StopToken()
-        self._source, self._prompt, self._outputs = source, prompt, outputs
+        self._source = source
+        self._prompt = read_prompt(prompt) if isinstance(prompt, str | Path) else prompt
+        self._outputs = [outputs] if isinstance(outputs, str | Path) else outputs
         self._engine, self._adapter, self._on_event = engine, adapter, on_event
         self._queue = CommandQueue()
         self._file = CommandFile(options.control, on_event) if options.control is not None else None
@@ -150,7 +113,7 @@ class Session:
         if prompt is None and not self._resumes:
             missing = "there is no snapshot yet to go on from" if options.resume else "the first frame needs a mask"
             raise SettingError(f"{missing}: say which objects to follow, with --mask init.png")
-        if options.confidence and isinstance(prompt, Joints):
+        if options.confidence and isinstance(self._prompt, Joints | FrameJoints):
             raise SettingError(
                 "--confidence estimates the overlap of masks; joints come with a confidence of their own"
             )
@@ -193,20 +156,26 @@ class Session:
         """
         options = self.options
         state = read_snapshot(options.snapshot) if self._resumes and options.snapshot is not None else None
+        at = state.index if state is not None else None
         try:
-            with open_source(self._source, self._on_event, options.watchdog) as source:
+            with (
+                open_source(self._source, self._on_event, options.watchdog) as source,
+                contextlib.ExitStack() as opened,
+            ):
                 self.name, self._source_id = source.name, _identity(source)
                 if state is not None and not options.resume_any:
                     state.check_source(self._source_id)
                 targets = [str(target) for target in self._targets(source.live)]
-                at = state.index if state is not None else None
-                sinks = [open_sink(t, source.fps, options.overwrite, resume_at=at, timed=source.live) for t in targets]
+                sinks = [
+                    opened.enter_context(open_sink(t, source.fps, options.overwrite, resume_at=at, timed=source.live))
+                    for t in targets
+                ]
                 with self._open_tracker(source.live) as self._tracker:
-                    tracker = self._tracker
                     frames = self._frames(source, state)
-                    own = self._observers(tracker, state)
+                    own = self._observers(self._tracker, state)
+                    opened.pop_all()  # run_stream closes them
                     run_stream(
-                        tracker,
+                        self._tracker,
                         frames,
                         sinks,
                         late=options.late,
@@ -218,13 +187,13 @@ class Session:
                     self._check_start(state)
                     if self._snapshots is not None and self.stats.tracked:
                         self._snapshots.finish()
-                    return self._summary(tracker, targets)
+                    return self._summary(self._tracker, targets)
         finally:
             self._queue.close()
 
     @property
     def _resumes(self) -> bool:
-        return self.options.resume and self.options.snapshot is not None and self.options.snapshot.exists()
+        return self.options.resume and self.options.snapshot is not None and Path(self.options.snapshot).exists()
 
     @property
     def _start(self) -> int:
@@ -245,7 +214,9 @@ class Session:
 
     def _open_tracker(self, live: bool) -> Tracker:
         options = self.options
-        confidence = live and not isinstance(self._prompt, Joints) if options.confidence is None else options.confidence
+        confidence = options.confidence
+        if confidence is None:
+            confidence = live and not isinstance(self._prompt, Joints | FrameJoints)
         return Tracker.open(
             self.bundle,
             self._engine or options.engine,
@@ -332,7 +303,7 @@ class Session:
 class _FirstPrompt(Observer):
     """Gives the prompt with the first frame."""
 
-    def __init__(self, prompt: NDArray[np.uint8] | Joints | None, tracker: Tracker, resize: bool) -> None:
+    def __init__(self, prompt: PromptLike | Joints | None, tracker: Tracker, resize: bool) -> None:
         self._prompt, self._tracker, self._resize = prompt, tracker, resize
 
     def before(self, frame: Frame) -> PromptLike | None:
@@ -340,8 +311,10 @@ class _FirstPrompt(Observer):
         prompt, size = self._prompt, (frame.image.shape[0], frame.image.shape[1])
         if prompt is None or self._tracker.object_ids:
             return None
-        if not isinstance(prompt, Joints):
+        if isinstance(prompt, np.ndarray):
             return resize_mask(prompt, size) if self._resize and prompt.shape != size else prompt
+        if isinstance(prompt, FrameJoints):
+            return prompt
         _, joints = prompt.first()
         if prompt.beyond and (outside := joints.outside(size)).any():
             names = ", ".join(name for name, out in zip(joints.names, outside, strict=True) if out)

@@ -130,7 +130,7 @@ class EmulatedCuda:
         """See `Driver.load`."""
         return build(source, variant, self._options if source == "attention.cu" else ())
 
-    def kernel(self, module: ctypes.CDLL, name: str, shared: int) -> Any:
+    def kernel(self, module: ctypes.CDLL, name: str) -> Any:
         """See `Driver.kernel`."""
         function = getattr(module, name)
         function.restype = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -12,6 +13,8 @@ COMMANDS = {
     "track": "crwedge.cli.track:track",
     "train": "crwedge.cli.train:train",
     "export": "crwedge.cli.export:export",
+    "models": "crwedge.cli.models:models",
+    "use": "crwedge.cli.use:use",
     "eval": "crwedge.cli.eval:app",
     "study": "crwedge.cli.study:study",
     "import": "crwedge.cli.import_:import_",
@@ -60,6 +63,10 @@ def build_app(chosen: str | None = None) -> Any:
 
 def main() -> None:
     """Run the command line; errors are one line on stderr, exit code 2 for what the user can fix, 1 for the rest."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding cannot show is written with escapes; it ends no run.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 

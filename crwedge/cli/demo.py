@@ -14,7 +14,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("crwedge-demo"),
     frames: Annotated[int, typer.Option(min=2, max=1000, help="Frames to render.")] = 48,
     model: Annotated[
-        str | None, typer.Option(help="Bundle; default: the newest exported, else the shipped one.")
+        str | None, typer.Option(help="Bundle, or shipped; default: that of `crwedge use`, else shipped.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
 ) -> None:

@@ -20,7 +20,7 @@ app = typer.Typer(
 )
 
 Root = Annotated[Path, typer.Argument(help="The benchmark's folder.")]
-Model = Annotated[str | None, typer.Option(help="Bundle; default: the newest exported, else the shipped one.")]
+Model = Annotated[str | None, typer.Option(help="Bundle, or shipped; default: that of `crwedge use`, else shipped.")]
 EncoderName = Annotated[str, typer.Option("--encoder", help="bundle, or a floor to set it beside: random, colour.")]
 Seed = Annotated[int, typer.Option(help="Seed of --encoder random.")]
 EngineName = Annotated[str, typer.Option("--engine", help="auto or cpu.")]
@@ -285,14 +285,32 @@ def _evaluate(
             size=_size(size),
             processes=jobs,
             threads=threads,
-            report=report,
+            on_progress=report,
             **options,
         )
     say(f"protocol: {json.dumps(summary['protocol'])}")
     say(f"{len(summary['sequences'])} sequences: {headline(summary)}")
     say(f"tables and report: {summary['out']}/report.html")
+    if spec.kind == "bundle" and not options.get("sequences") and not options.get("max_frames"):
+        _remember(benchmark, spec, summary, preset)
     if as_json:
         typer.echo(json.dumps(summary))
+
+
+def _remember(benchmark: str, spec: EncoderSpec, summary: dict[str, Any], preset: str) -> None:
+    """Keep the score of a whole benchmark for `crwedge models` and for the first line of `crwedge track`."""
+    from crwedge.eval.report import figure_of
+    from crwedge.runtime.bundle_lookup import find_bundle
+    from crwedge.runtime.bundle_scores import record_score
+
+    name, value = figure_of(summary)
+    protocol = summary["protocol"]
+    size = protocol["size"] or "the frame's size"
+    record_score(
+        find_bundle(spec.model),
+        f"{name} {100 * value:.1f} on {len(summary['sequences'])} sequences of {protocol['benchmark']}, preset {preset}, "
+        f"context {protocol['settings']['context_length']}, computed at {size}",
+    )
 
 
 def _say(as_json: bool) -> Any:

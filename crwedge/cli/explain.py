@@ -26,21 +26,24 @@ def explanation(name: str, stats: StreamStats, fps: float | None = None) -> str:
         f"{name}: milliseconds of a frame in each stage, and its share of the work",
         f"  {'stage':<10} {'p50':>8} {'p95':>8} {'p99':>8} {'share':>7}",
     ]
-    shares, camera = stats.shares(), stats.stages_ms["camera"].total
+    # Medians: the first frames compile and allocate, which says nothing about the others.
+    shares, stages = stats.shares(), stats.stage_percentiles()
+    camera = stages["camera"]["p50"]
     # A live source is decoded in a thread of its own while the frame before is labelled; only the wait for it is known.
     hidden = "decode" if camera else "camera"
-    for stage, figures in stats.stage_percentiles().items():
+    for stage, figures in stages.items():
         if stage == hidden:
             continue
         row = " ".join(f"{figures[p]:8.1f}" for p in ("p50", "p95", "p99"))
         lines.append(f"  {stage:<10} {row} " + (f"{100 * shares[stage]:6.1f}%" if stage in WORK else "waiting"))
     whole = stats.percentiles()
     lines.append(f"  {'latency':<10} " + " ".join(f"{whole[p]:8.1f}" for p in ("p50", "p95", "p99")))
-    working = sum(stats.stages_ms[stage].total for stage in ("encode", "propagate", "output"))
+    working = sum(stages[stage]["p50"] for stage in ("encode", "propagate", "output"))
     worst = "camera" if camera > working and not stats.dropped else max(WORK, key=lambda stage: shares[stage])
     lines.append(f"  {ADVICE[worst]}")
     if fps is not None:
-        each = working / max(1, stats.tracked)
-        verdict = "holds" if each <= 1e3 / fps else "does not hold"
-        lines.append(f"  the tracker takes {each:.1f} ms a frame and {verdict} {fps:g} a second ({1e3 / fps:.1f} ms)")
+        verdict = "holds" if working <= 1e3 / fps else "does not hold"
+        lines.append(
+            f"  the tracker takes {working:.1f} ms a frame and {verdict} {fps:g} a second ({1e3 / fps:.1f} ms)"
+        )
     return "\n".join(lines)

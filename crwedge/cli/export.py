@@ -49,6 +49,7 @@ def export(
     from crwedge.export.parity import ParityError
     from crwedge.export.test_clips import recorded
     from crwedge.export.verify import ENGINES
+    from crwedge.runtime.bundle_lookup import bundles_home
 
     def say(text: str) -> None:
         print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
@@ -67,13 +68,13 @@ def export(
     footage = recorded(verify, mask, truth, fixed) if verify is not None and mask is not None else None
     on_device = engine.startswith("tensorrt") and not (fp16 or int8 or out or size) and _is_bundle(checkpoint)
     try:
-        with _Watch() as watch:
+        with _BuildProgress() as progress:
             if on_device and checkpoint is not None:
                 from crwedge.core.bundle import Bundle
                 from crwedge.export.verify import build_and_verify
 
                 bundle = Bundle.open(checkpoint)
-                build_and_verify(bundle, engine, sizes, workspace, footage, say=say, watch=watch)
+                build_and_verify(bundle, engine, sizes, workspace, footage, say=say, on_progress=progress)
             else:
                 from crwedge.eval.metrics import frame_scores
                 from crwedge.export.build import export_bundle
@@ -90,13 +91,17 @@ def export(
                     profile=sizes,
                     workspace_mb=workspace,
                     say=say,
-                    watch=watch,
+                    on_progress=progress,
                 )
     except ParityError as error:
         if as_json:
             typer.echo(json.dumps({"bundle": None, "parity": error.parity.to_dict(), "passed": False}))
         raise
     say(f"bundle: {bundle.path}")
+    if bundle.path.parent == bundles_home():
+        say(
+            f"not used until it is named: --model {bundle.path.name}, or `crwedge use {bundle.path.name}` for all commands"
+        )
     measured: dict[str, Any] | None = None
     if not no_report:
         from crwedge.export.report import report
@@ -142,14 +147,14 @@ def _is_bundle(path: Path | None) -> bool:
     return path is not None and (path / MANIFEST).is_file()
 
 
-class _Watch:
+class _BuildProgress:
     """Progress of the builder's outermost phase, shown while there is one."""
 
     def __init__(self) -> None:
         self._progress: Any = None
         self._phase = ""
 
-    def __enter__(self) -> _Watch:
+    def __enter__(self) -> _BuildProgress:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -34,7 +34,7 @@ def study(
         typer.Option("--set", help="Studies that train, ttt: key=value for every run; may be repeated."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Bundle; default: the newest exported, else the shipped one.")
+        str | None, typer.Option(help="Bundle, or shipped; default: that of `crwedge use`, else shipped.")
     ] = None,
     encoder: Annotated[str, typer.Option(help="bundle, or a floor: random, colour.")] = "bundle",
     seed: Annotated[int, typer.Option(help="Seed of --encoder random and of training.")] = 0,

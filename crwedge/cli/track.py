@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 if TYPE_CHECKING:
-    from crwedge.runtime.session import SessionOptions
+    from crwedge.runtime.session_options import SessionOptions
 
 
 def track(
@@ -104,10 +104,11 @@ def track(
     from crwedge.runtime.backends.engine import LockedEngine
     from crwedge.runtime.backends.open import ENGINES, open_engine
     from crwedge.runtime.bundle_lookup import find_bundle
+    from crwedge.runtime.events import EventLog
     from crwedge.runtime.frame_queue import StopToken
-    from crwedge.runtime.ops.events import EventLog
     from crwedge.runtime.ops.metrics import StreamMetrics, serve_metrics
-    from crwedge.runtime.session import Session, SessionOptions
+    from crwedge.runtime.session import Session
+    from crwedge.runtime.session_options import SessionOptions
     from crwedge.runtime.sessions import combine_results, run_sessions
 
     # Everything that can be refused is refused before the first output is touched.
@@ -237,8 +238,8 @@ def _one_of(options: SessionOptions, number: int, count: int) -> SessionOptions:
     """Options of one session of several: files with its number, and its part of the threads."""
     from crwedge.runtime.propagation.attention import cpu_count
 
-    def numbered(path: Path | None) -> Path | None:
-        return path.with_stem(f"{path.stem}-{number}") if path is not None else None
+    def numbered(path: str | Path | None) -> Path | None:
+        return Path(path).with_stem(f"{Path(path).stem}-{number}") if path is not None else None
 
     threads = max(1, (options.threads or cpu_count()) // count)
     return replace(options, threads=threads, snapshot=numbered(options.snapshot), control=numbered(options.control))

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+USUAL_MINUTES = 60.0
+"""How long a run lasts when nobody says it."""
 
 
 def train(
@@ -23,7 +27,10 @@ def train(
     ] = None,
     images: Annotated[list[str] | None, typer.Option(help="Photographs or folders of them, for still clips.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Updates of the weights.")] = None,
-    minutes: Annotated[float | None, typer.Option(min=0.01, help="End after this time; the schedule fits it.")] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="End after this time; the schedule fits it. Default, without --steps: 60."),
+    ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Clips a step, over all machines.")] = None,
     clip_length: Annotated[int | None, typer.Option(min=1, help="Frames of a clip.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Runs with one seed are equal.")] = None,
@@ -44,14 +51,18 @@ def train(
     The run's folder holds checkpoints, metrics.jsonl, TensorBoard files and encoder.safetensors, which `crwedge export`
     reads. Under `torchrun --nproc-per-node 8 -m crwedge train ...` the batch is divided over the processes.
 
-    Example: crwedge train clips/ --config default --out runs/first
+    Without --config the recipe `default` is used, which trained the shipped encoder.
+
+    Example: crwedge train clips/ --minutes 30 --out runs/first
     """
     from crwedge.core.errors import SettingError
     from crwedge.core.optional import import_optional
-    from crwedge.train.config_file import describe, read_config
 
     for module in ("torch", "safetensors", "kornia"):
         import_optional(module, "train")
+    from crwedge.train.config import TrainConfig
+    from crwedge.train.config_file import describe, read_config
+
     if list_settings:
         print(describe())
         return
@@ -63,8 +74,9 @@ def train(
         if not (out / "config.toml").is_file():
             raise SettingError(f"{out} holds no run (no config.toml); leave --resume out to start one")
         config = out / "config.toml"
-    if demo and config is None:
-        config = Path("demo")
+    if config is None:
+        config = Path("demo" if demo else "default")
+    recipe = "of the run" if resume else str(config)
     found = read_config(
         config,
         settings or (),
@@ -84,8 +96,11 @@ def train(
     from crwedge.core.heap import keep_freed_memory
     from crwedge.train.loop import fit
 
+    if str(config) == "default" and found.minutes == 0 and found.steps == TrainConfig().steps:
+        # Nobody said how long, and the number of steps of the published recipe suits few machines.
+        found = replace(found, minutes=USUAL_MINUTES)
     keep_freed_memory()
-    fitted = fit(found, out, resume=resume)
+    fitted = fit(found, out, resume=resume, recipe=recipe)
     if as_json and os.environ.get("RANK", "0") == "0":
         report = {
             "checkpoint": str(fitted.checkpoint),

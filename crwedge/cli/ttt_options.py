@@ -59,6 +59,8 @@ def finish(trainer: TestTimeTrainer, save: Path | None, say: Callable[[str], Non
         f"test-time training ({trainer.settings.mode}): {stats.windows} windows kept, {stats.undone} undone, "
         f"{stats.dropped} skipped; {stats.updates} updates, {rate}; new weights {stats.swaps} times"
     )
+    if not stats.updates:
+        say(f"test-time training changed nothing: {_why_nothing(trainer)}")
     saved = None
     if save is not None and trainer.weights():
         saved = str(trainer.save(save).path)
@@ -66,3 +68,17 @@ def finish(trainer: TestTimeTrainer, save: Path | None, say: Callable[[str], Non
     elif save is not None:
         say(f"note: no window was learnt from, so there is nothing to write to {save}")
     return {**stats.to_dict(), "settings": trainer.settings.to_dict(), "saved": saved}
+
+
+def _why_nothing(trainer: TestTimeTrainer) -> str:
+    """Why no update was kept, and what would help."""
+    stats, settings = trainer.stats, trainer.settings
+    if stats.stopped:
+        return stats.stopped
+    if stats.undone:
+        return f"all {stats.undone} windows were undone, as the error on held frames grew (lower learning_rate)"
+    return (
+        "the video ended before a first window was trained beside it (one begins every "
+        f"{settings.every} frames and takes {settings.updates} updates): give a longer video, fewer updates "
+        "(--ttt-set updates=N) or a smaller --ttt-budget"
+    )

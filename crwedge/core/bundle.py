@@ -1,4 +1,4 @@
-"""The bundle: a folder with an encoder that a device can run, and everything that must be known to trust it."""
+"""The bundle: a folder with an encoder as ONNX, its weights, and a manifest with their hashes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle says of itself (`manifest.json`)."""
+    """Contents of `manifest.json`."""
 
     name: str
     architecture: str
@@ -39,38 +39,38 @@ class Manifest:
     stride: int
     channels: int
     precision: str
-    """Of the graph's arithmetic: float32, float16 or int8."""
+    """Precision of the graph: float32, float16 or int8."""
     weights_from: str
-    """Where the weights come from, in one sentence."""
+    """Origin of the weights, in one sentence."""
     trained: bool
-    """False for random weights; every command that uses them says so."""
+    """False for random weights."""
     files: dict[str, str] = field(default_factory=dict)
-    """SHA-256 of every file but the manifest and the engines."""
+    """SHA-256 of every file except the manifest and the engines."""
     preset: str = "crw"
-    """The propagation preset meant for these features."""
+    """Default propagation preset for these features."""
     size: tuple[int, int] | None = None
     """Fixed input (H, W), or None when the graph takes any size."""
     parity: dict[str, Any] = field(default_factory=dict)
-    """The verdict of the export."""
+    """Result of the comparison with PyTorch at the end of the export."""
     calibration: str = ""
-    """Which frames the ranges of int8 come from."""
+    """Frames that an int8 graph was calibrated on."""
     crwedge_version: str = ""
     format_version: int = FORMAT_VERSION
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A checked bundle on disk."""
+    """A verified bundle on disk."""
 
     path: Path
     manifest: Manifest
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:
-        """Read a bundle and check every file against its hash.
+        """Open a bundle and verify the hash of every file.
 
         Raises:
-            BundleError: something is missing, changed, unlisted or of another version; the message says what to do.
+            BundleError: a file is missing, changed or not listed, or the version is another one.
         """
         path = Path(path)
         if not path.is_dir():
@@ -87,17 +87,17 @@ class Bundle:
         return cls(path, manifest)
 
     def read(self, name: str) -> bytes:
-        """The bytes of a listed file, checked again: what is returned is what the hash was computed from."""
+        """The contents of a listed file. The hash is computed again, from the bytes that are returned."""
         return read_verified(self.path, self.manifest, name)
 
     @property
     def sha256(self) -> str:
-        """Hash of the encoder's ONNX file: what `--json` reports as the model."""
+        """Hash of the encoder's ONNX file."""
         return self.manifest.files[ONNX]
 
 
 def read_verified(path: Path, manifest: Manifest, name: str) -> bytes:
-    """Bytes of the file `name` of the bundle at `path`; BundleError when they are not what the manifest says."""
+    """Contents of the file `name` of the bundle at `path`; BundleError when its hash is not that of the manifest."""
     try:
         data = (path / name).read_bytes()
     except OSError as error:
@@ -110,12 +110,12 @@ def read_verified(path: Path, manifest: Manifest, name: str) -> bytes:
 
 
 def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
-    """Write a bundle whole or not at all, in place of one that stands there.
+    """Write a bundle atomically; a bundle that exists at `path` is replaced.
 
-    The folder is built beside `path` and renamed. A folder that is no bundle is never replaced.
+    The folder is written beside `path` and renamed. Its engines are kept if the graph is the same.
 
     Raises:
-        BundleError: `path` is something else, or cannot be written.
+        BundleError: `path` exists and is no bundle, or cannot be written.
     """
     path = Path(path)
     if path.exists() and not (path / MANIFEST).is_file() and not (path.is_dir() and not any(path.iterdir())):
@@ -124,15 +124,15 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     manifest = replace(manifest, files=hashes)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # One level deeper than bundles stand, so that what a killed export leaves is never taken for one.
-        shelter = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        # One level deeper than bundles are, so that the remains of a killed export are never taken for a bundle.
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     except OSError as error:
         raise BundleError(f"cannot write a bundle at {path} ({error.strerror}); choose another --out") from error
     try:
-        staging = shelter / "bundle"
+        staging = temporary / "bundle"
         staging.mkdir()
         _keep_engines(path, staging, manifest)
-        # The manifest comes last: a folder without one is no bundle.
+        # The manifest is written last: a folder without one is no bundle.
         for name, data in (*files.items(), (MANIFEST, render_manifest(manifest))):
             with open(staging / name, "wb") as file:
                 file.write(data)
@@ -144,12 +144,12 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     except OSError as error:
         raise BundleError(f"cannot write a bundle at {path} ({error.strerror}); choose another --out") from error
     finally:
-        shutil.rmtree(shelter, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return Bundle.open(path)
 
 
 def _keep_engines(old: Path, new: Path, manifest: Manifest) -> None:
-    """Engines belong to a graph: they stay when it stays the same, to the byte."""
+    """Copy the engines if the graph is the same."""
     if not (old / ENGINES).is_dir():
         return
     with contextlib.suppress(BundleError):
@@ -158,7 +158,7 @@ def _keep_engines(old: Path, new: Path, manifest: Manifest) -> None:
 
 
 def render_manifest(manifest: Manifest) -> bytes:
-    """The manifest's file, byte for byte; `seal` is the SHA-256 of all the rest."""
+    """The bytes of `manifest.json`; `seal` is the SHA-256 of all other values."""
     values = asdict(manifest)
     values["seal"] = sha256(json.dumps(values, sort_keys=True).encode())
     return (json.dumps(values, indent=1, sort_keys=True) + "\n").encode()
@@ -198,11 +198,11 @@ def _read_manifest(path: Path) -> Manifest:
 
 def _check_types(manifest: Manifest) -> None:
     if not isinstance(manifest.files, dict):
-        raise ValueError("files is no table")
+        raise ValueError("files is not an object")
     for name, value in manifest.files.items():
-        # Only plain names: nothing may reach out of the folder.
+        # Only plain names: no path may leave the folder.
         if "/" in name or "\\" in name or name.startswith(".") or not _HASH.fullmatch(str(value)):
             raise ValueError(f"bad entry {name!r}")
     for name, kind in (("name", str), ("precision", str), ("weights_from", str), ("trained", bool), ("stride", int)):
         if not isinstance(getattr(manifest, name), kind):
-            raise ValueError(f"{name} is no {kind.__name__}")
+            raise ValueError(f"{name} is not of type {kind.__name__}")

@@ -1,4 +1,4 @@
-"""What an engine fits: the key that names a built engine, and why one does not fit."""
+"""The key of a built engine, and the check whether it fits a device and a frame."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from crwedge.core.errors import BundleError, SettingError
 Size = tuple[int, int]
 
 MODULES = ("tensorrt", "tensorrt_rtx")
-"""The Python modules that build and run engines; both have the same API."""
+"""Python modules that build and run engines; their API is the same."""
 ANY_DEVICE = "any"
-"""Compute capability of an engine that was built without a GPU, for every device its builder knows (tensorrt_rtx)."""
+"""Compute capability of an engine that was built without a GPU, for all devices that tensorrt_rtx supports."""
 
 _MIN_SIDE, _MAX_SIDE = 16, 8192
 
 
 @dataclass(frozen=True)
 class Profile:
-    """The frame sizes (H, W) an engine takes: the smallest, the one it is tuned for, the largest. The batch is 1."""
+    """Frame sizes (H, W) of an engine: smallest, optimal and largest. The batch is 1."""
 
     min: Size
     opt: Size
     max: Size
 
     def __post_init__(self) -> None:
-        """Refuse sizes that are not in order."""
+        """Validate."""
         for size in (self.min, self.opt, self.max):
             if len(size) != 2 or not all(isinstance(s, int) and _MIN_SIDE <= s <= _MAX_SIDE for s in size):
                 raise SettingError(
@@ -42,25 +42,25 @@ class Profile:
 
     @property
     def fixed(self) -> bool:
-        """Whether there is one size alone."""
+        """Whether the profile has a single size."""
         return self.min == self.opt == self.max
 
     def holds(self, size: Size) -> bool:
-        """Whether a frame of `size` = (H, W) fits."""
+        """Whether the engine takes frames of `size` = (H, W)."""
         return all(low <= s <= high for low, s, high in zip(self.min, size, self.max, strict=True))
 
     @classmethod
     def of(cls, size: Size) -> Profile:
-        """One size alone."""
+        """The profile of a single size."""
         return cls(size, size, size)
 
 
 @dataclass(frozen=True)
 class EngineKey:
-    """Everything that must be equal for an engine to be tried at all."""
+    """What must be equal for an engine to be loaded."""
 
     onnx_sha256: str
-    """Of the graph it was built from."""
+    """Hash of the graph that the engine was built from."""
     module: str
     """`tensorrt` or `tensorrt_rtx`."""
     version: str
@@ -68,12 +68,12 @@ class EngineKey:
     compute_capability: str
     """`8.7`, or `any`."""
     precision: str
-    """float32, float16 or int8: written in the graph."""
+    """float32, float16 or int8, as in the graph."""
     profile: Profile
 
     @property
     def name(self) -> str:
-        """File name without an ending: `engines/<name>.engine` stands beside `engines/<name>.json`."""
+        """File name without suffix, of `engines/<name>.engine` and `engines/<name>.json`."""
         parts = (self.module, self.version, f"cc{self.compute_capability}", self.precision, str(self.profile))
         return "-".join((*(re.sub(r"[^A-Za-z0-9.x_-]", "_", part) for part in parts), self.onnx_sha256[:16]))
 
@@ -83,7 +83,7 @@ class EngineKey:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> EngineKey:
-        """The inverse of `to_dict`; BundleError when something is missing or of another kind."""
+        """The inverse of `to_dict`; BundleError when a value is missing or of another type."""
         try:
             sizes = {name: (int(h), int(w)) for name, (h, w) in values["profile"].items()}
             words = {
@@ -97,12 +97,12 @@ class EngineKey:
 
 
 def mismatch(found: EngineKey, wanted: EngineKey, size: Size | None = None) -> str | None:
-    """Why the engine `found` may not be tried where `wanted` is needed, or None when it fits.
+    """Why the engine `found` cannot be used in place of `wanted`; None when it can.
 
     Args:
-        found: of the engine on the disk.
-        wanted: of this graph on this device; its profile counts only when `size` is None.
-        size: the frame's (H, W): any profile that holds it will do.
+        found: key of the engine on disk.
+        wanted: key for this graph and device; its profile is compared only when `size` is None.
+        size: (H, W) of the frame; any profile that includes it fits.
     """
     again = "build one here with `crwedge export --engine " + wanted.module.replace("_", "-") + "`"
     if found.onnx_sha256 != wanted.onnx_sha256:

@@ -1,7 +1,7 @@
-"""Built engines on the disk: `<key>.engine` beside `<key>.json`.
+"""Built engines on disk: `<key>.engine` and `<key>.json`.
 
-An engine is executable code. It is given out only when its facts fit the device, it belongs to this user or to root,
-nobody else may write to it, and its hash holds, computed from the very bytes that are handed over.
+An engine is executable code. It is loaded only if its key fits the device, it belongs to this user or to root, nobody else can
+write to it, and its hash is right. The hash is computed from the bytes that are returned.
 """
 
 from __future__ import annotations
@@ -28,35 +28,35 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """What stands in `<key>.json`."""
+    """Contents of `<key>.json`."""
 
     key: EngineKey
     sha256: str
-    """Of the engine's bytes."""
+    """Hash of the engine."""
     refittable: bool
     device: str
-    """Name of the GPU it was built on, or of what it was built for."""
+    """Name of the GPU that the engine was built on or for."""
     crwedge_version: str
     format_version: int = FACTS_VERSION
 
 
 @dataclass(frozen=True)
 class FoundEngine:
-    """An engine that fits, read and checked."""
+    """An engine that fits, with its verified contents."""
 
     path: Path
     facts: EngineFacts
     data: bytes
-    """What is to be deserialised; never read the path again."""
+    """The bytes to deserialise; do not read `path` again."""
 
 
 def engine_folders(bundle: Path, home: Path) -> tuple[Path, Path]:
-    """Where engines of a bundle are looked for, in this order: beside it, and in the user's data folder `home`."""
+    """Folders that may hold engines of a bundle, in order: its own, and one in the user's data folder `home`."""
     return bundle / "engines", home / "engines"
 
 
 def engine_path(folder: Path, key: EngineKey) -> Path:
-    """Where the engine of `key` stands in `folder`."""
+    """Path of the engine of `key` in `folder`."""
     return folder / f"{key.name}.engine"
 
 
@@ -66,13 +66,13 @@ def find_engine(
     """The first engine in `folders` that fits, or None.
 
     Args:
-        folders: in this order; those that do not exist are passed over.
-        wanted: of this graph on this device.
-        size: the frame's (H, W); None asks for exactly the wanted profile.
-        say: told, in one line each, why an engine was left alone.
+        folders: searched in this order; missing ones are skipped.
+        wanted: key for this graph and device.
+        size: (H, W) of the frame; None: the profile must be the wanted one.
+        say: gets one line for each engine that was skipped, with the reason.
 
     Raises:
-        BundleError: an engine that claims to fit was changed, or someone else could have changed it.
+        BundleError: an engine that fits was changed, or others can write to it.
     """
     for folder in folders:
         for facts_path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
@@ -93,7 +93,7 @@ def find_engine(
 
 
 def write_engine(folder: Path, facts: EngineFacts, data: bytes) -> Path:
-    """Write an engine and then its facts, each whole or not at all; BundleError when the folder cannot be written."""
+    """Write an engine and then its facts, each atomically; BundleError when the folder cannot be written."""
     path = engine_path(folder, facts.key)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ def write_engine(folder: Path, facts: EngineFacts, data: bytes) -> Path:
             file.write(data)
         path.chmod(0o644)
         text = json.dumps(asdict(facts), indent=1, sort_keys=True) + "\n"
-        # Last: an engine without facts is never looked at.
+        # Last, because an engine without facts is ignored.
         with atomic_write(path.with_suffix(".json")) as file:
             file.write(text.encode())
     except OSError as error:
@@ -114,9 +114,9 @@ def write_engine(folder: Path, facts: EngineFacts, data: bytes) -> Path:
 
 @contextlib.contextmanager
 def build_lock(folder: Path, name: str, say: Say = lambda _: None, poll_s: float = 0.2) -> Iterator[bool]:
-    """Let one process at a time build the engine `name` in `folder`; yields whether this one had to wait.
+    """Hold a lock so that one process at a time builds the engine `name` in `folder`; yields whether this one had to wait.
 
-    The lock ends with the process, however it ends. Who had to wait looks for the engine again before building it.
+    The lock is released when the process ends, even if it is killed. A process that waited should look for the engine again.
 
     Raises:
         BundleError: the folder cannot be written.

@@ -1,27 +1,27 @@
-"""Errors a person can read: one line that says what is wrong and how to cure it.
+"""Errors with a message of one line that says what is wrong and how to fix it.
 
-`crwedge` prints them on stderr and leaves with `exit_code`: 2 for what the user can fix, 1 for the rest.
+`crwedge` prints the message on stderr and exits with `exit_code`: 2 for errors that the user can fix, 1 for others.
 """
 
 
 class CrwedgeError(Exception):
-    """Base of every error raised on purpose."""
+    """Base class of the errors of this package."""
 
     exit_code = 1
 
 
 class UserError(CrwedgeError):
-    """Something the user can fix."""
+    """An error that the user can fix."""
 
     exit_code = 2
 
 
 class SettingError(UserError):
-    """A setting or option has a value that cannot be."""
+    """A setting or option has an invalid value."""
 
 
 class SourceError(UserError):
-    """A frame source is missing, unreadable or not what it claims to be."""
+    """A frame source is missing, unreadable or of another format than its name says."""
 
 
 class MaskError(UserError):
@@ -33,7 +33,7 @@ class SinkError(UserError):
 
 
 class BundleError(UserError):
-    """A bundle is incomplete, changed, or of a version this crwedge does not know."""
+    """A bundle is incomplete, changed, or of an unknown version."""
 
 
 class CheckpointError(UserError):

@@ -1,4 +1,4 @@
-"""Keep freed memory in the process, for programs that take the same large arrays again and again."""
+"""A setting of glibc for programs that allocate the same large arrays again and again."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ _PAD = 256 << 20
 
 
 def keep_freed_memory() -> bool:
-    """Let the C library keep what is freed: training on the CPU then has no page to fault in at every step.
+    """Make the C library keep freed memory, so that a training step on the CPU does not fault its pages in again.
 
-    The whole process keeps its greatest size until it ends, so it is for processes that do nothing else. Left alone are
-    settings that the user made by glibc's environment variables.
+    The process keeps its peak size until it ends, so this is for processes that only train. glibc reads its environment
+    variables (`MALLOC_*`) when a process starts, so a running process has to call `mallopt`. Nothing is changed where the user
+    has set one of these variables.
 
     Returns:
-        Whether it could be set; only glibc has it.
+        Whether the setting was made; only glibc has it.
     """
     if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") for name in os.environ):
         return False

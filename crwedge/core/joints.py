@@ -1,7 +1,6 @@
-"""Joints: places in pixels, of one frame or of a clip, and the files that they come from.
+"""Joints of one frame or of a clip, and the files they are read from.
 
-Places are (J, 2) float64, x then y in pixels from 0, where a whole number is a pixel's centre; a joint that is not visible
-is NaN.
+Coordinates are (J, 2) float64, x then y in pixels from 0; whole numbers are pixel centres. A joint that is not visible is NaN.
 """
 
 from __future__ import annotations
@@ -21,47 +20,47 @@ JHMDB_JOINTS = (
     "neck", "belly", "face", "right_shoulder", "left_shoulder", "right_hip", "left_hip", "right_elbow", "left_elbow",
     "right_knee", "left_knee", "right_wrist", "left_wrist", "right_ankle", "left_ankle",
 )  # fmt: skip
-MOST = 254
-"""Joints of one frame: their numbers are object ids."""
+MAX_JOINTS = 254
+"""Largest number of joints in a frame: joint numbers are object ids."""
 
 
 @dataclass(frozen=True)
 class FrameJoints:
-    """Joints of one frame: what a tracker is given with the first frame, and what it says of each."""
+    """Joints of one frame: a prompt, or a result of the tracker."""
 
     names: tuple[str, ...]
     """One name a joint."""
     xy: NDArray[np.float64]
     """(J, 2) x and y in pixels, counted from 0; NaN where a joint is not visible or was not found."""
     confidence: NDArray[np.float64] | None = None
-    """(J,) the largest soft label of each joint, 0 to 1; None where they come from a person."""
+    """(J,) largest soft label of each joint, 0 to 1; None for a prompt."""
 
     @property
     def visible(self) -> NDArray[np.bool_]:
-        """(J,) whether a joint has a place."""
+        """(J,) whether a joint has coordinates."""
         return np.asarray(np.isfinite(self.xy).all(axis=1), np.bool_)
 
     def outside(self, size: tuple[int, int]) -> NDArray[np.bool_]:
-        """(J,) whether a visible joint lies beyond the edges of a frame of `size` = (H, W)."""
+        """(J,) whether a visible joint is outside a frame of `size` = (H, W)."""
         low, high = np.array([-0.5, -0.5]), np.array([size[1], size[0]]) - 0.5
         return np.asarray(self.visible & ~((self.xy >= low) & (self.xy <= high)).all(axis=1))
 
 
 @dataclass(frozen=True)
 class Joints:
-    """Joints of one clip as a file gave them."""
+    """Joints of a clip, read from a file."""
 
     names: tuple[str, ...]
     """One name a joint."""
     xy: NDArray[np.float64]
     """(T, J, 2) x and y in pixels, counted from 0; NaN where a joint is not visible."""
     frames: tuple[int, ...]
-    """(T,) number of the frame that each row belongs to, from 0."""
+    """(T,) frame number of each row, from 0."""
     beyond: bool = False
-    """Whether places beyond the picture are to be expected: JHMDB guesses the joints that the edge cuts off."""
+    """Whether joints may be outside the frame: JHMDB annotates joints that the frame cuts off."""
 
     def first(self) -> tuple[int, FrameJoints]:
-        """The first labelled frame: its number and its joints. MaskError when it shows none."""
+        """Number and joints of the first labelled frame; MaskError when none of its joints is visible."""
         row = int(np.argmin(self.frames))
         given = FrameJoints(self.names, self.xy[row])
         if not given.visible.any():
@@ -72,17 +71,17 @@ class Joints:
 def read_joints(path: str | Path) -> Joints:
     """Read joints from JSON or from JHMDB's `joint_positions.mat`.
 
-    JSON is one of these, where null is a joint that is not visible:
+    JSON has one of these forms; null is a joint that is not visible:
 
-    * {"hand": [x, y], "foot": [x, y], ...}: names and places in frame 0;
-    * [[x, y], [x, y], ...]: places in frame 0;
+    * {"hand": [x, y], "foot": [x, y], ...}: names and coordinates in frame 0;
+    * [[x, y], [x, y], ...]: coordinates in frame 0;
     * [{"frame": 0, "xy": [[x, y], ...], "visible": [true, ...]}, ...]: several frames (BADJA); "visible" may be left out;
     * one such object, or {"names": ["hand", ...], "frames": [such objects]}.
 
-    Coordinates are pixels from 0. The .mat file counts pixels from 1, centre on the whole number.
+    Coordinates are pixels from 0. Those of a .mat file count from 1.
 
     Raises:
-        MaskError: the file is missing or of another form, with its name.
+        MaskError: the file is missing or has another form; the message names it.
         MissingExtraError: a .mat file without scipy.
     """
     path = Path(path)
@@ -105,16 +104,14 @@ def _read_mat(path: Path) -> Joints:
     try:
         position = np.asarray(loadmat(path)["pos_img"], np.float64)
     except Exception as error:  # a damaged file makes scipy raise nearly anything
-        raise MaskError(
-            f"{path} is no joint_positions.mat: pos_img (2, joints, frames) is not to be had ({error})"
-        ) from error
+        raise MaskError(f"{path} is no joint_positions.mat: it has no pos_img (2, joints, frames) ({error})") from error
     if position.ndim == 2:
         position = position[:, :, None]
-    if position.ndim != 3 or position.shape[0] != 2 or not 0 < position.shape[1] <= MOST or not position.shape[2]:
+    if position.ndim != 3 or position.shape[0] != 2 or not 0 < position.shape[1] <= MAX_JOINTS or not position.shape[2]:
         raise MaskError(f"{path}: pos_img is {position.shape}; it must be (2, joints, frames)")
     joints = position.shape[1]
     names = JHMDB_JOINTS if joints == len(JHMDB_JOINTS) else tuple(f"joint{i}" for i in range(joints))
-    # MATLAB counts pixels from 1.
+    # MATLAB counts from 1.
     xy = position.transpose(2, 1, 0) - 1
     return Joints(names, np.ascontiguousarray(xy), tuple(range(len(xy))), beyond=True)
 
@@ -133,7 +130,7 @@ def _from_json(value: Any) -> Joints:
         raise ValueError("no joint in it")
     rows, frames = [], []
     for number, entry in enumerate(value):
-        xy = _places(entry["xy"], number)
+        xy = _coordinates(entry["xy"], number)
         visible = np.array(entry.get("visible", [True] * len(xy)), bool)
         if visible.shape != (len(xy),):
             raise ValueError(
@@ -153,12 +150,12 @@ def _from_json(value: Any) -> Joints:
     return Joints(names, np.stack(rows), tuple(frames))
 
 
-def _places(values: Any, number: int) -> NDArray[np.float64]:
+def _coordinates(values: Any, number: int) -> NDArray[np.float64]:
     """(J, 2) of a list of [x, y]; null is a joint that is not visible."""
     xy = np.array([[np.nan, np.nan] if p is None else p for p in values], np.float64)
     if xy.ndim != 2 or xy.shape[1] != 2:
         raise ValueError(f"xy of entry {number} is not a list of [x, y]")
-    if len(xy) > MOST:
-        raise ValueError(f"it has {len(xy)} joints, at most {MOST} can be followed")
+    if len(xy) > MAX_JOINTS:
+        raise ValueError(f"it has {len(xy)} joints, at most {MAX_JOINTS} can be followed")
     xy[~np.isfinite(xy).all(axis=1)] = np.nan
     return xy

@@ -1,4 +1,4 @@
-"""Keypoints as labels: joints drawn as Gaussians on the feature grid, and read back from soft labels.
+"""Joints to soft labels (Gaussians on the feature grid) and back.
 
 Joints are (J, 2), as in `crwedge.core.joints`.
 """
@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIGMA = 0.5
-"""Spread of a drawn joint, in feature cells (design, JHMDB protocol)."""
+"""Standard deviation of a joint's Gaussian, in feature cells (JHMDB protocol)."""
 STRONGEST = 3
-"""How many cells a joint is read from."""
+"""Number of cells that a joint is read from."""
 
 
 def joints_to_soft(
@@ -23,14 +23,14 @@ def joints_to_soft(
         joints: (J, 2) x, y in pixels; NaN for a joint that is not visible, whose channel stays 0.
         size: (H, W) of the frame in pixels.
         grid: (h, w) of the features.
-        sigma: spread in cells.
+        sigma: standard deviation in cells.
 
     Returns:
-        (J + 1, h, w) float32: channel 0 is what the joints leave of 1, each joint's peak is 1 at its exact place.
+        (J + 1, h, w) float32: each joint's channel is 1 at its exact place; channel 0 is 1 minus their sum, at least 0.
     """
     h, w = grid
     soft = np.zeros((len(joints) + 1, h, w), np.float32)
-    # A cell is one unit of the grid; its centre, like a pixel's, lies half a unit in.
+    # Coordinates in units of cells; cell centres are at 0.5, 1.5, ...
     cell = (joints + 0.5) * (np.array([w, h]) / np.array([size[1], size[0]]))
     visible = np.isfinite(cell).all(axis=1)
     ys, xs = np.arange(h) + 0.5, np.arange(w) + 0.5
@@ -44,16 +44,15 @@ def joints_to_soft(
 def soft_to_joints(
     soft: NDArray[np.float32], size: tuple[int, int], strongest: int = STRONGEST
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Read joints from soft labels: the mean place of the strongest cells, weighted by their values.
+    """Read joints from soft labels: the mean position of the strongest cells, weighted by their values.
 
     Args:
-        soft: (J + 1, h, w); channel 0, the background, is left out.
+        soft: (J + 1, h, w); channel 0, the background, is not read.
         size: (H, W) of the frame in pixels.
-        strongest: how many cells to average over.
+        strongest: number of cells to average over.
 
     Returns:
-        joints (J, 2) x, y in pixels, NaN where a channel is empty, and their strength (J,), the largest value of
-        each channel.
+        joints (J, 2) x, y in pixels, NaN where a channel is empty; and the largest value of each channel (J,).
     """
     channels, h, w = soft.shape
     flat = np.asarray(soft[1:], np.float64).reshape(channels - 1, h * w)

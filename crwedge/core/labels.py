@@ -1,4 +1,4 @@
-"""Label maps: object ids at the frame's size, and the soft labels at grid resolution that they were read from."""
+"""Label maps (object ids and soft labels of a frame), linear resizing, and the overlap of two maps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crwedge.core.masks import VOID
 
 @dataclass(frozen=True)
 class LabelMap:
-    """What the tracker says of one frame."""
+    """The tracker's result for one frame."""
 
     ids: NDArray[np.uint8]
     """(H, W) object ids, 0 background, of the frame's own size."""
@@ -25,17 +25,17 @@ class LabelMap:
     soft: NDArray[np.float32]
     """(K, h, w) soft labels at grid resolution, channel 0 is the background."""
     pts: float | None = None
-    """Time stamp of the frame in seconds, where its source has one."""
+    """Time stamp of the frame in seconds; None where the source has none."""
     frame: NDArray[np.uint8] | None = None
-    """(H, W, 3) RGB, the frame itself, for sinks that draw."""
+    """(H, W, 3) RGB frame, for sinks that draw."""
     source_index: int | None = None
     """Number of the frame in its source, from 0: larger than `index` where frames were dropped."""
     confidence: Mapping[int, float] = field(default_factory=dict)
-    """Expected overlap with the truth, 0 to 1, of each object; empty when it is not estimated."""
+    """Expected IoU with the truth, 0 to 1, of each object; empty when it is not estimated."""
     states: Mapping[int, str] = field(default_factory=dict)
-    """`ok`, `recovering` or `lost` for each object; empty when nothing watches."""
+    """`ok`, `recovering` or `lost` for each object; empty when confidence is not estimated."""
     joints: FrameJoints | None = None
-    """Where the joints are, when these are followed; joint i is object i + 1 of the start."""
+    """Joints, when the prompt was joints; joint i is object i + 1."""
     name: str | None = None
     """Name of the frame's file without the suffix, where it has one."""
     time: float | None = None
@@ -81,11 +81,11 @@ def resize_taps(maps: NDArray[np.float32], rows: Taps, columns: Taps) -> NDArray
 def soft_labels(
     mask: NDArray[np.uint8], object_ids: tuple[int, ...], grid: tuple[int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The one-hot mask (H, W), resized linearly to `grid` = (h, w), without ever holding it at full size.
+    """The one-hot mask (H, W), resized linearly to `grid` = (h, w); the one-hot mask of full size is never stored.
 
     Returns:
-        soft: (K, h, w) with K = 1 + len(object_ids); ids that are not listed, and void, count as background.
-        known: (h, w) share of each cell's weight that was not void.
+        soft: (K, h, w) with K = 1 + len(object_ids); other ids and void count as background.
+        known: (h, w) share of each cell that is not void.
     """
     y0, y1, fy = linear_taps(grid[0], mask.shape[0])
     x0, x1, fx = linear_taps(grid[1], mask.shape[1])
@@ -135,7 +135,7 @@ def area_labels(
 
 
 def argmax_ids(maps: NDArray[np.float32], object_ids: tuple[int, ...]) -> NDArray[np.uint8]:
-    """(K, H, W) scores -> (H, W) ids; ties go to the lower channel, so to the background first."""
+    """(K, H, W) scores -> (H, W) ids; ties go to the lower channel."""
     table = np.array((0, *object_ids), np.uint8)
     return np.asarray(table[np.argmax(maps, axis=0)], np.uint8)
 

@@ -1,6 +1,6 @@
-"""Look into an ONNX file without the onnx package: does any tensor keep its values outside the file?
+"""A check of ONNX files that does not need the onnx package: does any tensor refer to another file?
 
-ONNX is a protobuf. Only the tree that can hold tensors is walked: ModelProto.graph (7), GraphProto.node (1), .initializer
+ONNX is a protobuf. Only messages that can hold tensors are parsed: ModelProto.graph (7), GraphProto.node (1), .initializer
 (5), .sparse_initializer (15), NodeProto.attribute (5), AttributeProto.t (5), .g (6), .tensors (10), .graphs (11),
 .sparse_tensor (22), .sparse_tensors (23), SparseTensorProto.values (1), .indices (2), ModelProto.functions (25),
 FunctionProto.node (7). In a TensorProto, `external_data` is field 13 and `data_location` field 14.
@@ -23,7 +23,7 @@ _CHILDREN: dict[str, dict[int, str]] = {
 
 
 def has_external_data(data: bytes) -> bool:
-    """Whether any tensor of the ONNX model `data` refers to another file. BundleError when it is no protobuf."""
+    """Whether any tensor of the ONNX model `data` refers to another file. BundleError for a damaged file."""
     return _walk(memoryview(data), "model")
 
 
@@ -42,7 +42,7 @@ def _walk(view: memoryview, kind: str) -> bool:
 
 
 def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Field number and value of each entry of a protobuf message."""
+    """Field number and value of each field of a protobuf message."""
     at = 0
     while at < len(view):
         key, at = _varint(view, at)

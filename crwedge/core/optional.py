@@ -1,4 +1,4 @@
-"""Import an optional dependency where it is used, or say what to install."""
+"""Imports of optional dependencies."""
 
 from importlib import import_module
 from typing import Any
@@ -7,17 +7,17 @@ from crwedge.core.errors import MissingExtraError
 
 
 def import_optional(module: str, extra: str) -> Any:
-    """Import `module`, which belongs to the extra `extra`.
+    """Import a module that an extra of this package installs.
 
     Args:
         module: name of the module, dots allowed.
-        extra: the extra of this package that brings it.
+        extra: name of the extra.
 
     Returns:
         The module.
 
     Raises:
-        MissingExtraError: one line with the command that installs it.
+        MissingExtraError: the module is not installed; the message has the command that installs it.
     """
     try:
         return import_module(module)

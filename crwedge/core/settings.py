@@ -1,4 +1,4 @@
-"""The settings of label propagation and the presets that name whole protocols (design: the field's own values)."""
+"""Settings of label propagation, and presets of published protocols."""
 
 from __future__ import annotations
 
@@ -35,36 +35,36 @@ def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
 
 @dataclass(frozen=True)
 class PropagationSettings:
-    """How labels flow from the context to a frame. Checked on construction."""
+    """How a frame is labelled from its context. Validated on construction."""
 
     context_length: int = 20
-    """m: how many frames before the current one are kept, beside the pinned ones."""
+    """m: number of previous frames in the context, beside the pinned ones."""
     context_offsets: tuple[int, ...] | None = None
-    """Which of the m frames are looked at: (1, 2, 4) is the frame before, the second and the fourth before. None: all."""
+    """Which of the m previous frames are searched: (1, 2, 4) means t-1, t-2 and t-4. None: all of them."""
     topk: int = 10
-    """k: neighbours kept for each target cell."""
+    """k: neighbours of each target cell."""
     radius: float = 12.0
-    """r: a context cell counts when its distance, in feature cells, is below r (disc) or its row and column
-    distances are both at most r (square). Infinity means no spatial restriction."""
+    """r, in feature cells: a context cell is searched when its distance is below r (disc), or its row and column
+    distances are both at most r (square). Infinity: every cell is searched."""
     temperature: float = 0.07
     """tau of the softmax over the k kept similarities."""
     window: Window = "disc"
     """Shape of the neighbourhood."""
     first_frame: FirstFrame = "global"
-    """Whether pinned frames are searched everywhere or in the window too."""
+    """Whether pinned frames are searched everywhere, or in the neighbourhood only."""
     topk_over: TopkOver = "joint"
-    """k over all frames together, or k in each frame and a softmax over all that were kept."""
+    """`joint`: k neighbours over all context frames together. `frame`: k in each frame, and one softmax over all of them."""
     prefill: bool = True
-    """Whether the m places start as copies of frame 0."""
+    """Whether the context starts with m copies of frame 0."""
     output_norm: OutputNorm = "none"
-    """`minmax`: each object's upsampled map is stretched to 0..1 before the argmax."""
+    """`minmax`: each channel's upsampled map is scaled to 0..1 before the argmax."""
     labels: Labels = "point"
-    """How a mask becomes soft labels of cells: read at points between which it is linear, or as means over the cells'
-    areas, in which every object keeps at least one cell."""
+    """How a mask becomes soft labels of cells. `point`: resized linearly. `area`: the mean over each cell's area, where
+    every object keeps at least one cell."""
     storage: Storage = "float32"
-    """Number format of the stored features; similarities are always computed in float32."""
+    """Type of the stored features; similarities are always computed in float32."""
     max_pinned: int = 4
-    """How many frames that came with a mask stay in the context. The first is never dropped."""
+    """Largest number of pinned frames: frames with a prompt, which stay in the context. The first is never dropped."""
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -76,6 +76,14 @@ class PropagationSettings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
                 raise SettingError(f"{name} is {value!r}; it must be a whole number from {low} to {high}")
+        offsets = self.context_offsets
+        if offsets is not None:
+            rising = all(1 <= a < b for a, b in zip((0, *offsets), offsets, strict=False) if a) and offsets[:1] >= (1,)
+            if not offsets or not rising or offsets[-1] > self.context_length:
+                raise SettingError(
+                    f"context_offsets is {offsets!r}; it must be rising whole numbers from 1 to context_length "
+                    f"({self.context_length})"
+                )
         for name in ("radius", "temperature"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or math.isnan(value) or value <= 0:
@@ -85,7 +93,7 @@ class PropagationSettings:
 
     @property
     def local(self) -> bool:
-        """Whether context frames are searched in a window rather than everywhere."""
+        """Whether the radius is finite."""
         return math.isfinite(self.radius)
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,7 +105,7 @@ class PropagationSettings:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> PropagationSettings:
-        """The inverse of `to_dict`. Unknown names raise SettingError."""
+        """The inverse of `to_dict`; SettingError for unknown names."""
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
@@ -105,17 +113,19 @@ class PropagationSettings:
         values = dict(values)
         if "radius" in values and values["radius"] is None:
             values["radius"] = math.inf
+        if values.get("context_offsets") is not None:
+            values["context_offsets"] = tuple(values["context_offsets"])
         return cls(**values)
 
     def with_changes(self, **changes: Any) -> PropagationSettings:
-        """A copy with every change that is not None."""
+        """A copy with the changes that are not None."""
         return replace(self, **{name: value for name, value in changes.items() if value is not None})
 
 
 PRESETS: dict[str, PropagationSettings] = {
-    # Appendix E and F of the contrastive random walk, and what its published code does at the start.
+    # Appendix E and F of the contrastive random walk; the prefilled context is that of its published code.
     "crw": PropagationSettings(),
-    # DINO's evaluation: first frame and 7 before, queue starts empty, square window on every frame.
+    # DINO's evaluation: the first frame and 7 previous ones, no prefill, a square neighbourhood in every frame.
     "dino": PropagationSettings(
         context_length=7,
         topk=5,
@@ -126,7 +136,7 @@ PRESETS: dict[str, PropagationSettings] = {
         prefill=False,
         output_norm="minmax",
     ),
-    # DINOv3's evaluation. It says nothing of a pre-filled queue; like DINO's it starts empty.
+    # DINOv3's evaluation. The paper does not mention a prefill; as in DINO's there is none here.
     "dinov3": PropagationSettings(
         context_length=7, topk=5, radius=12, temperature=0.2, first_frame="restricted", prefill=False
     ),
@@ -134,6 +144,6 @@ PRESETS: dict[str, PropagationSettings] = {
 
 
 def preset(name: str) -> PropagationSettings:
-    """The settings of a named protocol. Unknown names raise SettingError."""
+    """The settings of a preset; SettingError for an unknown name."""
     check_choice("preset", name, PRESETS)
     return PRESETS[name]

@@ -16,7 +16,7 @@ from crwedge.eval.encoders import EncoderSpec
 from crwedge.eval.follow import Follower
 from crwedge.eval.report import write_report
 from crwedge.eval.results import ResultFolder, fingerprint, plain, write_tables
-from crwedge.eval.runner import Report, run_clips
+from crwedge.eval.runner import OnProgress, run_clips
 from crwedge.eval.scorer import Rule
 from crwedge.runtime.propagation.attention import cpu_count
 
@@ -43,7 +43,7 @@ def evaluate(
     save_masks: bool = False,
     processes: int = 1,
     threads: int | None = None,
-    report: Report | None = None,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Follow what the first frame of each sequence shows, score the rest, and write tables and a report.
 
@@ -66,7 +66,7 @@ def evaluate(
         save_masks: davis: keep every mask in `out/masks`.
         processes: sequences at once.
         threads: of each process; None gives it its share of all processors.
-        report: told of each sequence's score.
+        on_progress: told of each sequence's score.
 
     Returns:
         The scores with their protocol, as `crwedge eval --json` prints them, and the folder as "out".
@@ -108,7 +108,7 @@ def evaluate(
         folder = _folder(benchmark, root, out, protocol)
         tasks = {c.name: partial(vip.score_clip, c, follower, classes, ignored, folder.path) for c in clips}
         summarise = partial(vip.summary, protocol=protocol, classes=classes, ignored=ignored)
-    summary = summarise(run_clips(tasks, folder, processes, report))
+    summary = summarise(run_clips(tasks, folder, processes, on_progress))
     write_tables(folder.path, summary)
     write_report(folder.path, summary)
     result: dict[str, Any] = plain({**summary, "out": str(folder.path)})

@@ -45,7 +45,7 @@ class ResultFolder:
         elif json.loads(stored.read_text(encoding="utf-8")) != plain(protocol):
             raise UserError(f"{path} holds results of another protocol ({stored}); choose another --out")
 
-    def done(self, name: str) -> dict[str, Any] | None:
+    def load(self, name: str) -> dict[str, Any] | None:
         """The score of a sequence that was finished before, or None."""
         path = self._file(name)
         if not path.is_file():
@@ -56,7 +56,7 @@ class ResultFolder:
             raise UserError(f"{path} is damaged ({error}); remove it and run again") from error
         return values if isinstance(values, dict) else None
 
-    def put(self, name: str, score: dict[str, Any]) -> None:
+    def save(self, name: str, score: dict[str, Any]) -> None:
         """Keep the score of a sequence."""
         write_json(self._file(name), score)
 

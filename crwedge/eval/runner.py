@@ -9,12 +9,15 @@ from typing import Any
 
 from crwedge.eval.results import ResultFolder
 
-Report = Callable[[str, dict[str, Any], bool], None]
+OnProgress = Callable[[str, dict[str, Any], bool], None]
 """Called with a clip's name, its score and whether it was known before."""
 
 
 def run_clips(
-    tasks: Mapping[str, Callable[[], Any]], folder: ResultFolder, processes: int = 1, report: Report | None = None
+    tasks: Mapping[str, Callable[[], Any]],
+    folder: ResultFolder,
+    processes: int = 1,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Run every task that the folder does not know yet.
 
@@ -24,7 +27,7 @@ def run_clips(
         tasks: by clip; each gives a score with `to_dict()`. With several processes they must be picklable.
         folder: keeps the scores as they come.
         processes: how many clips at once.
-        report: told of each score.
+        on_progress: called after each clip.
 
     Returns:
         The scores by clip, in the order of `tasks`.
@@ -32,19 +35,19 @@ def run_clips(
     scores: dict[str, dict[str, Any]] = {}
     waiting = []
     for name, task in tasks.items():
-        known = folder.done(name)
+        known = folder.load(name)
         if known is None:
             waiting.append((name, task))
         else:
             scores[name] = known
-            if report:
-                report(name, known, True)
+            if on_progress:
+                on_progress(name, known, True)
 
     def keep(name: str, score: dict[str, Any]) -> None:
-        folder.put(name, score)
+        folder.save(name, score)
         scores[name] = score
-        if report:
-            report(name, score, False)
+        if on_progress:
+            on_progress(name, score, False)
 
     if processes <= 1:
         for name, task in waiting:

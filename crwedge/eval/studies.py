@@ -142,12 +142,12 @@ def propagation_study(
     scores: dict[str, dict[str, SequenceScore]] = {label: {} for label in points}
     for clip in clips:
         for label in points:
-            if (known := kept[label].done(clip.name)) is not None:
+            if (known := kept[label].load(clip.name)) is not None:
                 scores[label][clip.name] = SequenceScore.from_dict(known)
         missing = [label for label in points if clip.name not in scores[label]]
         for label in missing:
             score = score_clip(clip, points[label], "2017")
-            kept[label].put(clip.name, score.to_dict())
+            kept[label].save(clip.name, score.to_dict())
             scores[label][clip.name] = score
         say(f"{clip.name}: {len(points)} points" + ("" if missing else " (done before)"))
     rows = [{"point": label, **overall(scores[label])} for label in points]

@@ -18,7 +18,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "padding": ("zeros", "reflect", "none"),
     "stage": ("res3", "res4"),
     "schedule": ("cosine", "constant"),
-    "precision": ("float32", "bfloat16"),
+    "precision": ("auto", "float32", "bfloat16"),
 }
 
 
@@ -188,8 +188,9 @@ class TrainConfig:
     """Micro-steps whose gradients are averaged into one update; the batch is divided among them."""
     ema: float = 0.0
     """Decay of a running mean of the weights, which is then the encoder that is written; 0: none."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the encoder's convolutions; softmax and logarithms are float32 always."""
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    """Of the encoder's convolutions; softmax and logarithms are float32 always. `auto`: bfloat16 where the processor has
+    instructions for it (AMX, AVX512-BF16, or the GPU's own)."""
     compile: bool = False
     """torch.compile the encoder."""
     checkpoint_activations: bool = False

@@ -11,21 +11,24 @@ from pathlib import Path
 import torch
 
 from crwedge.core.errors import SettingError, UserError
-from crwedge.model.checkpoint import load_encoder, save_encoder, write_bytes
+from crwedge.model.checkpoint import load_encoder, save_encoder
 from crwedge.model.encoder import Encoder
 from crwedge.model.nodes import NodeEncoder
 from crwedge.train.batches import batches
 from crwedge.train.calibrate import calibrated
+from crwedge.train.caption import CAPTION
 from crwedge.train.config import TrainConfig
-from crwedge.train.config_file import dump_config
 from crwedge.train.ema import follow
+from crwedge.train.items import Catalogue
 from crwedge.train.machines import join, share_batchnorm, unshare_batchnorm
 from crwedge.train.objective import batch_loss, build_model
 from crwedge.train.picture import transitions_picture
+from crwedge.train.precision import resolved
 from crwedge.train.probe import open_probe, probe_score
 from crwedge.train.report import Journal, Meter, trim_metrics
 from crwedge.train.schedule import learning_rate, progress
 from crwedge.train.source import open_clips
+from crwedge.train.start import first_line, run_folder
 from crwedge.train.state import Progress, load_run, save_run, saved_steps
 from crwedge.train.stop import Stop
 from crwedge.train.threads import Threads
@@ -55,7 +58,9 @@ class Fitted:
         return str(self.checkpoint)
 
 
-def fit(config: TrainConfig, out: str | Path | None = None, *, resume: bool = False, quiet: bool = False) -> Fitted:
+def fit(
+    config: TrainConfig, out: str | Path | None = None, *, resume: bool = False, quiet: bool = False, recipe: str = ""
+) -> Fitted:
     """Learn an encoder from unlabelled video.
 
     Args:
@@ -63,6 +68,7 @@ def fit(config: TrainConfig, out: str | Path | None = None, *, resume: bool = Fa
         out: folder of the run; `runs/<date and time>` by default.
         resume: go on from the newest checkpoint in `out`.
         quiet: no lines on stderr.
+        recipe: name of the settings, for the first line.
 
     Returns:
         Where the encoder is, and the last figures.
@@ -74,7 +80,8 @@ def fit(config: TrainConfig, out: str | Path | None = None, *, resume: bool = Fa
         torch.set_num_threads(config.threads)
     threads = Threads(torch.get_num_threads()) if config.threads < 0 else None
     group = join(config)
-    folder = _run_folder(config, out, resume, group.writer)
+    config = resolved(config, group.device)
+    folder = _run_folder(out, resume, group.writer)
     torch.manual_seed(config.seed)
     model = build_model(config)
     if config.start_from:
@@ -90,7 +97,11 @@ def fit(config: TrainConfig, out: str | Path | None = None, *, resume: bool = Fa
         trim_metrics(folder, at.step)
     group.wait()
 
-    with Stop() as stop, Journal(folder, active=group.writer, quiet=quiet) as journal:
+    with (
+        run_folder(folder, config, writer=group.writer),
+        Stop() as stop,
+        Journal(folder, active=group.writer, quiet=quiet) as journal,
+    ):
         last_said = [time.perf_counter()]
 
         def decoded(done: int, total: int) -> None:
@@ -98,7 +109,10 @@ def fit(config: TrainConfig, out: str | Path | None = None, *, resume: bool = Fa
                 last_said[0] = time.perf_counter()
                 journal.say(f"holding frames in memory: {done} of {total} files")
 
-        source, broken = open_clips(config, rank=group.rank, world=group.world, report=decoded)
+        def found(videos: Catalogue, images: Catalogue) -> None:
+            journal.say(first_line(config, videos, images, group.device, recipe))
+
+        source, broken = open_clips(config, rank=group.rank, world=group.world, report=decoded, found=found)
         journal.broken(dict(broken))
         probe = open_probe(config.probe) if config.probe_every and group.writer else None
         forward = torch.compile(model) if config.compile else model
@@ -143,15 +157,19 @@ def fit(config: TrainConfig, out: str | Path | None = None, *, resume: bool = Fa
             share = progress(at.step, at.seconds, config)
 
             ending = share >= 1
+            left = (at.seconds - before) * (1 - share) / max(share - progress(0, before, config), 1e-9)
+            journal.alive(at.step, share, left, float(result.loss.detach()))
             if at.step % config.log_every == 0 or ending:
                 metrics = {**group.mean(meter.take()), "learning_rate": rate, "gradient_norm": norm}
                 if probe is not None and (at.step % config.probe_every < config.log_every or ending):
                     metrics["probe/J"] = probe_score(_plain(ema or model), probe, config.precision)
-                left = (at.seconds - before) * (1 - share) / max(share - progress(0, before, config), 1e-9)
                 journal.metrics(at.step, share, left, metrics)
-            if config.picture_every and at.step % config.picture_every == 0 and group.writer:
+            early = at.step == min(config.log_every, config.picture_every)
+            if config.picture_every and (early or at.step % config.picture_every == 0) and group.writer:
                 path = folder / f"picture-{at.step:08d}.png"
-                journal.picture(at.step, transitions_picture(batch, nodes.detach(), config), path)
+                journal.picture(at.step, transitions_picture(batch, nodes.detach(), config), path, CAPTION)
+                if early:
+                    journal.say(f"picture: {path} (where the walk goes; one every {config.picture_every} steps)")
             if at.step % config.save_every == 0 and not ending and group.writer:
                 save_run(folder, at, model, ema, optimiser, config.keep)
                 _write_encoder(folder, _plain(ema or model), config, at)
@@ -178,20 +196,13 @@ def fit(config: TrainConfig, out: str | Path | None = None, *, resume: bool = Fa
     return Fitted(folder / "encoder.safetensors", at.step, share >= 1, metrics, skipped)
 
 
-def _run_folder(config: TrainConfig, out: str | Path | None, resume: bool, writer: bool) -> Path:
-    """The run's folder, with its configuration. A run that stands there is only ever resumed."""
+def _run_folder(out: str | Path | None, resume: bool, writer: bool) -> Path:
+    """Where the run goes. A run that stands there is only ever resumed."""
     folder = Path(out) if out is not None else Path("runs") / time.strftime("%Y-%m-%d-%H%M%S")
-    if not writer:
-        return folder
-    if resume and out is None:
+    if writer and resume and out is None:
         raise SettingError("--resume needs --out RUN, the folder of the run to go on with")
-    if not resume and saved_steps(folder):
+    if writer and not resume and saved_steps(folder):
         raise SettingError(f"{folder} holds a run already; add --resume to go on with it, or choose another --out")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingError(f"the run cannot be written to {folder} ({error.strerror}); choose another --out") from error
-    write_bytes(folder / "config.toml", dump_config(config).encode())
     return folder
 
 

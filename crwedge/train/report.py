@@ -13,6 +13,9 @@ from typing import Any, TextIO
 
 from torch import Tensor
 
+_SILENCE = 10.0
+"""Seconds after which a run says that it is alive."""
+
 
 class Journal:
     """Writes the progress of a run. On processes that are not the writer it does nothing."""
@@ -26,6 +29,7 @@ class Journal:
         self._board: Any = None
         self._file: Any = None
         self._named: set[str] = set()
+        self._said = time.perf_counter()
 
     def __enter__(self) -> Journal:
         """Open the files."""
@@ -35,7 +39,7 @@ class Journal:
             if not self._quiet and self._stream.isatty():
                 self._bar = _bar()
                 self._bar.start()
-                self._task = self._bar.add_task("train", total=1.0, text="")
+                self._task = self._bar.add_task("train", total=1.0, text="first step")
         return self
 
     def __exit__(
@@ -53,10 +57,19 @@ class Journal:
         """One line for the reader."""
         if self._quiet:
             return
+        self._said = time.perf_counter()
         if self._bar is not None:
             self._bar.console.print(text, highlight=False, markup=False)
         else:
             print(text, file=self._stream, flush=True)
+
+    def alive(self, step: int, share: float, seconds_left: float, loss: float) -> None:
+        """After each step: the first one, and a line where nothing was said for a while; a bar is always moved."""
+        text = f"step {step}  loss {loss:.3f}  {_clock(seconds_left)} left"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=share, text=text)
+        elif step == 1 or time.perf_counter() - self._said > _SILENCE:
+            self.say(text)
 
     def broken(self, files: dict[str, str]) -> None:
         """Name each unreadable file once."""
@@ -90,17 +103,18 @@ class Journal:
         else:
             self.say(text)
 
-    def picture(self, step: int, image: Tensor, path: Path) -> None:
-        """Keep a picture (3, H, W) uint8 as a PNG and in TensorBoard."""
+    def picture(self, step: int, image: Tensor, path: Path, caption: str) -> None:
+        """Keep a picture (3, H, W) uint8 as a PNG with a caption, and in TensorBoard without."""
         if not self._active:
             return
         from PIL import Image
 
         from crwedge.core.files import atomic_write
+        from crwedge.train.caption import captioned
 
         try:
             with atomic_write(path) as file:
-                Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, format="PNG")
+                captioned(Image.fromarray(image.permute(1, 2, 0).numpy()), caption).save(file, format="PNG")
             if self._board is not None:
                 self._board.add_image("transitions", image, step)
         except OSError as error:

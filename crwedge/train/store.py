@@ -95,7 +95,7 @@ def _fill(folder: Path, items: list[Item], config: TrainConfig, report: Callable
         workers = max(1, config.workers)
         context = multiprocessing.get_context("spawn")
         with open(staging / "frames.bin", "wb") as file, ProcessPoolExecutor(workers, mp_context=context) as pool:
-            for item, (frames, reason) in zip(items, pool.map(_decode, jobs, chunksize=4), strict=True):
+            for item, (frames, reason) in zip(items, pool.map(_decode, jobs), strict=True):
                 entries.append({"name": item.name, "offset": offset, "shape": list(frames.shape), "reason": reason})
                 file.write(frames.tobytes())
                 offset += frames.size

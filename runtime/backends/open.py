@@ -13,6 +13,7 @@ from crwedge.core.settings import PropagationSettings, check_choice
 from crwedge.runtime.backends.base import Backend
 from crwedge.runtime.backends.cpu import CpuBackend
 from crwedge.runtime.backends.cuda.errors import DeviceError
+from crwedge.runtime.backends.cuda.hardware import nvidia_gpu
 from crwedge.runtime.backends.cuda.nvidia import missing as missing_driver
 from crwedge.runtime.backends.engine import DeviceEngine, Engine
 from crwedge.runtime.propagation.view import Size, View
@@ -121,8 +122,9 @@ def _engines(bundle: Bundle, threads: int | None, say: Say, size: Size | None) -
     """The engines of `AUTO` that can be opened; the error of the last one is raised."""
     names: tuple[str, ...] = AUTO
     if reason := missing_driver():
-        # One line is enough for a machine that has no NVIDIA GPU at all.
-        say(f"engine cpu is used: {reason}")
+        # A machine without an NVIDIA GPU lacks nothing, so nothing is said.
+        if nvidia_gpu():
+            say(f"engine cpu is used although there is an NVIDIA GPU: {reason}")
         names = AUTO[-1:]
     for name in names:
         try:

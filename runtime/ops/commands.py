@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from crwedge.core.errors import MaskError, SettingError, UserError
 from crwedge.core.labels import LabelMap
 from crwedge.core.masks import check_mask, read_mask, resize_mask
+from crwedge.runtime.events import silent
 from crwedge.runtime.observer import Observer
-from crwedge.runtime.ops.events import silent
 from crwedge.runtime.sources.frame import Frame
 
 _LONGEST = 65536

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Protocol
 
 from crwedge.core.labels import LabelMap
+from crwedge.runtime.events import silent
 from crwedge.runtime.observer import Observer
-from crwedge.runtime.ops.events import silent
 from crwedge.runtime.quality import QualityLevel
 
 _WINDOW = 12

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from crwedge.core.errors import UserError
 from crwedge.core.labels import LabelMap
 from crwedge.core.tensors import read_tensors, write_tensors
+from crwedge.runtime.events import silent
 from crwedge.runtime.observer import Observer
-from crwedge.runtime.ops.events import silent
 
 FORMAT = "crwedge-snapshot-2"
 
@@ -58,7 +58,7 @@ class State:
         """
         if (taken := self.facts.get("source")) != source:
             raise SnapshotError(
-                f"the snapshot was taken from {taken}, not from {source}; resume that source, or ask for any"
+                f"the snapshot was taken from {taken}, not from {source}; name that source, or add --resume-any"
             )
 
 

@@ -121,10 +121,10 @@ class StreamStats:
         return {stage: samples.percentiles() for stage, samples in self.stages_ms.items()}
 
     def shares(self) -> dict[str, float]:
-        """Share of each stage of `WORK` in all work. Waiting is no work."""
-        totals = {stage: self.stages_ms[stage].total for stage in WORK}
-        whole = sum(totals.values()) or 1.0
-        return {stage: round(total / whole, 4) for stage, total in totals.items()}
+        """Share of each stage of `WORK` in the work on a frame, by medians. Waiting is no work."""
+        medians = {stage: self.stages_ms[stage].percentiles()["p50"] for stage in WORK}
+        whole = sum(medians.values()) or 1.0
+        return {stage: round(median / whole, 4) for stage, median in medians.items()}
 
     def check(self) -> None:
         """Check that every frame is accounted for; AssertionError with the counts otherwise."""

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from crwedge.core.errors import SettingError
+from crwedge.core.user_folders import config_home
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -19,7 +20,7 @@ def config_file() -> Path:
     """The user's configuration: $CRWEDGE_CONFIG, else config.toml in the user's configuration folder."""
     if path := os.environ.get("CRWEDGE_CONFIG"):
         return Path(path)
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "crwedge" / "config.toml"
+    return config_home() / "crwedge" / "config.toml"
 
 
 def camera_aliases() -> dict[str, str]:
@@ -30,9 +31,9 @@ def camera_aliases() -> dict[str, str]:
     """
     path = config_file()
     try:
-        with path.open("rb") as file:
-            table = tomllib.load(file).get("cameras", {})
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig")).get("cameras", {})
     except OSError:
+        # A home folder that may not be entered is one without a configuration.
         return {}
     except ValueError as error:
         raise SettingError(f"{path} is no TOML file ({error}); correct it") from error
@@ -45,9 +46,9 @@ def camera_aliases() -> dict[str, str]:
 def resolve_camera(source: str) -> str:
     """The address behind an alias; `cameraN` without one is /dev/videoN; anything else stays as it is.
 
-    Options of the source (`camera0#size=640x480`) stay at its end.
+    Options of the camera (`camera0#size=640x480`) go with it.
     """
-    if "/" in source or Path(source).exists():
+    if "/" in source or os.path.lexists(source):
         return source
     name, mark, options = source.partition("#")
     aliases = camera_aliases()

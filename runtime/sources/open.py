@@ -67,7 +67,7 @@ def video(url: str, name: str, **more: Any) -> VideoSource:
 
 def _open_live(text: str, scheme: str, tell: Callable[..., None] | None, patience: float) -> FrameSource:
     """A camera or network stream that recovers; a file behind http that says its length is read as a file."""
-    from crwedge.runtime.ops.events import EventLog
+    from crwedge.runtime.events import EventLog
     from crwedge.runtime.sources.reconnecting import RecoveringSource
 
     address, wishes = split_wishes(text)

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from crwedge.core.errors import SourceError
 from crwedge.runtime.closing import Closing
+from crwedge.runtime.events import silent
 from crwedge.runtime.frame_queue import FrameQueue, StopToken
-from crwedge.runtime.ops.events import silent
 from crwedge.runtime.sources.frame import Frame, FrameSource
 
 BACK_OFF = (1.0, 2.0, 5.0, 10.0, 30.0)

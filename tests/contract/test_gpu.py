@@ -11,7 +11,7 @@ from benchmarks import gpu_checks
 from benchmarks.gpu import variants
 from crwedge.core.errors import CrwedgeError
 from crwedge.runtime.backends.cuda.driver import Driver
-from crwedge.runtime.backends.cuda.machine import open_driver
+from crwedge.runtime.backends.cuda.pycuda_driver import open_driver
 
 pytestmark = pytest.mark.gpu
 

@@ -53,7 +53,9 @@ def graph(encoder: Encoder, precision: str, **changes: Any) -> bytes:
 def test_every_graph_is_built(trt: Any, encoder: Encoder, precision: str, size: tuple[int, int] | None) -> None:
     options = BuildOptions(Profile.of(size) if size else RANGE, refittable=False, workspace_mb=512)
     steps: list[tuple[str, int, int]] = []
-    built = build_engine(trt, graph(encoder, precision, size=size), options, watch=lambda *step: steps.append(step))
+    built = build_engine(
+        trt, graph(encoder, precision, size=size), options, on_progress=lambda *step: steps.append(step)
+    )
     assert len(built.engine) > 1_000_000
     assert steps
 

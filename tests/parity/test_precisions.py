@@ -25,7 +25,7 @@ SETTINGS = replace(preset("crw"), context_length=7)
 
 
 @pytest.fixture(scope="module")
-def footage(data: Path) -> ReferenceClip:
+def clip(data: Path) -> ReferenceClip:
     folder = data / "vos" / "blackswan"
     frames = [
         resize_frame(np.asarray(Image.open(path).convert("RGB")), SIZE)
@@ -35,30 +35,30 @@ def footage(data: Path) -> ReferenceClip:
     return ReferenceClip("blackswan, 13 frames of 120x214", frames, masks[0], masks)
 
 
-def features(folder: Path, precision: str, footage: ReferenceClip) -> list[NDArray[np.float32]]:
+def features(folder: Path, precision: str, clip: ReferenceClip) -> list[NDArray[np.float32]]:
     """What a bundle of the shipped encoder makes of the frames."""
-    few = replace(footage, frames=footage.frames[:3], truth=None)
+    few = replace(clip, frames=clip.frames[:3], truth=None)
     bundle = export_bundle(None, folder, precision=precision, size=SIZE, verify=few)  # type: ignore[arg-type]
     engine = open_engine(bundle, "cpu")
     try:
-        return [engine.run(np.asarray(frame)) for frame in footage.frames]
+        return [engine.run(np.asarray(frame)) for frame in clip.frames]
     finally:
         engine.close()
 
 
 @pytest.fixture(scope="module")
-def wide(tmp_path_factory: pytest.TempPathFactory, footage: ReferenceClip) -> list[NDArray[np.float32]]:
-    return features(tmp_path_factory.mktemp("wide") / "b", "float32", footage)
+def wide(tmp_path_factory: pytest.TempPathFactory, clip: ReferenceClip) -> list[NDArray[np.float32]]:
+    return features(tmp_path_factory.mktemp("wide") / "b", "float32", clip)
 
 
 @pytest.mark.data
 @pytest.mark.parametrize("precision", ["float16", "int8"])
 def test_every_precision_follows_the_same_object(
-    tmp_path: Path, footage: ReferenceClip, wide: list[NDArray[np.float32]], precision: str
+    tmp_path: Path, clip: ReferenceClip, wide: list[NDArray[np.float32]], precision: str
 ) -> None:
     # A dozen small frames: single cells are points here, so the tolerances on the score are wider than the verdict's.
     tolerances = replace(TOLERANCES[precision], score_drop=3.0)
-    got = features(tmp_path / "b", precision, footage)
-    verdict = compare(wide, got, footage, SETTINGS, tolerances=tolerances, scorer=frame_scores)
+    got = features(tmp_path / "b", precision, clip)
+    verdict = compare(wide, got, clip, SETTINGS, tolerances=tolerances, scorer=frame_scores)
     assert verdict.passed, verdict.table()
     assert verdict.steps == FRAMES - 1

@@ -59,17 +59,15 @@ class CudaBackend:
         variant: Variant | None = None,
         key_splits: int | None = None,
     ) -> None:
-        resident = engine if isinstance(engine, DeviceEngine) else None
-        if driver is None and resident is None:
-            self._driver = open_driver()
-        else:
-            self._driver = (driver or resident.driver).retain()  # type: ignore[union-attr]
-        shared = resident is not None and resident.driver is self._driver
+        if driver is None and isinstance(engine, DeviceEngine):
+            driver = engine.driver
+        self._driver = driver.retain() if driver is not None else open_driver()
         self.settings, self.engine, self._keep_frames = settings, engine, keep_frames
-        self._memory = DeviceMemory(self._driver, resident.stream if shared and resident else self._driver.stream())
+        here = self._resident()
+        self._memory = DeviceMemory(self._driver, here.stream if here else self._driver.stream())
         self._kernels = Kernels(self._memory, variant, key_splits)
         self._slots = ContextSlots(settings, keep_frames)
-        self.slot_to_buffer: dict[int, _Stored] = {}
+        self._slot_to_buffer: dict[int, _Stored] = {}
         self._capacity, self._count = 0, 0
         self._pinned_on_host: dict[int, tuple[_Stored, NDArray[np.float16], NDArray[np.float32]]] = {}
 
@@ -85,13 +83,17 @@ class CudaBackend:
 
     def encode(self, frame: NDArray[np.uint8], view: View) -> CudaFeatures:
         """See `Backend.encode`. The first frame takes the memory for the features of all slots."""
-        engine = self.engine
-        if not isinstance(engine, DeviceEngine) or engine.driver is not self._driver:
-            return CudaFeatures(self._upload(engine.run(view.pixels(frame)), view), frame)
+        engine = self._resident()
+        if engine is None:
+            return CudaFeatures(self._upload(self.engine.run(view.pixels(frame)), view), frame)
         output = engine.run_resident(frame, view)
-        if engine.stream != self._memory.stream:
-            self._driver.synchronise(engine.stream)
-        return CudaFeatures(self._store(output.address, output.shape, view), frame)
+        if engine.stream == self._memory.stream:
+            return CudaFeatures(self._store(output.address, output.shape, view), frame)
+        self._driver.synchronise(engine.stream)
+        features = CudaFeatures(self._store(output.address, output.shape, view), frame)
+        # The engine may write its output again.
+        self._driver.synchronise(self._memory.stream)
+        return features
 
     def propagate(self, features: Features, search: Search) -> CudaPrediction:
         """See `Backend.propagate`."""
@@ -103,7 +105,7 @@ class CudaBackend:
             raise CrwedgeError("there is no context yet: remember a frame whose labels are known first")
         frames = []
         for frame in context:
-            stored = self.slot_to_buffer[frame.slot]
+            stored = self._slot_to_buffer[frame.slot]
             if frame.view.size != view.size or stored.features.channels != features.channels:
                 raise CrwedgeError(
                     f"features of a frame of {view.size} with {features.channels} channels do not fit a context of frames "
@@ -144,7 +146,7 @@ class CudaBackend:
             labels = self._upload_labels(np.pad(rows, ((0, 0), (0, self._count - prediction.count))))
         add = self._slots.pin if pinned else self._slots.append
         slot = add(features.view, trust, features.pixels)
-        self.slot_to_buffer[slot] = _Stored(self._block_of(features), labels)
+        self._slot_to_buffer[slot] = _Stored(self._block_of(features), labels)
         self._drop_unused()
 
     def keep_trusted(self, trust: float, count: int) -> None:
@@ -154,17 +156,17 @@ class CudaBackend:
 
     def edit_labels(self, change: NDArray[np.float32]) -> None:
         """See `Backend.edit_labels`. Labels go to the host and back: rare, when objects come or go."""
-        for slot, stored in self.slot_to_buffer.items():
+        for slot, stored in self._slot_to_buffer.items():
             labels = self._upload_labels(self._labels_of(stored) @ change)
-            self.slot_to_buffer[slot] = _Stored(stored.features, labels)
+            self._slot_to_buffer[slot] = _Stored(stored.features, labels)
+        self._memory.trim(self._capacity * self._count * 4)
         self._count = change.shape[1]
-        self._memory.trim()
 
     def encode_again(self, known: Known) -> None:
         """See `Backend.encode_again`. A frame whose pixels are gone, after `restore`, keeps its features."""
         if not self._keep_frames:
             raise CrwedgeError("the context's frames were not kept; open the backend with keep_frames")
-        for slot, stored in self.slot_to_buffer.items():
+        for slot, stored in self._slot_to_buffer.items():
             pixels, view = self._slots.pixels(slot), stored.features.view
             if pixels is None:
                 continue
@@ -174,7 +176,7 @@ class CudaBackend:
             else:
                 block = self.encode(pixels, view).block
             block.check()
-            self.slot_to_buffer[slot] = _Stored(block, stored.labels)
+            self._slot_to_buffer[slot] = _Stored(block, stored.labels)
 
     def use(self, engine: Engine) -> None:
         """See `Backend.use`."""
@@ -186,7 +188,7 @@ class CudaBackend:
     def state(self) -> ContextState:
         """See `Backend.state`."""
         slots = self._slots.in_use
-        stored = [self.slot_to_buffer[slot] for slot in slots]
+        stored = [self._slot_to_buffer[slot] for slot in slots]
         channels = stored[0].features.channels if stored else 0
         features = np.zeros((len(slots), self._capacity, channels), self.settings.storage)
         labels = np.zeros((len(slots), self._capacity, self._count), np.float32)
@@ -210,12 +212,14 @@ class CudaBackend:
         for row, slot in enumerate(rows):
             view = slots.view(slot)
             one = features[row, : view.cells].astype(np.float32).T.reshape(-1, *view.grid)
-            self.slot_to_buffer[slot] = _Stored(self._upload(one, view), self._upload_labels(labels[row, : view.cells]))
+            self._slot_to_buffer[slot] = _Stored(
+                self._upload(one, view), self._upload_labels(labels[row, : view.cells])
+            )
 
     def clear(self) -> None:
         """See `Backend.clear`."""
         self._slots.clear()
-        self.slot_to_buffer.clear()
+        self._slot_to_buffer.clear()
         self._pinned_on_host.clear()
         self._capacity = self._count = 0
         self._memory.clear()
@@ -226,6 +230,11 @@ class CudaBackend:
         self._memory.close()
         self.engine.close()
         self._driver.close()
+
+    def _resident(self) -> DeviceEngine | None:
+        """The engine, where its features are on this device already."""
+        engine = self.engine
+        return engine if isinstance(engine, DeviceEngine) and engine.driver is self._driver else None
 
     def _block_of(self, features: Features) -> FeatureBlock:
         """Where features lie; those of another backend are sent here."""
@@ -271,7 +280,7 @@ class CudaBackend:
 
     def _drop_unused(self) -> None:
         used = self._slots.in_use
-        self.slot_to_buffer = {slot: stored for slot, stored in self.slot_to_buffer.items() if slot in used}
+        self._slot_to_buffer = {slot: stored for slot, stored in self._slot_to_buffer.items() if slot in used}
         self._pinned_on_host = {slot: found for slot, found in self._pinned_on_host.items() if slot in used}
 
     def _prediction(
@@ -294,7 +303,7 @@ class CudaBackend:
 
     def _on_host(self, slot: int) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
         """Features (h, w, C) and labels (h * w, K) of a pinned frame, downloaded once."""
-        stored = self.slot_to_buffer[slot]
+        stored = self._slot_to_buffer[slot]
         have = self._pinned_on_host.get(slot)
         if have is None or have[0] is not stored:
             have = self._pinned_on_host[slot] = stored, stored.features.numpy(), self._labels_of(stored)

@@ -87,8 +87,8 @@ class Driver(Protocol):
         """The kernels of a .cu file, compiled for this device."""
         ...
 
-    def kernel(self, module: Any, name: str, shared: int) -> Any:
-        """A kernel that may use `shared` bytes of shared memory."""
+    def kernel(self, module: Any, name: str) -> Any:
+        """A kernel, which may use all the shared memory that a block may ask for."""
         ...
 
     def launch(

@@ -72,4 +72,4 @@ class DeviceEncoder:
 
     def close(self) -> None:
         """Give the device memory back."""
-        self._memory.clear()
+        self._memory.close()

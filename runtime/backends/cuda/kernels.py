@@ -63,7 +63,7 @@ class Kernels:
     def __init__(self, memory: DeviceMemory, variant: Variant | None = None, key_splits: int | None = None) -> None:
         self.memory, self.driver, self.stream = memory, memory.driver, memory.stream
         self._variant, self._key_splits = variant, key_splits
-        self._kernels: dict[tuple[str, Variant, int], object] = {}
+        self._kernels: dict[tuple[str, Variant], object] = {}
 
     def resize(self, source: int, source_size: Size, target: int, view: View) -> None:
         """RGB uint8 (H, W, 3) to the pixels of a view, as `View.pixels` does it."""
@@ -179,9 +179,9 @@ class Kernels:
         threads: int = _THREADS,
         variant: Variant = _PLAIN,
     ) -> None:
-        key = name, variant, shared
+        key = name, variant
         if key not in self._kernels:
-            self._kernels[key] = self.driver.kernel(self.driver.load(source, variant), name, shared)
+            self._kernels[key] = self.driver.kernel(self.driver.load(source, variant), name)
         self.driver.launch(self._kernels[key], grid, threads, shared, values, self.stream)
 
 

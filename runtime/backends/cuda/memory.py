@@ -73,14 +73,18 @@ class DeviceMemory:
         """Address of the memory `name` of at least `size` bytes; growing loses its content."""
         block = self._scratch.get(name)
         if block is None or block.size < size:
+            if block is not None:
+                old = self._scratch.pop(name).size
+                del block
+                self.trim(old)
             self._scratch[name] = block = self.take(size)
         return block.address
 
-    def trim(self) -> None:
-        """Give the blocks that nothing uses back to the device."""
+    def trim(self, size: int | None = None) -> None:
+        """Give the blocks that nothing uses, or those of one size, back to the device."""
         with quiet_when_lost():
             self.driver.synchronise(self.stream)
-        for free in self._free.values():
+        for free in self._free.values() if size is None else [self._free[size]]:
             while free:
                 address = free.pop()
                 del self._sizes[address]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from ctypes import Structure
 from typing import Any
@@ -145,11 +146,13 @@ class PyCuda:
         with self._doing("load the kernels"):
             return self._cuda.module_from_buffer(cubin)
 
-    def kernel(self, module: Any, name: str, shared: int) -> Any:
+    def kernel(self, module: Any, name: str) -> Any:
         """See `Driver.kernel`."""
-        with self._doing(f"give {name} {shared} bytes of shared memory"):
+        with self._doing(f"find the kernel {name}"):
             function = module.get_function(name)
-            function.set_attribute(self._cuda.function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES, shared)
+            # Of the function itself, whoever asks for it: so it is the same for all.
+            limit = self._cuda.function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES
+            function.set_attribute(limit, self.facts.shared_bytes)
         return function
 
     def launch(
@@ -179,7 +182,8 @@ class PyCuda:
             for kept in (self._blocks, self._modules, self._events, self._streams):
                 kept.clear()
         context, self._context = self._context, None
-        context.detach()
+        with contextlib.suppress(self._cuda.Error):
+            context.detach()
 
     def _doing(self, what: str) -> _Pushed:
         if self._process != os.getpid():

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from crwedge.cli import run
+from crwedge.cli.dense import DenseProblem, dense_forms
 from crwedge.core.settings import PropagationSettings
-from crwedge.eval.bench import dense_affinity
 from crwedge.runtime.ops import power
 from crwedge.runtime.propagation.context import ContextBuffer
 from crwedge.runtime.propagation.propagator import LabelPropagator
@@ -26,7 +28,8 @@ def test_rows_and_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     for row in result["rows"]:
         assert set(row["stages_ms"]) == {"encode", "propagate", "output"}
         assert {"engine", "precision", "whole_ms", "fps", "peak_rss_mb", "JF"} <= set(row)
-    assert set(result["against_dense"]) == {"dense_ms", "ours_ms", "ratio"}
+    assert set(result["against_dense"]) == {"dense", "dense_ms", "ours_ms", "ratio", "all_dense_ms"}
+    assert result["against_dense"]["dense"] in result["against_dense"]["all_dense_ms"]
 
 
 @pytest.fixture
@@ -48,9 +51,10 @@ def test_watts_where_the_board_tells(fake_board: Path, capsys: pytest.CaptureFix
     assert " W of " not in capsys.readouterr().out
 
 
-def test_the_dense_affinity_gives_what_ours_gives() -> None:
+@pytest.mark.parametrize("changes", [{}, {"window": "square"}, {"first_frame": "restricted"}, {"radius": np.inf}])
+def test_every_dense_form_gives_what_ours_gives(changes: dict[str, Any]) -> None:
     rng = np.random.default_rng(0)
-    settings = PropagationSettings(context_length=2, topk=4, radius=4)
+    settings = PropagationSettings(**{"context_length": 2, "topk": 4, "radius": 4, **changes})
     features = rng.normal(size=(4, 16, 9, 11)).astype(np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     soft = np.ascontiguousarray(rng.dirichlet(np.ones(3), size=(9, 11)).astype(np.float32).transpose(2, 0, 1))
@@ -59,4 +63,16 @@ def test_the_dense_affinity_gives_what_ours_gives() -> None:
     for frame in features[1:3]:
         context.append(frame, soft)
     ours = LabelPropagator(settings)(features[3], context)
-    np.testing.assert_allclose(dense_affinity(features[3], context, settings).T.reshape(3, 9, 11), ours, atol=1e-5)
+    forms = dense_forms(DenseProblem.of(features[3], context, settings), 2)
+    assert len(forms) == 3
+    for form in forms.values():
+        np.testing.assert_allclose(form().T.reshape(3, 9, 11), ours, atol=1e-5)
+
+
+def test_without_torch_there_is_a_dense_form_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    settings = PropagationSettings(context_length=1, topk=2)
+    features = np.full((4, 2, 2), 0.5, np.float32)
+    context = ContextBuffer(settings)
+    context.pin(features, np.ones((1, 2, 2), np.float32))
+    assert list(dense_forms(DenseProblem.of(features, context, settings), 1)) == ["BLAS with a compiled running top-k"]

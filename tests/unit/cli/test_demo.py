@@ -35,14 +35,6 @@ def test_export_without_a_checkpoint_exports_the_default(tmp_path: Path, capsys:
     assert cw.Bundle.open(tmp_path / "b").manifest.parity["passed"] is True
 
 
-def test_track_takes_the_newest_exported_bundle(tmp_path: Path) -> None:
-    from crwedge.runtime.bundle_lookup import bundles_home, find_bundle, shipped_bundle
-
-    assert find_bundle().path == shipped_bundle()
-    assert run(["export"]) == 0
-    assert find_bundle().path.parent == bundles_home()
-
-
 def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

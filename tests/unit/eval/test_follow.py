@@ -176,7 +176,7 @@ def test_runs_resume_and_refuse_another_protocol(davis_tree: Path, tmp_path: Pat
     first = run_clips({"one": tasks["one"]}, ResultFolder(tmp_path, protocol))
     seen: list[tuple[str, bool]] = []
     scores = run_clips(
-        tasks, ResultFolder(tmp_path, protocol), report=lambda name, _, known: seen.append((name, known))
+        tasks, ResultFolder(tmp_path, protocol), on_progress=lambda name, _, known: seen.append((name, known))
     )
     assert calls == ["one", "two"]
     assert seen == [("one", True), ("two", False)]
@@ -192,7 +192,7 @@ def test_runs_resume_and_refuse_another_protocol(davis_tree: Path, tmp_path: Pat
         ResultFolder(tmp_path, {**protocol, "size": "240x427"})
     (tmp_path / "sequences" / "one.json").write_text("{")
     with pytest.raises(UserError, match=r"one\.json is damaged"):
-        ResultFolder(tmp_path, protocol).done("one")
+        ResultFolder(tmp_path, protocol).load("one")
 
 
 def test_a_study_of_two_points(davis_tree: Path, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_an_engine_is_built_once(bundle: Bundle, monkeypatch: pytest.MonkeyPatch
     said: list[str] = []
     steps: list[tuple[str, int, int]] = []
     options = BuildOptions(RANGE, workspace_mb=256)
-    first = engines.ensure_engine(bundle, options=options, say=said.append, watch=lambda *a: steps.append(a))
+    first = engines.ensure_engine(bundle, options=options, say=said.append, on_progress=lambda *a: steps.append(a))
     assert first.data == b"engine of 10.3.0"
     assert first.path.parent == bundle.path / "engines"
     assert first.facts.refittable

@@ -16,7 +16,7 @@ from crwedge.export.parity import TOLERANCES, compare, compare_features, topk_ag
 from crwedge.export.test_clips import ReferenceClip, rendered
 
 SETTINGS = PropagationSettings(context_length=3)
-FOOTAGE = rendered((64, 96), 4)
+CLIP = rendered((64, 96), 4)
 
 
 def features(seed: int = 0, frames: int = 4) -> list[NDArray[np.float32]]:
@@ -26,7 +26,7 @@ def features(seed: int = 0, frames: int = 4) -> list[NDArray[np.float32]]:
 
 
 def test_the_same_features_pass() -> None:
-    parity = compare(features(), features(), FOOTAGE, SETTINGS, tolerances=TOLERANCES["float32"], scorer=frame_scores)
+    parity = compare(features(), features(), CLIP, SETTINGS, tolerances=TOLERANCES["float32"], scorer=frame_scores)
     assert parity.passed
     assert parity.max_error == 0
     assert parity.topk_agreement == parity.label_iou == 1
@@ -36,7 +36,7 @@ def test_the_same_features_pass() -> None:
 
 
 def test_other_features_fail_on_every_bar() -> None:
-    parity = compare(features(), features(1), FOOTAGE, SETTINGS, tolerances=TOLERANCES["int8"])
+    parity = compare(features(), features(1), CLIP, SETTINGS, tolerances=TOLERANCES["int8"])
     failed = {name for name, *_, ok in parity.rows() if not ok}
     assert {"worst cosine", "mean cosine", "top-k agreement", "label IoU after 3 steps"} <= failed
     assert "FAILED" in parity.table()
@@ -52,7 +52,7 @@ def test_what_cannot_be_compared_fails(broken: str) -> None:
         got.pop()
     else:
         got[2] = got[2] * np.float32(broken)
-    parity = compare(features(), got, FOOTAGE, SETTINGS, tolerances=TOLERANCES["float32"])
+    parity = compare(features(), got, CLIP, SETTINGS, tolerances=TOLERANCES["float32"])
     assert not parity.passed
     # JSON knows neither infinity nor NaN.
     json.dumps(parity.to_dict(), allow_nan=False)
@@ -60,7 +60,7 @@ def test_what_cannot_be_compared_fails(broken: str) -> None:
 
 def test_without_a_mask_only_features_are_judged() -> None:
     parity = compare(
-        features(), features(), ReferenceClip("x", FOOTAGE.frames), SETTINGS, tolerances=TOLERANCES["float32"]
+        features(), features(), ReferenceClip("x", CLIP.frames), SETTINGS, tolerances=TOLERANCES["float32"]
     )
     assert parity.topk_agreement is None
     assert parity.passed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.backends import open as choice
 from crwedge.runtime.backends.cpu import CpuBackend
 from crwedge.runtime.backends.cuda.errors import DeviceError, device_error
+from crwedge.runtime.backends.cuda.hardware import nvidia_gpu
 from crwedge.runtime.bundle_lookup import shipped_bundle
 
 FRAME = np.zeros((32, 40, 3), np.uint8)
@@ -115,9 +118,32 @@ def test_unknown_engine(bundle: Bundle) -> None:
         choice.open_engine(bundle, "coreml")
 
 
-def test_without_a_driver_one_line_is_said(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
+@pytest.mark.parametrize("gpu", [False, True])
+def test_a_missing_driver_is_a_fault_only_where_there_is_a_gpu(
+    gpu: bool, monkeypatch: pytest.MonkeyPatch, bundle: Bundle
+) -> None:
     with_engines(monkeypatch, {"cpu": FakeEngine("cpu 1")})
     monkeypatch.setattr(choice, "missing_driver", lambda: "libcuda.so.1 is missing")
+    monkeypatch.setattr(choice, "nvidia_gpu", lambda: gpu)
     said: list[str] = []
     assert choice.open_engine(bundle, "auto", say=said.append).name == "cpu 1"
-    assert said == ["engine cpu is used: libcuda.so.1 is missing"]
+    fault = ["engine cpu is used although there is an NVIDIA GPU: libcuda.so.1 is missing"]
+    assert said == (fault if gpu else [])
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, False),
+        ({"sys/bus/pci/devices/0/vendor": "0x10de\n", "sys/bus/pci/devices/0/class": "0x030200\n"}, True),
+        ({"sys/bus/pci/devices/0/vendor": "0x10de\n", "sys/bus/pci/devices/0/class": "0x040300\n"}, False),
+        ({"sys/bus/pci/devices/0/vendor": "0x1002\n", "sys/bus/pci/devices/0/class": "0x030000\n"}, False),
+        ({"dev/nvhost-gpu": ""}, True),
+    ],
+)
+def test_a_gpu_is_found_without_its_driver(files: dict[str, str], expected: bool, tmp_path: Path) -> None:
+    """A made-up tree of the files that Linux keeps of its devices."""
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert nvidia_gpu(tmp_path) is expected

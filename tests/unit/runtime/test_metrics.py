@@ -14,7 +14,7 @@ import pytest
 import crwedge as cw
 from crwedge.cli.explain import explanation
 from crwedge.core.errors import SettingError, SinkError
-from crwedge.runtime.ops.events import EventLog
+from crwedge.runtime.events import EventLog
 from crwedge.runtime.ops.metrics import StreamMetrics, serve_metrics
 from crwedge.runtime.ops.stats import StreamStats
 from tests.streaming.parts import ListSource, QuickTracker

@@ -30,6 +30,15 @@ int nvmlDeviceGetPowerUsage(nvmlDevice_t device, unsigned* milliwatts) {
     return device == (void*)5 ? 0 : 2;
 }
 """
+FAKE_CUDA = """
+#include <string.h>
+int cuInit(unsigned flags) { return (int)flags; }
+int cuDeviceGet(int* device, int number) { *device = number + 3; return 0; }
+int cuDeviceGetPCIBusId(char* place, int length, int device) {
+    strncpy(place, "0000:07:00.0", length);
+    return device == 3 ? 0 : 101;
+}
+"""
 
 
 def test_the_mean_and_joules_a_frame() -> None:
@@ -60,11 +69,10 @@ def test_without_a_sensor_nothing_is_said(tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.skipif(COMPILER is None, reason="there is no C compiler to build the fake libraries with")
 def test_the_gpu_that_cuda_names_is_asked(tmp_path: Path) -> None:
-    (tmp_path / "nvml.c").write_text(FAKE_NVML)
-    cuda = Path(__file__).with_name("fake_libcuda.c")
-    for source, name in ((tmp_path / "nvml.c", "nvml"), (cuda, "cuda")):
-        library = tmp_path / f"lib{name}.so"
-        subprocess.run([str(COMPILER), "-shared", "-fPIC", str(source), "-o", str(library), "-ldl"], check=True)
+    for name, text in (("nvml", FAKE_NVML), ("cuda", FAKE_CUDA)):
+        source, library = tmp_path / f"{name}.c", tmp_path / f"lib{name}.so"
+        source.write_text(text)
+        subprocess.run([str(COMPILER), "-shared", "-fPIC", str(source), "-o", str(library)], check=True)
     script = """
 from pathlib import Path
 from crwedge.runtime.ops import power

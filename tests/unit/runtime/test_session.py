@@ -26,7 +26,8 @@ from crwedge.runtime.backends.engine import LockedEngine
 from crwedge.runtime.bundle_lookup import shipped_bundle
 from crwedge.runtime.observer import Observer
 from crwedge.runtime.ops.snapshot import SnapshotError, read_snapshot
-from crwedge.runtime.session import Session, SessionOptions
+from crwedge.runtime.session import Session
+from crwedge.runtime.session_options import SessionOptions
 from crwedge.runtime.sessions import combine_results, run_sessions
 from tests.streaming.parts import ListSource, threads_left
 
@@ -205,3 +206,10 @@ def test_the_peak_of_memory_is_that_of_this_process() -> None:
     assert own == pytest.approx(child, abs=50)
     assert grown > own + 200
     assert os.path.exists("/proc/self/status")
+
+
+def test_propagate_takes_paths_arrays_lists_and_generators(frames: Path, scene: Scene) -> None:
+    expected = [labels.ids for labels in cw.propagate(frames, scene.masks[0], shipped_bundle(), "crw")]
+    for source in (str(frames), scene.frames, list(scene.frames), (frame for frame in scene.frames)):
+        for labels, ids in zip(cw.propagate(source, scene.masks[0], shipped_bundle(), "crw"), expected, strict=True):
+            np.testing.assert_array_equal(labels.ids, ids)

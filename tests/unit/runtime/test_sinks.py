@@ -22,7 +22,7 @@ from crwedge.core.scene import Scene
 
 def label_map(scene: Scene, index: int) -> cw.LabelMap:
     soft = np.zeros((3, 8, 12), np.float32)
-    return cw.LabelMap(scene.masks[index], index, (1, 2), soft, index / 10, scene.frames[index])
+    return cw.LabelMap(scene.masks[index], index, (1, 2), soft, index / 10, scene.frames[index], time=1.8e9 + index)
 
 
 def test_png_folder(tmp_path: Path, small_scene: Scene) -> None:
@@ -41,7 +41,7 @@ def test_json_lines(tmp_path: Path, small_scene: Scene) -> None:
             # Each line is there at once.
             assert len((tmp_path / "out.jsonl").read_text().splitlines()) == index + 1
     line = json.loads((tmp_path / "out.jsonl").read_text().splitlines()[1])
-    assert (line["index"], line["pts"]) == (1, 0.1)
+    assert (line["index"], line["pts"], line["time"]) == (1, 0.1, "2027-01-15T08:00:01.000+00:00")
     for object_id in (1, 2):
         np.testing.assert_array_equal(decode_rle(line["objects"][str(object_id)]), small_scene.masks[1] == object_id)
 
@@ -86,13 +86,14 @@ def test_joints_are_written_and_drawn(tmp_path: Path) -> None:
     xy = np.array([[40.0, 30.0], [np.nan, np.nan], [127.0, 95.0]])
     joints = FrameJoints(("hand", "foot", "nose"), xy, np.array([0.51239, 0.0, 1.0]))
     soft = np.zeros((4, 12, 16), np.float32)
-    labels = cw.LabelMap(frame[..., 0] * 0, 0, (1, 2, 3), soft, 0.5, frame, states={1: "ok"}, joints=joints)
+    labels = cw.LabelMap(frame[..., 0] * 0, 0, (1, 2, 3), soft, 0.5, frame, states={1: "ok"}, joints=joints, time=0.25)
     with cw.open_sink(tmp_path / "o.jsonl") as lines, cw.open_sink(tmp_path / "o.mp4", fps=10) as video:
         lines.write(labels)
         video.write(labels)
     assert json.loads((tmp_path / "o.jsonl").read_text()) == {
         "index": 0,
         "pts": 0.5,
+        "time": "1970-01-01T00:00:00.250+00:00",
         "joints": {
             "hand": {"x": 40.0, "y": 30.0, "confidence": 0.5124},
             "foot": None,

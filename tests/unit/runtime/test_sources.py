@@ -109,8 +109,13 @@ def test_camera_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_camera("porch") == "v4l2:///dev/video7"
     assert resolve_camera("clip.mp4") == "clip.mp4"
     config.write_text("[cameras]\ncamera0 = 3\n")
-    with pytest.raises(SettingError, match="line 2"):
+    with pytest.raises(SettingError, match="camera0 = 3"):
         resolve_camera("camera0")
+    config.write_text("[cameras]\nporch = 'a'\ncamera0 = door.mp4\n")
+    with pytest.raises(SettingError, match=r"no TOML file.*line 3"):
+        resolve_camera("camera0")
+    config.write_bytes(b"\xef\xbb\xbf[cameras]\r\ncamera0 = 'door.mp4'\r\n")
+    assert resolve_camera("camera0") == "door.mp4"
 
 
 def test_an_alias_opens_what_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_scene: Scene) -> None:

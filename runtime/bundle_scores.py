@@ -1,0 +1,60 @@
+"""How good an encoder is known to be, and one line about it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from crwedge.core.bundle import Bundle
+from crwedge.core.files import atomic_write
+from crwedge.core.user_folders import data_home
+from crwedge.runtime.bundle_lookup import shipped_bundle
+
+
+def known_score(bundle: Bundle) -> str:
+    """How good a bundle is known to be, in a few words with the protocol; "" where it was never scored.
+
+    Scores belong to the weights: they are found by the hash of the ONNX file.
+    """
+    import crwedge
+
+    for path in (Path(crwedge.__file__).parent / "assets" / "scores.json", _scores_file()):
+        if text := _read_scores(path).get(bundle.sha256):
+            return str(text)
+    return ""
+
+
+def record_score(bundle: Bundle, text: str) -> None:
+    """Remember a score of a bundle's weights for `known_score`; where nothing can be written it is not remembered."""
+    path = _scores_file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            file.write(json.dumps({**_read_scores(path), bundle.sha256: text}, indent=1).encode())
+    except OSError:
+        return
+
+
+def describe_bundle(bundle: Bundle) -> str:
+    """One line for the start of a run: which encoder, where it comes from, how good it is known to be."""
+    manifest = bundle.manifest
+    if bundle.path == shipped_bundle():
+        place = "shipped with crwedge"
+    else:
+        place = str(bundle.path)
+    trained = "" if manifest.trained else "; random weights, not trained: masks will drift"
+    score = known_score(bundle) or "never scored (crwedge eval davis ROOT)"
+    return f"encoder {manifest.name} ({place}; {manifest.weights_from}){trained}: {score}"
+
+
+def _scores_file() -> Path:
+    return data_home() / "scores.json"
+
+
+def _read_scores(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

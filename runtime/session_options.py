@@ -1,0 +1,55 @@
+"""Options of a session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crwedge.core.bundle import Bundle
+from crwedge.core.settings import PropagationSettings
+
+if TYPE_CHECKING:
+    from crwedge.runtime.stream import Late
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """How a session works; see `Session`."""
+
+    model: str | Path | Bundle | None = None
+    """Bundle; by default the newest exported one, else the shipped one."""
+    engine: str = "auto"
+    """`auto`, `cpu`, `cuda` or `tensorrt`."""
+    preset: str | None = None
+    """Propagation protocol; by default the bundle's."""
+    settings: PropagationSettings | None = None
+    """Settings in place of those of the preset."""
+    size: tuple[int, int] | None = None
+    """(H, W) to compute at; by default the bundle's fixed size, else the frame's."""
+    threads: int | None = None
+    """Threads of the encoder and of the propagation; by default all processors."""
+    max_frames: int | None = None
+    """Stop after so many frames of the source."""
+    resize_mask: bool = False
+    """Resize masks of another size than the frame."""
+    overwrite: bool = False
+    """Replace existing outputs."""
+    late: Late | None = None
+    """What happens to frames that come too fast: `drop` (default of live sources) or `wait` (files)."""
+    watchdog: float = 5.0
+    """Seconds without a frame after which a live source is opened again."""
+    confidence: bool | None = None
+    """Whether the confidence of each object is estimated; by default for live sources."""
+    fps: float | None = None
+    """Frames a second to hold, see `RateController`."""
+    snapshot: str | Path | None = None
+    """File that keeps the state."""
+    snapshot_every: float = 30.0
+    """Seconds between two snapshots."""
+    resume: bool = False
+    """Go on from the snapshot, where it exists."""
+    resume_any: bool = False
+    """Go on from a snapshot of another source too."""
+    control: str | Path | None = None
+    """File of commands, see `CommandFile`."""

@@ -1,0 +1,132 @@
+"""`crwedge track` as a process on a camera: motion JPEG over HTTP, which stalls."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from crwedge.core.masks import write_mask
+from crwedge.core.scene import Scene, render_scene
+from crwedge.runtime.bundle_lookup import shipped_bundle
+
+RATE = 10
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    return render_scene(10, 48, 64)
+
+
+@pytest.fixture
+def camera(scene: Scene) -> Iterator[tuple[str, threading.Event]]:
+    """The address of a camera, and the event that stops its frames; the connection stays open."""
+    pictures = []
+    for frame in scene.frames:
+        data = io.BytesIO()
+        Image.fromarray(frame).save(data, "JPEG", quality=95)
+        pictures.append(data.getvalue())
+    stall, gone = threading.Event(), threading.Event()
+
+    class Camera(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+            self.end_headers()
+            number = 0
+            try:
+                while not gone.wait(1 / RATE):
+                    if stall.is_set():
+                        continue
+                    data = pictures[number % len(pictures)]
+                    self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\n")
+                    self.wfile.write(f"Content-Length: {len(data)}\r\n\r\n".encode() + data + b"\r\n")
+                    number += 1
+            except OSError:
+                pass
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Camera)
+    thread = threading.Thread(target=server.serve_forever, args=(0.1,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/live", stall
+    gone.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def ask(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+    except urllib.error.URLError:
+        return 0, ""
+
+
+def wait_for_code(port: int, code: int) -> None:
+    until = time.monotonic() + 120
+    while ask(port, "/healthz")[0] != code:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_health_turns_before_the_watchdog_does(
+    scene: Scene, camera: tuple[str, threading.Event], tmp_path: Path
+) -> None:
+    address, stall = camera
+    write_mask(tmp_path / "init.png", scene.masks[0])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    words = ["track", address, "--mask", tmp_path / "init.png", "--model", shipped_bundle(), "--threads", 1]
+    words += ["--context", 3, "--out", tmp_path / "o.jsonl", "--metrics", port, "--log", tmp_path / "log"]
+    words += ["--watchdog", 10, "--explain", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "crwedge", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_for_code(port, 200)
+    until = time.monotonic() + 120
+    while (tmp_path / "o.jsonl").read_text().count("\n") < 20 and time.monotonic() < until:
+        time.sleep(0.02)
+    rates = [
+        float(line.split()[-1]) for line in ask(port, "/metrics")[1].splitlines() if line.startswith("crwedge_fps{")
+    ]
+    assert 0 < rates[0] < 2 * RATE
+    stall.set()
+    wait_for_code(port, 503)
+    assert "source_lost" not in (tmp_path / "log").read_text()
+    stall.clear()
+    wait_for_code(port, 200)
+    process.terminate()
+    shown, said = process.communicate(timeout=300)
+    assert process.returncode == 143, said
+    result = json.loads(shown)
+    assert result["frames_in"] == result["tracked"] + result["dropped"] + result["failed"]
+    assert result["restarts"] == 0
+    # Waiting for the camera is no work, and is not called decoding.
+    assert result["stages_ms"]["camera"]["p50"] > result["stages_ms"]["decode"]["p50"] == 0
+    assert set(result["stage_shares"]) == {"decode", "encode", "propagate", "output", "write"}
+    assert "waiting" in said
+    lines = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    times = [line["time"] for line in lines]
+    assert times == sorted(times)
+    assert len(lines) == result["tracked"]
