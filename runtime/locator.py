@@ -13,11 +13,13 @@ from crwedge.runtime.backends.base import Backend, Prediction
 from crwedge.runtime.finder import Finder
 from crwedge.runtime.monitor import KEPT_OVER_A_GAP, LOST, TRUSTED
 from crwedge.runtime.propagation.view import Size, View
-from crwedge.runtime.region import Box, Region, RegionOptions, around_all, object_boxes
+from crwedge.runtime.region import Box, Region, around_all, object_boxes
 
 AnyPrompt = MaskPrompt | KeypointPrompt
 Pixels = NDArray[np.uint8]
 
+_FALL = 0.5
+"""An object that loses so much of its cells from one frame to the next is looked for."""
 _PATIENCE = 3
 """Frames between two searches for an object that is lost."""
 
@@ -87,6 +89,7 @@ class RegionLocator:
         self._scale: Size | None = None
         self._boxes: dict[int, Box | None] = {}
         self._lost: set[int] = set()
+        self._areas: dict[int, int] = {}
         self._wait = 0
 
     def view(self, pixels: Pixels, prompt: AnyPrompt | None) -> View:
@@ -106,6 +109,7 @@ class RegionLocator:
     def observe(self, prediction: Prediction, labels: LabelMap, prompted: bool) -> None:
         """See `Locator.observe`."""
         boxes = object_boxes(prediction.features.view, prediction.soft)
+        channels = np.arange(1, prediction.soft.shape[0])[:, None, None]
         self._boxes = dict(zip(labels.object_ids, boxes, strict=True))
         self.region.follow(around_all(boxes))
         if labels.joints is not None:
@@ -113,7 +117,12 @@ class RegionLocator:
         if prompted and labels.frame is not None:
             soft, _ = area_labels(labels.ids, labels.object_ids, self.region.overview.grid)
             self._finder.learn(labels.frame, soft)
-        lost = {i for i, state in labels.states.items() if state == LOST or self._boxes[i] is None}
+        areas = dict(
+            zip(labels.object_ids, (prediction.soft.argmax(axis=0)[None] == channels).sum(axis=(1, 2)), strict=True)
+        )
+        fell = {i for i, area in areas.items() if area < _FALL * self._areas.get(i, 0)}
+        self._areas = areas
+        lost = {i for i, state in labels.states.items() if state == LOST or self._boxes[i] is None} | fell
         if lost - self._lost:
             self._wait = 0
         self._lost = lost
@@ -143,11 +152,12 @@ class RegionLocator:
             self._backend.keep_trusted(TRUSTED, KEPT_OVER_A_GAP)
 
 
-def open_locator(options: RegionOptions | None, size: Size, backend: Backend) -> Locator:
-    """The locator that the options ask for, for frames of `size` = (H, W)."""
-    if options is None:
+def open_locator(size: Size, backend: Backend) -> Locator:
+    """The locator that the backend's settings ask for, for frames of `size` = (H, W)."""
+    settings = backend.settings
+    if settings.cells is None:
         return WholeFrame(size)
-    region = Region(options, size)
+    region = Region(settings.cells, settings.margin, size)
     return RegionLocator(region, backend, Finder(backend, region.overview))
 
 

@@ -6,13 +6,13 @@ and a margin fit the budget; where they are spread too wide, it is the whole fra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crwedge.core.errors import SettingError
 from crwedge.core.images import grid_size
+from crwedge.runtime.propagation import kernels
 from crwedge.runtime.propagation.view import Size, View
 
 Box = NDArray[np.float64]
@@ -22,41 +22,28 @@ _STEPS = 4
 """Steps of the scale in each factor of two."""
 _ROOM = 1.15
 """A finer scale is taken only where this many times its cells fit the budget, so that the scale does not swing."""
-_TRIM = 0.004
-"""Share of an object's labels at each side that its box leaves out: specks do not make the region larger."""
+_SPECK = 0.1
+"""A connected part of an object that is smaller than this share of its largest one is a speck: the region leaves it out."""
 _SMOOTH = 0.5
 """Weight of the last motion in the expected one."""
-
-
-@dataclass(frozen=True)
-class RegionOptions:
-    """How the computed part of the frame follows the objects."""
-
-    cells: int = 1600
-    """The most cells of 8 x 8 pixels that are computed for a frame."""
-    margin: int = 6
-    """Cells around the objects, at the scale that is computed."""
-
-    def __post_init__(self) -> None:
-        if not 64 <= self.cells <= 1_000_000:
-            raise SettingError(f"the budget is {self.cells} cells; it must be a number from 64 to 1000000")
-        if not 1 <= self.margin <= 100:
-            raise SettingError(f"the margin is {self.margin} cells; it must be a number from 1 to 100")
 
 
 class Region:
     """The region of one stream.
 
     Args:
-        options: budget and margin.
+        cells: the most cells that are computed for a frame.
+        margin: cells around the objects, at the scale that is computed.
         size: (H, W) of the frames at full scale.
     """
 
-    def __init__(self, options: RegionOptions, size: Size) -> None:
-        self.options, self.size = options, size
-        self._coarsest = 0
-        while np.prod(grid_size(*self.scaled(self._coarsest))) > options.cells:
-            self._coarsest += 1
+    def __init__(self, cells: int, margin: int, size: Size) -> None:
+        self.cells, self.margin, self.size = cells, margin, size
+        self._least = 1.0
+        """The scale at which the whole frame fits the budget; the region is never computed at a lower one."""
+        while np.prod(grid_size(*self._scaled(self._least))) > cells:
+            self._least *= 0.99
+        self._coarsest = math.ceil(-_STEPS * math.log2(self._least) - 1e-9)
         self._level = 0
         self._box: Box | None = None
         self._motion = np.zeros(4)
@@ -68,7 +55,9 @@ class Region:
 
     def scaled(self, level: int) -> Size:
         """(H, W) of the frame at a level of scale; level 0 is its own size."""
-        factor = 2 ** (-level / _STEPS)
+        return self._scaled(max(self._least, 2 ** (-level / _STEPS)))
+
+    def _scaled(self, factor: float) -> Size:
         return max(16, round(self.size[0] * factor)), max(16, round(self.size[1] * factor))
 
     def view(self) -> View:
@@ -77,9 +66,9 @@ class Region:
             return self.overview
         ahead = self._box + self._motion
         box = np.concatenate([np.minimum(self._box, ahead)[:2], np.maximum(self._box, ahead)[2:]])
-        while self._level < self._coarsest and self._around(box, self._level).cells > self.options.cells:
+        while self._level < self._coarsest and self._around(box, self._level).cells > self.cells:
             self._level += 1
-        while self._level > 0 and self._around(box, self._level - 1).cells * _ROOM <= self.options.cells:
+        while self._level > 0 and self._around(box, self._level - 1).cells * _ROOM <= self.cells:
             self._level -= 1
         return self._around(box, self._level)
 
@@ -99,7 +88,7 @@ class Region:
     def _around(self, box: Box, level: int) -> View:
         """The cells of a level that hold a box and its margin."""
         size = self.scaled(level)
-        full, margin = grid_size(*size), self.options.margin
+        full, margin = grid_size(*size), self.margin
         low = [max(0, int(np.floor(box[axis] * full[axis] + 1e-9)) - margin) for axis in (0, 1)]
         high = [min(full[axis], int(np.ceil(box[axis + 2] * full[axis] - 1e-9)) + margin) for axis in (0, 1)]
         low = [min(first, full[axis] - 1) for axis, first in enumerate(low)]
@@ -115,26 +104,22 @@ def object_boxes(view: View, soft: NDArray[np.float32]) -> list[Box | None]:
         soft: (K, h, w) soft labels, channel 0 the background.
 
     Returns:
-        For each object, in order of the channels, its box without the outermost specks, or None where it has no cell.
+        For each object, in order of the channels, the box around its parts that are no specks; None where it has no cell.
     """
-    winner = soft.argmax(axis=0)
-    full = grid_size(*view.size)
+    winner, full = soft.argmax(axis=0), grid_size(*view.size)
+    part = np.empty(winner.shape, np.int64)
     found: list[Box | None] = []
     for channel in range(1, soft.shape[0]):
-        inside = winner == channel
-        count = int(inside.sum())
+        count = kernels.components(winner == channel, part)
         if not count:
             found.append(None)
             continue
-        sides = []
-        for axis in (0, 1):
-            along = np.cumsum(inside.sum(axis=1 - axis))
-            low = int(np.searchsorted(along, _TRIM * count, side="right"))
-            high = int(np.searchsorted(along, (1 - _TRIM) * count, side="left"))
-            first = view.origin[axis]
-            sides.append(((first + low) / full[axis], (first + high + 1) / full[axis]))
-        (top, bottom), (left, right) = sides
-        found.append(np.array([top, left, bottom, right]))
+        sizes = np.bincount(part.reshape(-1))[1:]
+        large = np.isin(part, 1 + np.flatnonzero(sizes >= _SPECK * sizes.max()))
+        rows, columns = np.flatnonzero(large.any(axis=1)), np.flatnonzero(large.any(axis=0))
+        low = np.array([view.origin[0] + rows[0], view.origin[1] + columns[0]]) / full
+        high = np.array([view.origin[0] + rows[-1] + 1, view.origin[1] + columns[-1] + 1]) / full
+        found.append(np.concatenate([low, high]))
     return found
 
 

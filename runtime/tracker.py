@@ -31,7 +31,6 @@ from crwedge.runtime.ops.snapshot import SnapshotError, State, plain
 from crwedge.runtime.propagation.context import memory_formula
 from crwedge.runtime.propagation.view import Size
 from crwedge.runtime.quality import QualityLevel
-from crwedge.runtime.region import RegionOptions
 from crwedge.runtime.sources.frame import Frame
 
 Pixels = NDArray[np.uint8]
@@ -45,8 +44,6 @@ class TrackerOptions:
     """(H, W) to compute at; label maps keep the frame's own size. None computes at the frame's size."""
     confidence: bool = False
     """Whether to estimate how far each object can be trusted, without knowing the truth."""
-    region: RegionOptions | None = None
-    """How the computed part of the frame follows the objects; None computes whole frames."""
     any_size: bool = False
     """Whether frames may change their size: later ones are then computed at the first one's."""
 
@@ -107,7 +104,7 @@ class Tracker(Closing):
         chosen = settings if isinstance(settings, PropagationSettings) else preset(settings or bundle.manifest.preset)
         options = options or TrackerOptions()
         options = replace(options, size=options.size or bundle.manifest.size)
-        keep_frames = (adapter is not None and adapter.recompute) or (options.region is not None)
+        keep_frames = adapter is not None and adapter.recompute
         backend = open_backend(bundle, chosen, engine, workers, keep_frames=keep_frames, say=say, size=options.size)
         if adapter is not None:
             adapter.start(bundle, backend.engine, workers, options.size, chosen.context_length)
@@ -285,7 +282,7 @@ class Tracker(Closing):
         """What chooses the part of each frame to compute: made with the first one, which tells the size."""
         if self._locator is None:
             size = self.options.size or (pixels.shape[0], pixels.shape[1])
-            self._locator = open_locator(self.options.region, size, self.backend)
+            self._locator = open_locator(size, self.backend)
         return self._locator
 
     def _soft(self, given: MaskPrompt | KeypointPrompt, grid: Size) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -14,6 +14,7 @@ FirstFrame = Literal["global", "restricted"]
 TopkOver = Literal["joint", "frame"]
 OutputNorm = Literal["none", "minmax"]
 Labels = Literal["point", "area"]
+Spacing = Literal["last", "spread"]
 Storage = Literal["float32", "float16"]
 
 _CHOICES = {
@@ -22,6 +23,7 @@ _CHOICES = {
     "topk_over": get_args(TopkOver),
     "output_norm": get_args(OutputNorm),
     "labels": get_args(Labels),
+    "context_spacing": get_args(Spacing),
     "storage": get_args(Storage),
 }
 
@@ -39,8 +41,12 @@ class PropagationSettings:
 
     context_length: int = 20
     """m: number of previous frames in the context, beside the pinned ones."""
-    context_offsets: tuple[int, ...] | None = None
-    """Which of the m previous frames are searched: (1, 2, 4) means t-1, t-2 and t-4. None: all of them."""
+    context_spacing: Spacing = "last"
+    """`last`: the context is the last m frames. `spread`: m of the last frames whose ages are near 1, 2, 4, 8, ..."""
+    cells: int | None = None
+    """Largest number of cells (8 x 8 pixels) computed for a frame: a region that follows the objects. None: whole frames."""
+    margin: int = 6
+    """Cells around the objects in that region."""
     topk: int = 10
     """k: neighbours of each target cell."""
     radius: float = 12.0
@@ -72,18 +78,13 @@ class PropagationSettings:
             value = getattr(self, name)
             if value not in allowed:
                 raise SettingError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
-        for name, low, high in (("context_length", 1, 1000), ("topk", 1, 1000), ("max_pinned", 1, 100)):
+        bounds = [("context_length", 1, 1000), ("topk", 1, 1000), ("max_pinned", 1, 100), ("margin", 1, 100)]
+        if self.cells is not None:
+            bounds.append(("cells", 64, 1_000_000))
+        for name, low, high in bounds:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
                 raise SettingError(f"{name} is {value!r}; it must be a whole number from {low} to {high}")
-        offsets = self.context_offsets
-        if offsets is not None:
-            rising = all(1 <= a < b for a, b in zip((0, *offsets), offsets, strict=False) if a) and offsets[:1] >= (1,)
-            if not offsets or not rising or offsets[-1] > self.context_length:
-                raise SettingError(
-                    f"context_offsets is {offsets!r}; it must be rising whole numbers from 1 to context_length "
-                    f"({self.context_length})"
-                )
         for name in ("radius", "temperature"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or math.isnan(value) or value <= 0:
@@ -113,8 +114,6 @@ class PropagationSettings:
         values = dict(values)
         if "radius" in values and values["radius"] is None:
             values["radius"] = math.inf
-        if values.get("context_offsets") is not None:
-            values["context_offsets"] = tuple(values["context_offsets"])
         return cls(**values)
 
     def with_changes(self, **changes: Any) -> PropagationSettings:

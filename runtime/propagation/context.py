@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.propagation.rescale import resample_features, resample_labels, rescaled
-from crwedge.runtime.propagation.slots import ContextSlots
+from crwedge.runtime.propagation.rescale import resample_features, resample_labels, rescaled, trimmed
+from crwedge.runtime.propagation.slots import ContextSlots, PromptLabels
 from crwedge.runtime.propagation.view import Size, View
 
 Pixels = NDArray[np.uint8]
@@ -46,6 +46,7 @@ class ContextBuffer:
         self.storage = np.dtype(settings.storage)
         self._features: NDArray[Any] = np.zeros((0, 0, 0), self.storage)
         self._labels = np.zeros((0, 0, 0), np.float32)
+        self._budget = settings.cells or 0
 
     @property
     def labels(self) -> NDArray[np.float32]:
@@ -96,7 +97,10 @@ class ContextBuffer:
             pixels: RGB uint8 (H, W, 3), used where frames are kept.
         """
         view = view or whole_view(features)
-        self._write(self.slots.pin(view, trust, pixels), view, features, soft)
+        slot = self.slots.pin(view, trust, pixels)
+        self._write(slot, view, features, soft)
+        if self.slots.rescales:
+            self.slots.set_prompt(slot, PromptLabels(view, self._labels[slot, : view.cells].copy()))
 
     def append(
         self,
@@ -113,6 +117,9 @@ class ContextBuffer:
     def edit_labels(self, change: NDArray[np.float32]) -> None:
         """Multiply the labels of every frame with `change` (K, K')."""
         self._labels = np.ascontiguousarray(self._labels @ change)
+        for slot in self.slots.in_use:
+            if (prompt := self.slots.prompt(slot)) is not None:
+                self.slots.set_prompt(slot, PromptLabels(prompt.view, prompt.labels @ change))
 
     def encode_again(self, encode: Callable[[Pixels, View], NDArray[np.float32]]) -> None:
         """Write new features (C, h, w) of every frame whose pixels were kept; labels stay."""
@@ -124,21 +131,21 @@ class ContextBuffer:
     def rescale(self, size: Size, encode: Callable[[Pixels, View], NDArray[np.float32]]) -> None:
         """Bring every frame to the scale of frames of `size` = (H, W) pixels.
 
-        Frames whose pixels were kept are encoded again; features of the others, and all labels, are resampled.
+        Frames whose pixels were kept are encoded again; features of the others, and all labels, are resampled. A view that
+        would then have more cells than a slot holds loses some at its sides.
         """
         found = []
         for slot in self.slots.in_use:
             old, pixels = self.slots.view(slot), self.slots.pixels(slot)
-            new = rescaled(old, size)
-            labels = resample_labels(self._labels[slot, : old.cells], old, new)
+            new = trimmed(rescaled(old, size), self.capacity)
+            prompt = self.slots.prompt(slot) or PromptLabels(old, self._labels[slot, : old.cells])
+            labels = resample_labels(prompt.labels, prompt.view, new)
             if pixels is not None:
                 features = encode(pixels, new).transpose(1, 2, 0).reshape(new.cells, -1)
             else:
                 features = resample_features(self._features[slot, : old.cells].astype(np.float32), old, new)
             found.append((slot, new, features, labels))
         for slot, new, features, labels in found:
-            if new.cells > self.capacity:
-                self._grow(new.cells, features.shape[1], labels.shape[1])
             self.slots.set_view(slot, new)
             self._features[slot, : new.cells] = features
             self._labels[slot, : new.cells] = labels
@@ -180,7 +187,7 @@ class ContextBuffer:
     def _write(self, slot: int, view: View, features: NDArray[np.float32], soft: NDArray[np.float32]) -> None:
         channels, count = features.shape[0], soft.shape[0]
         if view.cells > self.capacity:
-            self._grow(view.cells, channels, count)
+            self._grow(max(view.cells, self._budget), channels, count)
         self._cells(slot, view)[...] = features.transpose(1, 2, 0)
         self._labels[slot, : view.cells, :count] = soft.reshape(count, -1).T
         self._labels[slot, : view.cells, count:] = 0

@@ -24,6 +24,18 @@ def rescaled(view: View, size: Size) -> View:
     return View(size, (origin[0], origin[1]), (grid[0], grid[1]))
 
 
+def trimmed(view: View, cells: int) -> View:
+    """The middle of a view, with no more than `cells` cells."""
+    (y, x), (h, w) = view.origin, view.grid
+    while h * w > cells:
+        # The longer side loses a row or column at one end and then at the other.
+        if h >= w:
+            y, h = y + h % 2, h - 1
+        else:
+            x, w = x + w % 2, w - 1
+    return View(view.size, (y, x), (h, w))
+
+
 def resample_labels(labels: NDArray[np.float32], old: View, new: View) -> NDArray[np.float32]:
     """Soft labels (h * w, K) of one view, linearly, in the cells of another: (h' * w', K).
 
