@@ -1,15 +1,24 @@
 # Two commands for a fresh machine: `make demo` (see an object followed) and `make test` (everything a change must pass).
-# Needs Python 3.10 to 3.12. Choose one with PYTHON=python3.12. On machines where pip would bring a CUDA build of torch,
+# Needs Python 3.10 to 3.14. Choose one with PYTHON=python3.12. On machines where pip would bring a CUDA build of torch,
 # PIP_EXTRA_INDEX_URL (an environment variable of pip) can name an index with the CPU build.
 
 SHELL := /bin/bash
-PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
-	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+.SHELLFLAGS := -o pipefail -c
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3.10 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
+# Old versions warn of what is new; only errors count there.
+LOWEST := tests/unit/core tests/unit/runtime tests/unit/eval tests/unit/cli/test_track.py tests/unit/cli/test_eval.py
 
-.PHONY: demo test check tests wheel bench clean
+# Installations take minutes: what they are, and each package as it comes.
+define install
+	@echo "installing $(1): a few minutes the first time"
+	@$(PIP) install --progress-bar off -c constraints.txt -e ".[$(1)]" | sed -u -n -E "/^(Collecting|Installing|Successfully)/p"
+endef
+
+.PHONY: demo test check tests wheel lowest bench clean
 
 demo: .venv/.base
 	$(BIN)/crwedge demo --out crwedge-demo
@@ -24,10 +33,12 @@ check: .venv/.dev
 	$(BIN)/lint-imports
 
 tests: .venv/.dev
+	@echo "tests: several minutes"
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 # The wheel, in an environment of its own without torch, used from a folder that is not the repository.
 wheel: .venv/.dev
+	@echo "the wheel, alone in an environment without torch: about two minutes"
 	rm -rf build dist .venv-wheel
 	$(BIN)/python -m build --wheel --outdir dist .
 	$(PYTHON) -m venv .venv-wheel
@@ -37,22 +48,32 @@ wheel: .venv/.dev
 		test -s "$$out/sheet.png" && test -s "$$out/overlay.mp4" && rm -rf "$$out"
 	rm -rf .venv-wheel
 
+# The lowest versions that pyproject.toml allows, in an environment of its own, with the tests that need no PyTorch. About ten
+# minutes on two cores, so it is not a part of `make test`.
+lowest: .venv/.dev
+	@echo "installing the lowest versions: a few minutes"
+	$(PYTHON) -m venv --clear .venv-lowest
+	$(BIN)/python tests/lowest.py cpu mqtt eval > .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m pip --disable-pip-version-check install -q -c .venv-lowest/lowest.txt -e ".[cpu,mqtt,eval]" \
+		"pytest>=8" "hypothesis>=6.100" "tomli>=2"
+	.venv-lowest/bin/python -m pytest -q -W default $(LOWEST)
+
 bench: .venv/.dev
 	$(BIN)/python benchmarks/propagation.py
 
 clean:
-	rm -rf .venv .venv-wheel build dist crwedge-demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-wheel .venv-lowest build dist crwedge-demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 .venv/bin/python:
-	@test -n "$(PYTHON)" || { echo "crwedge needs Python 3.10, 3.11 or 3.12; install one or set PYTHON=" >&2; exit 2; }
+	@test -n "$(PYTHON)" || { echo "crwedge needs Python 3.10 to 3.14; install one or set PYTHON=" >&2; exit 2; }
 	@$(PYTHON) -c "import ensurepip" 2>/dev/null || { echo "installing python3-venv"; apt-get install -y -q python3-venv \
 		|| { echo "install the package python3-venv (sudo apt-get install python3-venv)" >&2; exit 2; }; }
 	$(PYTHON) -m venv .venv
 
 .venv/.base: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) install -q -c constraints.txt -e ".[cpu]"
-	touch $@
+	$(call install,cpu)
+	@touch $@
 
 .venv/.dev: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) install -q -c constraints.txt -e ".[dev]"
-	touch .venv/.base $@
+	$(call install,dev)
+	@touch .venv/.base $@

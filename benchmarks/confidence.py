@@ -20,9 +20,9 @@ import crwedge as cw
 from crwedge.core.images import parse_size
 from crwedge.core.labels import region_iou
 from crwedge.core.masks import object_ids
+from crwedge.core.pictures import read_picture
 from crwedge.runtime import monitor as monitor_module
 from crwedge.runtime.propagation.confidence import CALIBRATION, SIGNS, Calibration, Signs
-from crwedge.runtime.sources.images import read_image
 
 
 def collect(root: Path, model: str | None, frames: int, step: int, size: tuple[int, int]) -> list[dict[str, Any]]:
@@ -45,7 +45,7 @@ def collect(root: Path, model: str | None, frames: int, step: int, size: tuple[i
                 truth = cw.read_mask(folder / "Annotations" / f"{name}.png")
                 picture = next((folder / "JPEGImages").glob(f"{name}.*"))
                 seen.clear()
-                labels = tracker.step(read_image(picture), truth if number == 0 else None)
+                labels = tracker.step(read_picture(picture), truth if number == 0 else None)
                 if number == 0:
                     continue
                 overlaps = region_iou(labels.ids, truth, tuple(labels.confidence))

@@ -1,4 +1,4 @@
-"""The export, step by step: weights -> ONNX -> verdict -> bundle -> engine."""
+"""Export of a checkpoint: weights -> ONNX -> comparison with PyTorch -> bundle -> engine."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _TENSORRT_FRAMES = 3
 
 @dataclass(frozen=True)
 class Graph:
-    """The ONNX file of an export."""
+    """The ONNX file of an export, and how it was calibrated."""
 
     onnx: bytes
     calibration: str = ""
-    """What int8 was calibrated on."""
+    """Frames that an int8 graph was calibrated on."""
 
 
 def export_bundle(
@@ -64,29 +64,29 @@ def export_bundle(
     say: Say = lambda _: None,
     on_progress: OnProgress = lambda *_: None,
 ) -> Bundle:
-    """Turn a checkpoint into a bundle.
+    """Export a checkpoint as a bundle.
 
     Args:
         checkpoint: an encoder file, a training run's folder, or a bundle; by default the shipped encoder.
         out: the bundle's folder; by default a folder of the encoder's name among the user's bundles.
-        precision: of the graph's arithmetic: float32, float16 or int8.
+        precision: float32, float16 or int8.
         size: fixed (H, W) of the graph, or None for any.
-        half_weights: store weights as float16 (half the size); a float32 graph's arithmetic stays float32.
-        calibrate_on: video for the ranges of int8; by default rendered scenes.
-        verify: frames for the verdict; by default the rendered scene, whose truth is known.
-        scorer: gives J and F of a frame where truth is known; by default J alone is computed.
-        engine: `onnx` for none, `tensorrt`, `tensorrt-rtx`, or `auto`: TensorRT where it can build here.
-        profile: frame sizes of a TensorRT engine; by default `size`, or anything up to 1088 x 1920.
-        workspace_mb: most scratch memory TensorRT may give a layer.
-        say: called with one line for each step.
-        on_progress: told of the progress of a TensorRT build.
+        half_weights: store the weights as float16; a float32 graph still computes in float32.
+        calibrate_on: video that int8 is calibrated on; by default rendered scenes.
+        verify: clip for the comparison with PyTorch; by default the rendered scene.
+        scorer: computes J and F of a frame whose truth is known; by default only J is computed.
+        engine: `onnx` (no engine), `tensorrt`, `tensorrt-rtx`, or `auto`: TensorRT where it can be built.
+        profile: frame sizes of a TensorRT engine; by default `size`, or all sizes up to 1088 x 1920.
+        workspace_mb: largest scratch memory of a layer in TensorRT.
+        say: gets one line for each step.
+        on_progress: called with the progress of a TensorRT build.
 
     Returns:
-        The bundle; `bundle.manifest.parity` holds the verdict.
+        The bundle; `bundle.manifest.parity` holds the result of the comparison.
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
-        ParityError: what was written does not do what the PyTorch encoder does; there is no bundle then.
+        ParityError: the ONNX file differs too much from the PyTorch encoder; no bundle is written.
         BundleError: the bundle or an engine cannot be written.
     """
     check_choice("precision", precision, PRECISIONS)
@@ -128,7 +128,7 @@ def export_bundle(
 
 
 def find_checkpoint(checkpoint: str | Path | None) -> Path:
-    """The encoder file that `checkpoint` means; CheckpointError when there is none."""
+    """Path of the encoder file of a run, a bundle or a file; CheckpointError when there is none."""
     path = shipped_bundle() if checkpoint is None else Path(checkpoint)
     if path.is_dir():
         inside = path / WEIGHTS
@@ -149,7 +149,7 @@ def write_graph(
     calibrate_on: str | None,
     say: Say,
 ) -> Graph:
-    """The ONNX file of an encoder; for int8 the activations' ranges are gathered first."""
+    """The ONNX file of an encoder; int8 is calibrated first."""
     config = encoder.config
     weights = {key: value.detach().cpu().numpy() for key, value in encoder.state_dict().items()}
     recipe = Recipe(config.architecture, config.padding, config.mean, config.std, size, precision)
@@ -184,10 +184,10 @@ def verify_graph(
     scorer: Scorer | None,
     say: Say,
 ) -> dict[str, Any]:
-    """Run the same frames through PyTorch and the ONNX file; returns what the manifest keeps.
+    """Compare the ONNX file with PyTorch on the same frames; returns the entry `parity` of the manifest.
 
     Raises:
-        ParityError: a bar was missed.
+        ParityError: a difference is above its tolerance.
     """
     tolerances = TOLERANCES[manifest.precision]
     names = ("PyTorch float32", f"ONNX Runtime {manifest.precision}")
@@ -217,20 +217,20 @@ def verify_graph(
         say(verdict.table())
     for verdict in verdicts.values():
         if not verdict.passed:
-            message = f"the export does not do what the PyTorch encoder does ({verdict}); nothing was written"
+            message = f"the export differs from the PyTorch encoder ({verdict}); nothing was written"
             raise ParityError(message, verdict)
     return {**first.to_dict(), **{key: verdict.to_dict() for key, verdict in verdicts.items() if key}}
 
 
 def torch_features(encoder: Encoder, clip: ReferenceClip) -> Features:
-    """What PyTorch makes of the frames: (C, h, w) each."""
+    """Features (C, h, w) of each frame, by PyTorch."""
     import torch
 
     return [encoder.features(torch.from_numpy(np.array(frame))[None])[0].numpy() for frame in clip.frames]
 
 
 def onnx_features(manifest: Manifest, files: dict[str, bytes], clip: ReferenceClip) -> Features:
-    """What a bundle of these files makes of the frames on the CPU, through the same code that a device runs."""
+    """Features (C, h, w) of each frame, by the runtime's CPU engine on a bundle of these files."""
     with tempfile.TemporaryDirectory() as folder:
         engine = open_engine(write_bundle(Path(folder) / "bundle", manifest, files), "cpu")
         try:
@@ -240,7 +240,7 @@ def onnx_features(manifest: Manifest, files: dict[str, bytes], clip: ReferenceCl
 
 
 def _load(path: Path, half_weights: bool) -> tuple[Encoder, EncoderInfo]:
-    """The encoder up to res3, its weights rounded to float16 if they will be stored so."""
+    """The encoder up to res3; its weights are rounded to float16 if they will be stored as such."""
     from crwedge.model.checkpoint import load_encoder
     from crwedge.model.encoder import Encoder
 

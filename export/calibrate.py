@@ -1,4 +1,4 @@
-"""The ranges of the activations, gathered on frames: what static quantisation needs to know."""
+"""Ranges of the activations, measured on frames, for static quantisation."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _SKIPPED = ("frames.float", "frames.chw", "frames.scaled", "length", "length.saf
 def calibrate(
     onnx_bytes: bytes, frames: Iterable[NDArray[np.uint8]], on_progress: Callable[[int], None] | None = None
 ) -> Ranges:
-    """Run the float32 graph on frames and choose the range of every activation.
+    """Choose the range of every activation of a float32 graph.
 
-    The range is the one whose symmetric 8-bit grid has the least mean squared error over all values seen; it is
-    rounded to three digits, so that it does not hang on the order in which a processor adds.
+    The range minimises the mean squared error of symmetric 8-bit quantisation over all values seen. It is rounded to three
+    digits, so that it does not depend on the order of floating-point sums.
 
     Args:
         onnx_bytes: the float32 graph of the encoder.
         frames: RGB uint8 (H, W, 3).
-        on_progress: called with the number of frames read.
+        on_progress: called with the number of frames processed.
 
     Raises:
         SourceError: there is no frame.
@@ -41,7 +41,7 @@ def calibrate(
             magnitudes = np.abs(values).ravel()
             top = float(magnitudes.max())
             if top > tops.get(name, 0.0):
-                # Room for what later frames may bring; values beyond it fall into the last bin.
+                # Some headroom for later frames; larger values fall into the last bin.
                 counts[name], tops[name] = _widen(counts[name], tops.get(name, 0.0), top * 1.5), top * 1.5
             if tops.get(name, 0.0) > 0:
                 scaled = np.minimum(magnitudes * (_BINS / tops[name]), _BINS - 1).astype(np.int64)
@@ -54,24 +54,24 @@ def calibrate(
 
 
 def best_range(counts: NDArray[np.int64], top: float) -> float:
-    """The magnitude, of those up to `top`, at which clipping and rounding to 127 levels lose the least together.
+    """The magnitude up to `top` with the least error of clipping and rounding to 127 levels.
 
     Args:
-        counts: histogram of magnitudes, equal bins over 0..`top`.
-        top: right end of the last bin.
+        counts: histogram of magnitudes in equal bins over 0..`top`.
+        top: right edge of the last bin.
     """
     if top <= 0:
         return 1.0
     used = int(np.flatnonzero(counts)[-1]) + 1
     centres = (np.arange(len(counts)) + 0.5) / len(counts)
-    best, least = used / len(counts), np.inf
+    best, min_loss = used / len(counts), np.inf
     for share in np.linspace(0.2, 1.0, 161):
         limit = share * used / len(counts)
         step = limit / LEVELS
         error = centres - np.minimum(np.rint(centres / step), LEVELS) * step
         loss = float((counts * error**2).sum())
-        if loss < least:
-            best, least = limit, loss
+        if loss < min_loss:
+            best, min_loss = limit, loss
     return float(f"{best * top:.3g}")
 
 
@@ -85,7 +85,7 @@ def _widen(counts: NDArray[np.int64], old: float, new: float) -> NDArray[np.int6
 
 
 def _observed(onnx_bytes: bytes) -> tuple[Any, list[str]]:
-    """A session that also gives every activation, and their names."""
+    """A session that also outputs every activation, and their names."""
     onnx, ort = import_optional("onnx", extra="export"), import_optional("onnxruntime", extra="cpu")
     model = onnx.load_from_string(onnx_bytes)
     weights = {tensor.name for tensor in model.graph.initializer}

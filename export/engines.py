@@ -1,4 +1,4 @@
-"""Engines of a bundle: find the one that fits, or build it, once, however many processes ask."""
+"""TensorRT engines of a bundle: find one that fits, or build it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from crwedge.export.tensorrt import BuildOptions, OnProgress, Say, build_engine,
 from crwedge.runtime.bundle_lookup import data_home
 
 DEFAULT_PROFILE = Profile((64, 64), (480, 854), (1088, 1920))
-"""For bundles of any size when none is asked for."""
+"""Default for bundles of any size."""
 
 
 def can_build(module: str = "tensorrt") -> bool:
-    """Whether this machine has the module and the GPU it needs."""
+    """Whether this machine has the module and, where it needs one, a GPU."""
     try:
         load_tensorrt(module)
         device(module)
@@ -44,19 +44,20 @@ def ensure_engine(
     say: Say = lambda _: None,
     on_progress: OnProgress = lambda *_: None,
 ) -> FoundEngine:
-    """The engine of a bundle on this device, built if there is none that fits.
+    """Return an engine of a bundle that fits this device; build it if there is none.
 
-    It goes into the bundle's own `engines/`, or, where that cannot be written, to the user's data folder.
+    It is stored in the bundle's `engines/`, or in the user's data folder if the bundle cannot be written. One process builds;
+    others that need the same engine wait for it.
 
     Args:
-        bundle: a checked bundle.
+        bundle: a verified bundle.
         module: `tensorrt` or `tensorrt_rtx`.
-        options: profile and memory; by default the bundle's size, or sizes up to 1088 x 1920.
-        say: told what happens, a line each.
-        on_progress: told of the builder's progress.
+        options: profile and memory; by default the bundle's size, or all sizes up to 1088 x 1920.
+        say: gets one line for each step.
+        on_progress: called with the builder's progress.
 
     Raises:
-        BundleError: nothing can be built or written; the message says why.
+        BundleError: the engine cannot be built or written.
     """
     trt = load_tensorrt(module)
     capability, name = device(module)
@@ -80,7 +81,7 @@ def ensure_engine(
             say(f"engine: {found.path} was built by another process")
             return found
         say(f"engine: building for {name}, {module} {key.version}, frames of {options.profile}")
-        # A refittable engine wants a GPU while it is built.
+        # Building a refittable engine needs a GPU.
         options = replace(options, refittable=options.refittable and capability != ANY_DEVICE)
         timings = data_home() / ENGINES / f"{module}-{key.version}-cc{capability}.timing"
         try:
@@ -88,7 +89,7 @@ def ensure_engine(
         except BundleError as error:
             if not options.refittable:
                 raise
-            say(f"engine: its weights cannot be made exchangeable ({error}); building it with fixed ones")
+            say(f"engine: it cannot be built refittable ({error}); building it with fixed weights")
             options = replace(options, refittable=False)
             built = build_engine(trt, bundle.read(ONNX), options, timing_cache=_read(timings), on_progress=on_progress)
         facts = EngineFacts(key, sha256(built.engine), options.refittable, name, crwedge.__version__)
@@ -114,7 +115,7 @@ def _read(path: Path) -> bytes:
 
 
 def _keep(path: Path, data: bytes) -> None:
-    """Save the timings; without them the next build is only slower."""
+    """Save the timing cache; errors are ignored, because without it the next build is only slower."""
     if not data:
         return
     try:

@@ -1,4 +1,4 @@
-"""Writes an ONNX graph node by node: no tracing, so that the same weights give the same bytes."""
+"""Writes an ONNX graph node by node. The same nodes and weights give the same bytes."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from crwedge.core.optional import import_optional
 
 OPSET = 17
 IR_VERSION = 8
-"""Both are old enough for TensorRT 10.3 and ONNX Runtime 1.18."""
+"""Both are supported by TensorRT 10.3 and ONNX Runtime 1.18."""
 
 
 class GraphWriter:
     """Collects nodes and tensors; every method returns the name of its output."""
 
     def __init__(self) -> None:
-        """An empty graph."""
+        """Start an empty graph; MissingExtraError without the package onnx."""
         self.onnx = import_optional("onnx", extra="export")
         self.types = self.onnx.TensorProto
         self.nodes: list[Any] = []
         self.tensors: dict[str, Any] = {}
 
     def tensor(self, name: str, values: NDArray[Any] | np.generic) -> str:
-        """An initializer. Scalars stay scalars, which quantised operators insist on."""
+        """An initializer. Scalars stay scalars, as quantised operators require."""
         if name not in self.tensors:
             self.tensors[name] = self.onnx.numpy_helper.from_array(np.array(values, order="C"), name)
         return name
@@ -47,7 +47,7 @@ class GraphWriter:
         outputs: Mapping[str, tuple[type[np.generic], Sequence[int | str]]],
         facts: Mapping[str, str],
     ) -> bytes:
-        """The checked file: inputs and outputs by name with type and shape, `facts` as metadata."""
+        """The bytes of the checked model: inputs and outputs by name with type and shape, `facts` as metadata."""
         helper = self.onnx.helper
 
         def values(table: Mapping[str, tuple[type[np.generic], Sequence[int | str]]]) -> list[Any]:

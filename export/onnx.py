@@ -1,7 +1,7 @@
 """The encoder as an ONNX graph, written node by node from its weights.
 
-No tracing: the graph has exactly the nodes the encoder needs, BatchNorm is folded in float64, and the same weights give
-the same bytes. Input `frames` is RGB uint8 (N, H, W, 3), output `features` float32 (N, C, ceil(H / 8), ceil(W / 8)) of
+There is no tracing: the graph has only the nodes that the encoder needs. BatchNorm is folded in float64. The same weights
+give the same bytes. Input `frames` is RGB uint8 (N, H, W, 3), output `features` float32 (N, C, ceil(H / 8), ceil(W / 8)) of
 unit length over C.
 """
 
@@ -29,7 +29,7 @@ Weights = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the graph is to be written."""
+    """Options of the graph."""
 
     architecture: str
     """resnet18 or resnet50."""
@@ -43,7 +43,7 @@ class Recipe:
     """Fixed (H, W) and batch 1, or None for any size and batch."""
     precision: Precision = "float32"
     stored_as: type[np.floating[Any]] = np.float32
-    """float16 halves the file of a float32 graph; the arithmetic stays float32."""
+    """Type of the stored weights: float16 halves the file of a float32 graph, which still computes in float32."""
 
 
 def build_onnx(
@@ -54,8 +54,8 @@ def build_onnx(
     Args:
         weights: torchvision names, res1 to res3.
         recipe: architecture, preprocessing, size, precision.
-        ranges: of the activations; int8 needs them.
-        facts: metadata that lets a lone file explain itself.
+        ranges: of the activations; required for int8.
+        facts: metadata of the file.
 
     Returns:
         The bytes; the same arguments give the same bytes.
@@ -68,7 +68,7 @@ def build_onnx(
     for name, stride in block_names(recipe.architecture):
         x = _block(trunk, weights, x, name, stride, recipe.architecture)
     x = trunk.leave(x)
-    # Written out rather than as LpNormalization, which few engines know.
+    # Not as LpNormalization, which few engines support.
     length = writer.node("ReduceL2", [x], "length", axes=[1], keepdims=1)
     length = writer.node("Max", [length, writer.tensor("epsilon", np.array([_NORM_EPS], np.float32))], "length.safe")
     writer.node("Div", [x, length], OUTPUT)
@@ -83,7 +83,7 @@ def build_onnx(
 
 
 def fold(weights: Weights, conv: str, bn: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weight and bias of the one convolution that equals `conv` followed by `bn` with its running statistics."""
+    """Weight and bias of the convolution that equals `conv` followed by `bn` in evaluation mode."""
     w = weights[f"{conv}.weight"].astype(np.float64)
     gamma, beta, mean, var = (
         weights[f"{bn}.{part}"].astype(np.float64) for part in ("weight", "bias", "running_mean", "running_var")
@@ -115,7 +115,7 @@ def _trunk(writer: GraphWriter, recipe: Recipe, ranges: Ranges | None) -> Trunk:
 
 
 def _normalise(writer: GraphWriter, recipe: Recipe) -> str:
-    """(x / 255 - mean) / std as one product and one sum; the pixels become float32 before anything else."""
+    """(x / 255 - mean) / std as one product and one sum in float32."""
     x = writer.cast(INPUT, np.float32, "frames.float")
     x = writer.node("Transpose", [x], "frames.chw", perm=[0, 3, 1, 2])
     std = np.array(recipe.std, np.float64)

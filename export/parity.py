@@ -1,4 +1,4 @@
-"""Does one engine do what another does? Two engines, the same frames, a verdict."""
+"""Compare two engines on the same frames: features, neighbours, label maps and scores."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ Scorer = Callable[[NDArray[np.uint8], NDArray[np.uint8], tuple[int, ...]], tuple
 """(predicted (H, W), truth (H, W), ids) -> J and F of each object, such as `crwedge.eval.metrics.frame_scores`."""
 
 ENOUGH_STEPS = 10
-"""Scores over fewer steps of propagation are shown, not judged."""
+"""Scores over fewer steps of propagation are reported, but not checked."""
 
 
 @dataclass(frozen=True)
 class Tolerances:
-    """What a precision must reach."""
+    """Largest differences that are accepted of a precision."""
 
     max_error: float
-    """Largest difference of a component."""
+    """Of a feature component."""
     min_cosine: float
     """Of the worst cell."""
     mean_cosine: float
     topk_agreement: float
     label_iou: float
     score_drop: float
-    """Points of J (of J&F where F is known) that may be lost."""
+    """Points of J (of J&F where F is computed)."""
 
 
 TOLERANCES = {
     "float32": Tolerances(2e-3, 0.9999, 0.99999, 0.97, 0.98, 0.2),
     "float16": Tolerances(1e-2, 0.999, 0.9999, 0.95, 0.97, 0.2),
-    # Random weights, whose features are far more alike than trained ones, come to 0.985 and 0.95.
+    # Random weights give 0.985 and 0.95: their features are far more alike than trained ones.
     "int8": Tolerances(0.3, 0.9, 0.97, 0.7, 0.85, 1.0),
 }
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How far a candidate's features are from the reference's, and what comes of it."""
+    """Differences between a reference and a candidate."""
 
     reference: str
     candidate: str
@@ -60,20 +60,20 @@ class Parity:
     """Of the worst cell."""
     mean_cosine: float
     topk_agreement: float | None = None
-    """Share of a cell's nearest neighbours in the frame before that both find."""
+    """Share of the k nearest neighbours in the previous frame that both agree on."""
     label_iou: float | None = None
-    """Overlap of both label maps after the last step of propagation, averaged over the objects."""
+    """IoU of the label maps after the last step of propagation, mean over objects."""
     steps: int = 0
-    """How many steps of propagation that were."""
+    """Steps of propagation."""
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Where truth is known: J (and F) in points, of `reference` and `candidate`."""
+    """J (and F) in points of `reference` and `candidate`, where the truth is known."""
     frames: str = ""
-    """Which frames."""
+    """Name of the clip."""
     tolerances: Tolerances = TOLERANCES["float32"]
 
     @property
     def score_drop(self) -> float | None:
-        """Points that the candidate is below the reference: of J&F where F is known, else of J."""
+        """Points that the candidate loses against the reference: of J&F where F is computed, else of J."""
         if not self.scores:
             return None
         points = {who: sum(values.values()) / len(values) for who, values in self.scores.items()}
@@ -81,11 +81,11 @@ class Parity:
 
     @property
     def passed(self) -> bool:
-        """Whether every bar is reached; what was not measured is not judged."""
+        """Whether every measured value is within its tolerance."""
         return all(ok for *_, ok in self.rows())
 
     def rows(self) -> list[tuple[str, float, str, bool]]:
-        """What was measured: name, value, the bar in words, reached or not."""
+        """Name, value, tolerance as text and whether it is met, of every measurement."""
         tolerances = self.tolerances
         rows = [
             ("largest error", self.max_error, f"<= {tolerances.max_error:g}", self.max_error <= tolerances.max_error),
@@ -113,14 +113,14 @@ class Parity:
             rows.append((f"{name}, reference", self.scores["reference"][name], "", True))
             rows.append((f"{name}, candidate", self.scores["candidate"][name], "", True))
         if (drop := self.score_drop) is not None:
-            # A few frames say nothing: one wrong cell is a point.
+            # In a few frames one wrong cell is a point.
             enough = self.steps > ENOUGH_STEPS
             words = f"<= {tolerances.score_drop:g}" if enough else ""
             rows.append(("points lost", drop, words, not enough or drop <= tolerances.score_drop))
         return rows
 
     def table(self) -> str:
-        """Lines for a person."""
+        """All measurements as lines of text."""
         lines = [f"parity of {self.candidate} with {self.reference} on {self.frames}"]
         for name, value, bar, ok in self.rows():
             lines.append(
@@ -135,16 +135,15 @@ class Parity:
         return f"{verdict}: {error}, worst cosine {self.min_cosine:.6f}"
 
     def to_dict(self) -> dict[str, Any]:
-        """For the manifest: figures that mean nothing beyond six digits are cut there."""
+        """Plain values for JSON, rounded to six digits."""
         values = {name: _short(value) for name, value in asdict(self).items()}
         return {**values, "score_drop": _short(self.score_drop), "passed": self.passed}
 
 
 class ParityError(CrwedgeError):
-    """A verdict below the tolerances: the candidate is not what it claims to be."""
+    """A difference is above its tolerance; `parity` has all measurements."""
 
     def __init__(self, message: str, parity: Parity) -> None:
-        """Keep the verdict for whoever wants to print it."""
         super().__init__(message)
         self.parity = parity
 
@@ -155,7 +154,7 @@ def compare_features(
     tolerances: Tolerances = TOLERANCES["float32"],
     names: tuple[str, str] = ("reference", "candidate"),
 ) -> Parity:
-    """Compare features (C, h, w) frame by frame; a wrong shape or a value that is not finite fails."""
+    """Compare features (C, h, w) frame by frame. Different shapes and values that are not finite fail."""
     bad = Parity(*names, float("inf"), float("inf"), -1.0, -1.0, tolerances=tolerances)
     if len(reference) != len(got) or any(a.shape != b.shape for a, b in zip(reference, got, strict=True)):
         return bad
@@ -182,16 +181,16 @@ def compare(
     names: tuple[str, str] = ("reference", "candidate"),
     scorer: Scorer | None = None,
 ) -> Parity:
-    """The whole verdict: features, neighbours, label maps, and J (J&F with a scorer) where truth exists.
+    """Compare features, neighbours, label maps, and J (J&F with a scorer) where the truth is known.
 
     Args:
-        reference: (C, h, w) of each frame of the clip.
-        got: the candidate's.
-        clip: the frames, the mask of the first, and the truth where it is known.
+        reference: features (C, h, w) of each frame.
+        got: features of the candidate.
+        clip: the frames.
         settings: the propagation protocol.
-        tolerances: what must be reached.
-        names: of both.
-        scorer: gives J and F of a frame.
+        tolerances: see `Tolerances`.
+        names: of reference and candidate.
+        scorer: computes J and F of a frame.
     """
     parity = compare_features(reference, got, tolerances, names)
     values = {**parity.__dict__, "frames": clip.name}
@@ -213,13 +212,13 @@ def compare(
 
 
 def topk_agreement(a: Features, b: Features, settings: PropagationSettings, cells: int = 256) -> float:
-    """Share of the k nearest cells of the frame before, inside the window, that two encoders agree on.
+    """Share of the k nearest cells of the previous frame, within the radius, that two encoders agree on.
 
     Args:
-        a: features (C, h, w) of two frames that follow each other.
-        b: the same frames through the other encoder.
+        a: features (C, h, w) of two consecutive frames.
+        b: features of the same frames from the other encoder.
         settings: k and the radius.
-        cells: how many target cells are looked at, spread evenly.
+        cells: number of target cells, spread evenly.
     """
     _, h, w = a[0].shape
     chosen = np.linspace(0, h * w - 1, min(cells, h * w)).astype(np.int64)
@@ -241,7 +240,7 @@ def _score(
     ids: tuple[int, ...],
     scorer: Scorer | None,
 ) -> dict[str, float]:
-    """Points, averaged over objects and frames; as in the field the first and the last frame are not scored."""
+    """Points, mean over objects and frames; as in DAVIS the first and the last frame are not scored."""
     pairs = list(zip(labels, truth, strict=True))[1:-1]
     if scorer is None:
         return {"J": float(100 * np.mean([region_iou(got, true, ids).mean() for got, true in pairs]))}

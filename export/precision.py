@@ -1,12 +1,12 @@
-"""The arithmetic of the encoder's trunk in three precisions, as ONNX nodes.
+"""The encoder's trunk as ONNX nodes in float32, float16 and int8.
 
-A trunk writes convolutions, the pooling and the residual sums; `crwedge.export.onnx` says which and in what order. What
-comes before (pixels to normalised floats) and after (unit length) is float32 in every precision.
+A trunk writes convolutions, the pooling and the residual sums; `crwedge.export.onnx` defines their order. Normalisation of
+pixels before it and of features after it is float32 in every precision.
 
-Int8 is symmetric with zero point 0 throughout, which is all that TensorRT takes. Activations that a ReLU made
-non-negative are uint8, which ONNX Runtime's fast convolution on x86 needs; signed sums are int8, which ONNX Runtime turns
-into uint8 by itself, since each has one consumer. The scales use 127 levels, so that the same numbers hold when
-`to_signed_activations` makes every activation int8. Biases stay float32: TensorRT knows no int32 ones.
+Int8 is symmetric with zero point 0, as TensorRT requires. Outputs of a ReLU are uint8, because ONNX Runtime's fast
+convolution on x86 needs uint8 inputs. Signed sums are int8; ONNX Runtime converts them to uint8 itself, since each has one
+consumer. Scales use 127 levels, so that they stay valid when `to_signed_activations` makes every activation int8. Biases stay
+float32, because TensorRT does not support int32 biases.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ LEVELS = 127
 """The largest value of a symmetric int8."""
 _UNSIGNED = "zero.uint8"
 
-WIDE = ("conv1",)
-"""Layers that stay in float32 in an int8 graph."""
+FLOAT32_LAYERS = ("conv1",)
+"""Layers of an int8 graph that stay float32."""
 
 Ranges = Mapping[str, float]
-"""The largest magnitude that is kept of each activation, by the name of the activation in the float32 graph."""
+"""Clipping magnitude of each activation, by its name in the float32 graph."""
 
 
 class Trunk(Protocol):
-    """Writes the parts of a residual network; values are named, NCHW."""
+    """Writes the parts of a residual network. Values are NCHW and passed by name."""
 
     def enter(self, x: str) -> str:
-        """Normalised float32 frames -> the trunk's own type."""
+        """Normalised float32 frames -> the type of the trunk."""
         ...
 
     def conv(self, x: str, name: str, weight: NDArray[Any], bias: NDArray[Any], stride: int, relu: bool) -> str:
-        """A convolution, with a ReLU if asked."""
+        """A convolution, followed by a ReLU if `relu`."""
         ...
 
     def pool(self, x: str) -> str:
@@ -54,47 +54,46 @@ class Trunk(Protocol):
         ...
 
     def leave(self, x: str) -> str:
-        """The trunk's own type -> float32."""
+        """The type of the trunk -> float32."""
         ...
 
 
 class FloatTrunk:
-    """Float32 arithmetic, or float16.
+    """A trunk in float32 or float16.
 
     Args:
         writer: the graph.
         padding: zeros or reflect.
         kind: type of the arithmetic.
-        stored_as: float16 halves the file of a float32 graph; weights are widened where they are used.
+        stored_as: type of the stored weights; they are cast where they are used.
     """
 
     def __init__(
         self, writer: GraphWriter, padding: str, kind: type[np.floating[Any]], stored_as: type[np.floating[Any]]
     ) -> None:
-        """Nothing is written yet."""
         self.writer, self.padding, self.kind, self.stored_as = writer, padding, kind, stored_as
 
     def enter(self, x: str) -> str:
-        """See `Trunk`."""
+        """Cast the frames to the type of the arithmetic."""
         return x if self.kind is np.float32 else self.writer.cast(x, self.kind, "frames.half")
 
     def conv(self, x: str, name: str, weight: NDArray[Any], bias: NDArray[Any], stride: int, relu: bool) -> str:
-        """See `Trunk`."""
+        """A convolution, followed by a ReLU if `relu`."""
         x, pad = reflect_pad(self.writer, x, name, weight.shape[2] // 2, self.padding)
         inputs = [x, self._parameter(f"{name}.weight", weight), self._parameter(f"{name}.bias", bias)]
         x = self.writer.node("Conv", inputs, f"{name}.out", **conv_shape(weight, stride, pad))
         return self.writer.node("Relu", [x], f"{name}.relu") if relu else x
 
     def pool(self, x: str) -> str:
-        """See `Trunk`."""
+        """The max pooling, 3 x 3 with stride 2."""
         return max_pool(self.writer, x)
 
     def join(self, x: str, shortcut: str, name: str) -> str:
-        """See `Trunk`."""
+        """ReLU of the sum of a block's two branches."""
         return self.writer.node("Relu", [self.writer.node("Add", [x, shortcut], f"{name}.sum")], f"{name}.out")
 
     def leave(self, x: str) -> str:
-        """See `Trunk`."""
+        """Cast the features to float32."""
         return x if self.kind is np.float32 else self.writer.cast(x, np.float32, "trunk.wide")
 
     def _parameter(self, name: str, values: NDArray[Any]) -> str:
@@ -108,30 +107,31 @@ class FloatTrunk:
 
 
 class QuantTrunk:
-    """Int8 arithmetic as Q/DQ pairs: weights by output channel, activations by tensor, biases left in float32.
+    """A trunk in int8 as Q/DQ pairs: weights per output channel, activations per tensor, biases in float32.
 
     Args:
         writer: the graph.
         padding: zeros or reflect.
-        ranges: of every activation.
-        wide: what stays in float32: layers whose names start with one of these.
+        ranges: of all activations.
+        float32_layers: prefixes of the names of layers that stay float32.
     """
 
-    def __init__(self, writer: GraphWriter, padding: str, ranges: Ranges, wide: tuple[str, ...] = WIDE) -> None:
-        """Nothing is written yet."""
-        self.writer, self.padding, self.ranges, self.wide = writer, padding, ranges, wide
+    def __init__(
+        self, writer: GraphWriter, padding: str, ranges: Ranges, float32_layers: tuple[str, ...] = FLOAT32_LAYERS
+    ) -> None:
+        self.writer, self.padding, self.ranges, self.float32_layers = writer, padding, ranges, float32_layers
         self._float = FloatTrunk(writer, padding, np.float32, np.float32)
         self._quantised: dict[str, str] = {}
         self._signed: set[str] = set()
 
     def enter(self, x: str) -> str:
-        """See `Trunk`."""
+        """Mark the frames as signed."""
         self._signed.add(x)
         return x
 
     def conv(self, x: str, name: str, weight: NDArray[Any], bias: NDArray[Any], stride: int, relu: bool) -> str:
-        """See `Trunk`. The output is not quantised yet: whoever takes it as int8 does that."""
-        if name.startswith(self.wide):
+        """A convolution with int8 inputs. Its output is not quantised; its consumers do that."""
+        if name.startswith(self.float32_layers):
             return self._float.conv(x, name, weight, bias, stride, relu)
         writer = self.writer
         key = x
@@ -147,8 +147,8 @@ class QuantTrunk:
             writer.tensor(f"{name}.weight.scale", scale.astype(np.float32)),
             writer.tensor(f"{name}.weight.zero", np.zeros(len(scale), np.int8)),
         ]
-        wide = writer.node("DequantizeLinear", facts, f"{name}.weight", axis=0)
-        inputs = [x, wide, writer.tensor(f"{name}.bias", bias.astype(np.float32))]
+        dequantised = writer.node("DequantizeLinear", facts, f"{name}.weight", axis=0)
+        inputs = [x, dequantised, writer.tensor(f"{name}.bias", bias.astype(np.float32))]
         x = writer.node("Conv", inputs, f"{name}.out", **conv_shape(weight, stride, pad))
         if relu:
             return writer.node("Relu", [x], f"{name}.relu")
@@ -156,21 +156,21 @@ class QuantTrunk:
         return x
 
     def pool(self, x: str) -> str:
-        """See `Trunk`."""
+        """The max pooling, 3 x 3 with stride 2."""
         return self._float.pool(x)
 
     def join(self, x: str, shortcut: str, name: str) -> str:
-        """See `Trunk`."""
-        if not name.startswith(self.wide):
+        """ReLU of the sum of a block's two branches, both quantised."""
+        if not name.startswith(self.float32_layers):
             x, shortcut = self._quantise(x, x), self._quantise(shortcut, shortcut)
         return self._float.join(x, shortcut, name)
 
     def leave(self, x: str) -> str:
-        """See `Trunk`. The last sum is not quantised: its values are the features."""
+        """The last sum is not quantised, because it is the features."""
         return x
 
     def _quantise(self, x: str, key: str) -> str:
-        """Q and DQ of `x` with the range of the activation `key`, once."""
+        """Q and DQ of `x` with the range of the activation `key`; written once."""
         if x in self._quantised:
             return self._quantised[x]
         writer = self.writer
@@ -183,9 +183,9 @@ class QuantTrunk:
 
 
 def to_signed_activations(onnx: bytes) -> bytes:
-    """The same int8 graph with every activation int8, which is how TensorRT wants it; others are returned as they are.
+    """Make every activation of an int8 graph int8, as TensorRT requires; other graphs are returned unchanged.
 
-    All unsigned activations share one zero point, a tensor of a few bytes, of which the one that tells its type changes.
+    All unsigned activations share one tensor, their zero point; only its type changes.
     """
 
     def zero(kind: int) -> bytes:
@@ -197,7 +197,7 @@ def to_signed_activations(onnx: bytes) -> bytes:
 
 
 def reflect_pad(writer: GraphWriter, x: str, name: str, pad: int, padding: str) -> tuple[str, int]:
-    """Pad by reflection as a node of its own; returns the value and the padding left for the convolution."""
+    """Pad by reflection in a separate node; returns the value and the padding left for the convolution."""
     if not pad or padding != "reflect":
         return x, pad
     amounts = writer.tensor(f"{name}.pads", np.array([0, 0, pad, pad, 0, 0, pad, pad], np.int64))
@@ -210,5 +210,5 @@ def conv_shape(weight: NDArray[Any], stride: int, pad: int) -> dict[str, Any]:
 
 
 def max_pool(writer: GraphWriter, x: str) -> str:
-    """The network's one pooling."""
+    """The max pooling, 3 x 3 with stride 2."""
     return writer.node("MaxPool", [x], "maxpool.out", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])

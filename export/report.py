@@ -1,4 +1,4 @@
-"""Size and speed of what was exported: megabytes, nodes, GFLOP, milliseconds on every engine this machine has."""
+"""Size and speed of a bundle: megabytes, nodes, GFLOP, milliseconds on every engine of this machine."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ DEFAULT_SIZE = (480, 854)
 
 @dataclass(frozen=True)
 class Report:
-    """What a bundle costs."""
+    """Size and speed of a bundle."""
 
     size: Size
-    """(H, W) that the work and the times are for."""
+    """(H, W) of the frame that was timed."""
     megabytes: float
-    """Of `encoder.onnx`."""
+    """Size of `encoder.onnx`."""
     nodes: int | None
-    """None where the package onnx, which counts them, is not installed: on a device."""
+    """None where the package onnx is not installed."""
     gflop: float | None
-    """Two for each multiplication of a convolution."""
+    """Of the convolutions; a multiplication and an addition count as two."""
     milliseconds: dict[str, float]
-    """A frame, the median, by engine."""
+    """Median time of a frame, by engine."""
     missing: dict[str, str]
-    """Why an engine could not be timed."""
+    """Engines that could not be timed, and why."""
 
     def lines(self) -> list[str]:
-        """For a person."""
+        """Lines of text."""
         height, width = self.size
         text = [f"size: {self.megabytes:.1f} MB"]
         if self.nodes is not None and self.gflop is not None:
@@ -58,10 +58,9 @@ class Report:
 
 
 def report(bundle: Bundle, runs: int = 5) -> Report:
-    """Measure a bundle at its own size, or at 480 x 854.
+    """Measure a bundle at its fixed size, or at 480 x 854.
 
-    The times are the medians of a few runs on a machine that may be doing other things: to compare engines, run
-    `benchmarks/encoder.py`.
+    Times are medians of a few runs on a machine that may be busy. To compare engines, run `benchmarks/encoder.py`.
     """
     size = bundle.manifest.size or DEFAULT_SIZE
     onnx = bundle.read(ONNX)

@@ -1,7 +1,7 @@
-"""ONNX to a TensorRT engine, through the bindings of 10.3 to 11.x and of TensorRT for RTX, whose names are the same.
+"""ONNX to a TensorRT engine, with TensorRT 10.3 to 11.x or TensorRT for RTX; their Python API is the same.
 
-The network is strongly typed: the graph says what is float16 and what is int8. The builder's precision flags, which
-version 11 no longer has, are not used.
+The network is strongly typed: the graph defines what is float16 and int8. The builder's precision flags, which version 11
+removed, are not used.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from crwedge.export.precision import to_signed_activations
 
 Say = Callable[[str], None]
 OnProgress = Callable[[str, int, int], None]
-"""Progress: name of the phase, steps done, steps in all."""
+"""Called with the name of a phase, its finished steps and its total steps."""
 
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How an engine is built."""
+    """Options of a build."""
 
     profile: Profile
     refittable: bool = True
-    """Weights can be exchanged later, as test-time training does."""
+    """Whether the weights can be replaced later, as test-time training does."""
     workspace_mb: int | None = None
-    """Most scratch memory a layer may take; None leaves it to TensorRT."""
+    """Largest scratch memory of a layer, in MiB; None: TensorRT's default."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """What the builder gives."""
+    """Results of a build."""
 
     engine: bytes
     timing_cache: bytes
-    """To make the next build on the same device quick."""
+    """Makes the next build on the same device faster."""
 
 
 def load_tensorrt(module: str) -> Any:
-    """Import `tensorrt` or `tensorrt_rtx`; MissingExtraError says how to get it."""
+    """Import `tensorrt` or `tensorrt_rtx`; MissingExtraError says how to install it."""
     if module == "tensorrt_rtx":
         try:
             return import_optional(module, extra="tensorrt")
@@ -56,10 +56,10 @@ def load_tensorrt(module: str) -> Any:
 def device(module: str) -> tuple[str, str]:
     """Compute capability and name of the GPU that engines are built for.
 
-    TensorRT for RTX builds without a GPU, for every device it knows; TensorRT itself does not.
+    TensorRT for RTX can build without a GPU, for all devices that it supports. TensorRT cannot.
 
     Raises:
-        SettingError: there is no GPU and `module` needs one.
+        SettingError: `module` needs a GPU and there is none.
     """
     try:
         cuda = import_optional("pycuda.driver", extra="tensorrt")
@@ -77,7 +77,7 @@ def device(module: str) -> tuple[str, str]:
 
 
 def check_graph(trt: Any, onnx: bytes) -> int:
-    """Parse a graph without building it; returns the number of layers. BundleError where TensorRT refuses it."""
+    """Parse a graph without building it; returns the number of layers. BundleError when TensorRT refuses it."""
     lines: list[str] = []
     builder = trt.Builder(_logger(trt, lines))
     return int(_parse(trt, builder, onnx, lines)[0].num_layers)
@@ -95,17 +95,17 @@ def build_engine(
 
     Args:
         trt: the module `tensorrt` or `tensorrt_rtx`.
-        onnx: the graph, of any size or of the profile's one size.
-        options: profile, memory, refitting.
-        timing_cache: what an earlier build left, or nothing.
-        on_progress: told of the progress.
+        onnx: the graph, with any size or the single size of the profile.
+        options: profile, memory, refit.
+        timing_cache: that of an earlier build, or empty.
+        on_progress: called with the progress.
 
     Raises:
-        BundleError: the graph is refused, or nothing could be built.
+        BundleError: the graph is refused, or the build failed.
     """
     lines: list[str] = []
     builder = trt.Builder(_logger(trt, lines))
-    # The parser must outlive the build: the network's weights are its own.
+    # The parser must outlive the build, because it owns the network's weights.
     network, parser = _parse(trt, builder, onnx, lines)
     config = builder.create_builder_config()
     if options.workspace_mb is not None:
@@ -135,11 +135,11 @@ def _parse(trt: Any, builder: Any, onnx: bytes, lines: list[str]) -> tuple[Any, 
 
 
 def _set_profile(builder: Any, config: Any, network: Any, profile: Profile) -> None:
-    """Tell the builder which sizes will come; a graph of one size must be the profile's."""
+    """Set the optimisation profile; a graph with a fixed size must have that of the profile."""
     first = network.get_input(0)
     shape = tuple(first.shape) if first is not None else ()
     if len(shape) != 4 or first.name != INPUT:
-        raise BundleError(f"this is no encoder's graph: it takes no {INPUT} (N, H, W, 3); export it again")
+        raise BundleError(f"this is not the graph of an encoder: it has no input {INPUT} (N, H, W, 3); export it again")
     sides = shape[1:3]
     if -1 not in sides:
         if not profile.fixed or sides != profile.opt:
@@ -151,9 +151,9 @@ def _set_profile(builder: Any, config: Any, network: Any, profile: Profile) -> N
 
 
 def _use_timing_cache(config: Any, data: bytes) -> Any:
-    """Start from an earlier build's timings; what is damaged or of another version counts as nothing."""
+    """Use the timing cache of an earlier build, or an empty one if it is damaged or of another version."""
     for start in (data, b""):
-        # TensorRT for RTX calls its timing cache deprecated, from inside the bindings.
+        # The bindings of TensorRT for RTX raise a deprecation warning here.
         with contextlib.suppress(RuntimeError, TypeError, ValueError), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             cache = config.create_timing_cache(start)
@@ -169,7 +169,7 @@ def _timings(config: Any) -> bytes:
 
 
 def _logger(trt: Any, lines: list[str]) -> Any:
-    """A logger that keeps warnings and errors instead of printing them."""
+    """A logger that appends warnings and errors to `lines`."""
 
     class Log(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The frames that an export is calibrated and judged on: the rendered scene, or the user's own video."""
+"""Clips that an export is calibrated and verified on: rendered scenes, or the user's video."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from crwedge.core.errors import MaskError, SourceError
 from crwedge.core.images import resize_frame
 from crwedge.core.masks import VOID, check_mask, read_mask, resize_mask
+from crwedge.core.pictures import list_pictures
 from crwedge.core.scene import render_scene
 from crwedge.runtime.sources.open import open_source
 
 STEPS = 20
-"""Steps of propagation that a verdict follows: short drift is seen, and it takes seconds."""
+"""Steps of propagation of a comparison: enough to see drift in seconds."""
 CALIBRATION_FRAMES = 24
 
 Size = tuple[int, int]
@@ -24,7 +25,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class ReferenceClip:
-    """Frames with what is known of them."""
+    """Frames, the mask of the first, and the truth where it is known."""
 
     name: str
     frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
@@ -36,7 +37,7 @@ class ReferenceClip:
 
 
 def rendered(size: Size | None = None, frames: int = STEPS + 1) -> ReferenceClip:
-    """The rendered scene, whose masks are true; 240 x 426 where no size is asked for."""
+    """A rendered scene with its true masks; 240 x 426 by default."""
     height, width = size or (240, 426)
     scene = render_scene(frames, height, width)
     return ReferenceClip(
@@ -45,7 +46,7 @@ def rendered(size: Size | None = None, frames: int = STEPS + 1) -> ReferenceClip
 
 
 def recorded(clip: str, mask: Path, truth: Path | None = None, size: Size | None = None) -> ReferenceClip:
-    """The first frames of a video, with the mask of the first and, where there is one, a folder of true masks.
+    """The first frames of a video, the mask of its first frame and optionally a folder of true masks.
 
     Raises:
         SourceError: the clip has fewer than two frames.
@@ -53,11 +54,11 @@ def recorded(clip: str, mask: Path, truth: Path | None = None, size: Size | None
     """
     frames = [frame for _, frame in zip(range(STEPS + 1), _frames(clip), strict=False)]
     if len(frames) < 2:
-        raise SourceError(f"{clip} has {len(frames)} frames; a verdict needs two at least, better {STEPS + 1}")
+        raise SourceError(f"{clip} has {len(frames)} frames; a comparison needs at least 2, better {STEPS + 1}")
     shape = frames[0].shape[0], frames[0].shape[1]
     masks = [check_mask(read_mask(mask), shape)]
     if truth is not None:
-        files = sorted(truth.glob("*.png"))[: len(frames)]
+        files = list_pictures(truth)[: len(frames)] if truth.is_dir() else []
         if len(files) < len(frames):
             raise MaskError(f"{truth} holds {len(files)} masks for {len(frames)} frames; give one PNG a frame")
         masks += [_known(check_mask(read_mask(file), shape)) for file in files[1:]]
@@ -75,13 +76,13 @@ def _known(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def for_calibration(clip: str | None, size: Size | None = None) -> list[NDArray[np.uint8]]:
-    """Frames spread over the user's video, or over rendered scenes: the same ones every time.
+    """Frames spread evenly over a video, or frames of rendered scenes. The choice is deterministic.
 
     Raises:
         SourceError: the clip cannot be read, or never ends.
     """
     if clip is None:
-        # Other scenes than the one that judges.
+        # Other scenes than the one of the comparison.
         height, width = size or (240, 426)
         return [frame for seed in (11, 12, 13) for frame in render_scene(48, height, width, seed=seed).frames[::6]]
     kept: list[NDArray[np.uint8]] = []
@@ -91,13 +92,13 @@ def for_calibration(clip: str | None, size: Size | None = None) -> list[NDArray[
             continue
         kept.append(resize_frame(frame, size) if size else frame)
         if len(kept) == 2 * CALIBRATION_FRAMES:
-            # Twice as many as wanted: keep every second one, so that a video of any length is covered evenly.
+            # Twice as many as wanted: keep every second one, so that the frames are spread evenly whatever the length.
             kept, step = kept[::2], step * 2
     return kept
 
 
 def odd_size(size: Size | None) -> ReferenceClip:
-    """Frames of a size that is no multiple of 8; of the fixed size where there is one."""
+    """Two frames of the fixed size, or of a size that is not a multiple of 8."""
     height, width = size or (123, 217)
     return ReferenceClip(f"2 rendered frames of {height}x{width}", render_scene(2, height, width).frames)
 

@@ -1,4 +1,4 @@
-"""A TensorRT engine for a bundle that stands on the disk, judged against ONNX Runtime: no torch is needed."""
+"""Build a TensorRT engine for a bundle and compare it with ONNX Runtime. PyTorch is not needed."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def build_and_verify(
     """Build the engine of a bundle and compare it with ONNX Runtime on the same frames.
 
     Args:
-        bundle: a checked bundle.
-        engine: `tensorrt`, `tensorrt-rtx`, or `auto`: TensorRT where it can build here, else nothing.
-        profile: frame sizes; by default the bundle's one size, or anything up to 1088 x 1920.
-        workspace_mb: most scratch memory a layer may take.
-        clip: by default the rendered scene.
-        say: told what happens, a line each.
-        on_progress: told of the builder's progress.
+        bundle: a verified bundle.
+        engine: `onnx` (no engine), `tensorrt`, `tensorrt-rtx`, or `auto`: TensorRT where it can be built.
+        profile: frame sizes; by default the bundle's size, or all sizes up to 1088 x 1920.
+        workspace_mb: largest scratch memory of a layer.
+        clip: frames to compare on; by default the rendered scene.
+        say: gets one line for each step.
+        on_progress: called with the builder's progress.
 
     Returns:
-        The verdict, or None where no engine was wanted or this machine cannot run it.
+        The comparison, or None if no engine was asked for or this machine cannot run it.
 
     Raises:
-        ParityError: the engine does not do what ONNX Runtime does; it is deleted.
+        ParityError: the engine differs from ONNX Runtime by more than the tolerances; it is deleted.
     """
     check_choice("engine", engine, ENGINES)
     if engine == "onnx" or (engine == "auto" and not can_build()):
@@ -61,7 +61,7 @@ def build_and_verify(
     try:
         runner = open_engine(bundle, "tensorrt", size=(frames[0].shape[0], frames[0].shape[1]))
     except CrwedgeError as error:
-        say(f"engine: built, but it cannot be run here to be judged ({error})")
+        say(f"engine: built, but it cannot be run here and is not verified ({error})")
         return None
     try:
         got = [runner.run(frame) for frame in frames]
@@ -85,5 +85,5 @@ def build_and_verify(
         for path in (found.path, found.path.with_suffix(".json")):
             with contextlib.suppress(OSError):
                 path.unlink()
-        raise ParityError(f"the engine does not do what ONNX Runtime does ({verdict}); it was deleted", verdict)
+        raise ParityError(f"the engine differs from ONNX Runtime ({verdict}); it was deleted", verdict)
     return verdict

@@ -1,4 +1,4 @@
-"""`encoder.safetensors` of a bundle: the weights that test-time training starts from."""
+"""`encoder.safetensors` of a bundle: the weights for test-time training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def weights_file(encoder: Encoder, info: EncoderInfo, half_weights: bool) -> bytes:
-    """The file's bytes, the same for the same weights; `half_weights` stores float16."""
+    """The bytes of the file; the same weights give the same bytes. `half_weights` stores float16."""
     from crwedge.model.checkpoint import save_encoder
 
     with tempfile.TemporaryDirectory() as folder:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crwedge.core.bundle import Bundle
 from crwedge.core.joints import FrameJoints
@@ -14,11 +13,8 @@ from crwedge.core.labels import LabelMap
 from crwedge.core.masks import read_mask
 from crwedge.core.prompts import PromptLike
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.sources.frame import Frame
-from crwedge.runtime.sources.open import open_source
+from crwedge.runtime.sources.arrays import Frames, as_source
 from crwedge.runtime.tracker import Tracker, TrackerOptions
-
-Frames = str | Path | NDArray[np.uint8] | Iterable[NDArray[np.uint8] | Frame]
 
 
 def propagate(
@@ -31,9 +27,10 @@ def propagate(
     """Label every frame of `source` from the mask of its first.
 
     Args:
-        source: what `open_source` takes, an array (T, H, W, 3), or frames in any iterable: RGB uint8 (H, W, 3) each.
+        source: what `open_source` takes, an array (T, H, W, 3), or frames in any iterable: arrays RGB uint8 (H, W, 3),
+            Pillow images or paths of pictures.
         mask: a mask file, ids (H, W), or joints.
-        model: a bundle; by default the newest exported, else the shipped one.
+        model: a bundle; by default the one of `crwedge use`, else the shipped one.
         settings: a protocol or the name of a preset; by default the bundle's preset.
         size: (H, W) to compute at.
 
@@ -44,15 +41,7 @@ def propagate(
         UserError: the source or the mask cannot be used.
     """
     prompt: PromptLike | None = mask if isinstance(mask, np.ndarray | FrameJoints) else read_mask(mask)
-    with Tracker.open(model, settings=settings, options=TrackerOptions(size)) as tracker:
-        for frame in _frames(source):
+    with as_source(source) as frames, Tracker.open(model, settings=settings, options=TrackerOptions(size)) as tracker:
+        for frame in frames:
             yield tracker.step(frame, prompt)
             prompt = None
-
-
-def _frames(source: Frames) -> Iterator[NDArray[np.uint8] | Frame]:
-    if not isinstance(source, str | Path):
-        yield from source
-        return
-    with open_source(source) as frames:
-        yield from frames

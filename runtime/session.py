@@ -24,9 +24,11 @@ from numpy.typing import NDArray
 
 from crwedge.core.bundle import Bundle
 from crwedge.core.errors import MaskError, SettingError
+from crwedge.core.images import grid_size
 from crwedge.core.joints import FrameJoints, Joints
 from crwedge.core.labels import LabelMap
-from crwedge.core.masks import resize_mask
+from crwedge.core.masks import check_mask, describe_mask, resize_mask
+from crwedge.core.packages import install_command
 from crwedge.core.prompts import PromptLike, read_prompt
 from crwedge.core.settings import preset
 from crwedge.runtime.adapter import Adapter
@@ -35,7 +37,7 @@ from crwedge.runtime.bundle_lookup import find_bundle
 from crwedge.runtime.events import silent
 from crwedge.runtime.frame_queue import StopToken
 from crwedge.runtime.observer import Observer
-from crwedge.runtime.ops.commands import Command, CommandFile, CommandQueue, CommandReader, Commands
+from crwedge.runtime.ops.commands import Command, CommandFile, CommandQueue, Commands
 from crwedge.runtime.ops.rate_control import RateController
 from crwedge.runtime.ops.snapshot import Snapshots, State, read_snapshot
 from crwedge.runtime.ops.stats import StreamStats, peak_rss_mb
@@ -44,7 +46,7 @@ from crwedge.runtime.sinks.open import open_sink
 from crwedge.runtime.sources.frame import Frame, FrameSource
 from crwedge.runtime.sources.frame_range import FrameRange
 from crwedge.runtime.sources.open import open_source
-from crwedge.runtime.sources.uri import without_credentials
+from crwedge.runtime.sources.uri import redact
 from crwedge.runtime.stream import run_stream
 from crwedge.runtime.tracker import Tracker, TrackerOptions
 
@@ -90,7 +92,7 @@ class Session:
     ) -> None:
         self.options = options = options or SessionOptions()
         self.stats = StreamStats()
-        self.name = without_credentials(str(source))
+        self.name = redact(str(source))
         """Of the source, without credentials."""
         self._source_id = self.name
         self.length: int | None = None
@@ -110,6 +112,8 @@ class Session:
         self._tracker: Tracker | None = None
         if options.resume and options.snapshot is None:
             raise SettingError("--resume goes on from a snapshot: add --snapshot FILE")
+        if options.reverse and options.resume:
+            raise SettingError("--reverse starts at one frame and cannot go on from a snapshot: leave --resume out")
         if prompt is None and not self._resumes:
             missing = "there is no snapshot yet to go on from" if options.resume else "the first frame needs a mask"
             raise SettingError(f"{missing}: say which objects to follow, with --mask init.png")
@@ -159,7 +163,14 @@ class Session:
         at = state.index if state is not None else None
         try:
             with (
-                open_source(self._source, self._on_event, options.watchdog) as source,
+                open_source(
+                    self._source,
+                    self._on_event,
+                    options.watchdog,
+                    start=self._start if options.reverse and options.start is None and self._start else options.start,
+                    reverse=options.reverse,
+                    skip_damaged=options.skip_damaged,
+                ) as source,
                 contextlib.ExitStack() as opened,
             ):
                 self.name, self._source_id = source.name, _identity(source)
@@ -167,12 +178,12 @@ class Session:
                     state.check_source(self._source_id)
                 targets = [str(target) for target in self._targets(source.live)]
                 sinks = [
-                    opened.enter_context(open_sink(t, source.fps, options.overwrite, resume_at=at, timed=source.live))
+                    opened.enter_context(open_sink(t, overwrite=options.overwrite, resume_at=at, source=source))
                     for t in targets
                 ]
                 with self._open_tracker(source.live) as self._tracker:
-                    frames = self._frames(source, state)
                     own = self._observers(self._tracker, state)
+                    frames = self._frames(source, state)
                     opened.pop_all()  # run_stream closes them
                     run_stream(
                         self._tracker,
@@ -184,10 +195,11 @@ class Session:
                         stats=self.stats,
                     )
                     self.stats.restarts = getattr(source, "restarts", 0)
-                    self._check_start(state)
+                    if not source.live and state is None:
+                        self._check_start()
                     if self._snapshots is not None and self.stats.tracked:
                         self._snapshots.finish()
-                    return self._summary(self._tracker, targets)
+                    return {**self._summary(self._tracker, targets), "damaged_packets": getattr(source, "damaged", 0)}
         finally:
             self._queue.close()
 
@@ -208,7 +220,7 @@ class Session:
         screen = sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
         if screen and find_spec("cv2") is not None:
             return ["window"]
-        missing = "OpenCV is not installed (pip install 'crwedge[window]')" if screen else "there is no screen"
+        missing = f"OpenCV is not installed ({install_command('window')})" if screen else "there is no screen"
         _log.info("note: %s, so JSON Lines go to standard output; choose another output with --out", missing)
         return ["-"]
 
@@ -232,19 +244,19 @@ class Session:
         frames = self._adapter.ahead(source) if self._adapter is not None else source
         most = self.options.max_frames
         if state is not None:
-            skip = 0 if source.live else (state.source_index or 0) + 1
+            skip = 0 if source.live else (state.source_index or 0) + 1 - (self.options.start or 0)
             self._on_event("resumed", source=self.name, index=state.index, skipped=skip)
             part = FrameRange(frames, skip, most, state.pts_now if source.live else None, after_gap=source.live)
         else:
-            skip = 0 if source.live else self._start
+            skip = 0 if source.live or self.options.reverse else max(0, self._start - (self.options.start or 0))
             if skip:
-                _log.info("note: the joints begin with frame %d; the frames before it are passed over", skip)
+                _log.info("note: the joints begin with frame %d; the frames before it are passed over", self._start)
             part = FrameRange(frames, skip, most)
         self.length = part.length
         return part
 
-    def _check_start(self, state: State | None) -> None:
-        if self._start and state is None and not self.stats.frames_in and not self._stop.is_set():
+    def _check_start(self) -> None:
+        if self._start and not self.stats.frames_in and not self._stop.is_set():
             raise MaskError(f"the joints begin with frame {self._start} (from 0), which {self.name} does not have")
 
     def _observers(self, tracker: Tracker, state: State | None) -> list[Observer]:
@@ -258,7 +270,7 @@ class Session:
             index = state.index
             if self._file is not None and "control" in state.facts:
                 self._file.restore(state.facts["control"])
-        readers: list[CommandReader] = [self._queue]
+        readers: list[CommandQueue | CommandFile] = [self._queue]
         if self._file is not None:
             readers.append(self._file)
         own.append(Commands(tracker, readers, index, options.resize_mask, self._on_event))
@@ -277,7 +289,7 @@ class Session:
 
     def _summary(self, tracker: Tracker, targets: Sequence[str]) -> dict[str, Any]:
         stats, manifest, size = self.stats, self.bundle.manifest, tracker.options.size
-        shown = [without_credentials(target) for target in targets]
+        shown = [redact(target) for target in targets]
         where = ", ".join(shown) or "nowhere (no --out)"
         counts = f"{stats.frames_in} in = {stats.tracked} tracked + {stats.dropped} dropped + {stats.failed} failed"
         engine = tracker.engine.name
@@ -312,7 +324,9 @@ class _FirstPrompt(Observer):
         if prompt is None or self._tracker.object_ids:
             return None
         if isinstance(prompt, np.ndarray):
-            return resize_mask(prompt, size) if self._resize and prompt.shape != size else prompt
+            mask = check_mask(resize_mask(prompt, size) if self._resize and prompt.shape != size else prompt, size)
+            _log.info("%s", describe_mask(mask, grid=grid_size(*(self._tracker.options.size or size))))
+            return mask
         if isinstance(prompt, FrameJoints):
             return prompt
         _, joints = prompt.first()

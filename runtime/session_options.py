@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crwedge.core.bundle import Bundle
+from crwedge.core.described import described
 from crwedge.core.settings import PropagationSettings
 
 if TYPE_CHECKING:
     from crwedge.runtime.stream import Late
 
 
+@described
 @dataclass(frozen=True)
 class SessionOptions:
     """How a session works; see `Session`."""
@@ -29,6 +31,12 @@ class SessionOptions:
     """(H, W) to compute at; by default the bundle's fixed size, else the frame's."""
     threads: int | None = None
     """Threads of the encoder and of the propagation; by default all processors."""
+    start: int | None = None
+    """Number of the frame that the mask belongs to and that tracking starts with, from 0; not of a live source."""
+    reverse: bool = False
+    """Go backwards, from `start` or from the last frame."""
+    skip_damaged: bool = False
+    """Pass over damaged packets of a film, and count them."""
     max_frames: int | None = None
     """Stop after so many frames of the source."""
     resize_mask: bool = False

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.bundle import Bundle
+from crwedge.core.described import described
 from crwedge.core.errors import CrwedgeError, SourceError
-from crwedge.core.images import check_frame, grid_size
+from crwedge.core.images import check_frame, grid_size, size_text
 from crwedge.core.labels import LabelMap, area_labels, soft_labels
 from crwedge.core.prompts import KeypointPrompt, MaskPrompt, PromptLike, as_prompt
 from crwedge.core.settings import PropagationSettings, preset
@@ -36,6 +37,7 @@ from crwedge.runtime.sources.frame import Frame
 Pixels = NDArray[np.uint8]
 
 
+@described
 @dataclass(frozen=True)
 class TrackerOptions:
     """How a tracker works beside its protocol."""
@@ -253,7 +255,7 @@ class Tracker(Closing):
         size, before = (pixels.shape[0], pixels.shape[1]), self._frame_size
         if before is not None and size != before and not self.options.any_size:
             raise SourceError(
-                f"the frame is {size[1]}x{size[0]}, those before it {before[1]}x{before[0]}; "
+                f"the frame is {size_text(size)} (height x width), those before it {size_text(before)}; "
                 "reset the tracker and give a mask, or keep one size"
             )
         given = None if prompt is None else as_prompt(prompt, size)

@@ -44,6 +44,11 @@ class LookaheadSource(Closing):
             raise
         yield from waiting
 
+    def interrupt(self) -> None:
+        """End the iteration soon, from another thread; ends a source that waits, where it can be."""
+        if (interrupt := getattr(self._source, "interrupt", None)) is not None:
+            interrupt()
+
     def close(self) -> None:
         """Give the device or file back."""
         self._source.close()

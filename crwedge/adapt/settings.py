@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
+from crwedge.core.described import described
 from crwedge.core.errors import SettingError
 
 Mode = Literal["causal", "lookahead"]
@@ -44,6 +45,7 @@ _AT_LEAST = {
 _POSITIVE = ("learning_rate", "temperature", "explode", "patience")
 
 
+@described
 @dataclass(frozen=True)
 class TestTimeSettings:
     """How the encoder follows the video. The defaults fit the shipped encoder; `appendix()` is the paper's own."""

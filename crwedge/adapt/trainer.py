@@ -22,6 +22,7 @@ from crwedge.adapt.weights import Renewed, encoder_file, encoder_graph, graph_pr
 from crwedge.core.bundle import WEIGHTS, Bundle
 from crwedge.core.errors import BundleError, CrwedgeError, MissingExtraError, SettingError
 from crwedge.core.images import resize_frame
+from crwedge.core.packages import install_command
 from crwedge.runtime.backends.engine import Engine
 from crwedge.runtime.sources.frame import FrameSource
 
@@ -247,7 +248,7 @@ def check_installed(settings: TestTimeSettings) -> None:
     for module in wanted:
         if find_spec(module) is None:
             raise MissingExtraError(
-                f"test-time training needs {module}, which is not installed: pip install 'crwedge[train,export]'"
+                f"test-time training needs {module}, which is not installed: {install_command('train', 'export')}"
             )
 
 

@@ -184,6 +184,8 @@ def masks(
     for name, sequence in summary["sequences"].items():
         say(f"{name}: {headline(sequence)}")
     say(f"protocol: {json.dumps(summary['protocol'])}")
+    for note in score.notes():
+        say(note)
     if score.partial:
         say(
             f"PARTIAL: {len(score.missing_sequences)} sequences and {score.missing_frames} frames have no prediction "

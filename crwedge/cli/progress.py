@@ -24,7 +24,6 @@ class Progress:
     """
 
     def __init__(self, what: str, total: int | None, quiet: bool = False) -> None:
-        """Nothing is shown before the block is entered."""
         self.what, self.total, self.quiet = what, total, quiet
         self._bar: Any = None
         self._task: Any = None

@@ -42,7 +42,8 @@ def study(
         int, typer.Option(min=1, help="Studies that train: runs of each point, with seeds from --seed on.")
     ] = 1,
     engine: Annotated[str, typer.Option(help="auto or cpu.")] = "auto",
-    out: Annotated[Path | None, typer.Option(help="Folder of the results; default: docs/studies/NAME.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results; default: runs/study-NAME/results.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that stand at --out.")] = False,
     work: Annotated[
         Path | None,
         typer.Option(help="Scores of each point and features; default: runs/study-NAME, runs/study-features."),
@@ -91,7 +92,9 @@ def study(
     # Studies of the same encoder, frames and size share their features, unless a place of its own is asked for.
     features = work / "features" if work else Path("runs") / "study-features"
     work = work or Path("runs") / f"study-{name}"
-    out = out or Path("docs") / "studies" / name
+    if out is not None and (out / "results.json").exists() and not overwrite:
+        raise SettingError(f"{out} holds results of a study; choose another --out or give --overwrite")
+    out = out or work / "results"
     say = _say(as_json)
     asked = _size(size)
     where = (SMALL_SIZE if small else None) if asked == "usual" else None if asked == "frame" else asked

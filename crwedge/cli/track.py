@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from crwedge.cli.config_option import apply_config
+
 if TYPE_CHECKING:
+    from crwedge.runtime.observer import Observer
     from crwedge.runtime.session_options import SessionOptions
 
 
@@ -30,7 +33,7 @@ def track(
         typer.Option(help="What to follow: joints (*.json, *.mat) or a mask (PNG, as --mask); one a source."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Bundle; default: the newest exported, else the shipped one.")
+        str | None, typer.Option(help="Bundle, or shipped; default: that of `crwedge use`, else shipped.")
     ] = None,
     out: Annotated[
         list[str] | None,
@@ -49,6 +52,15 @@ def track(
     first_frame: Annotated[str | None, typer.Option(help="Search the first frame: global or restricted.")] = None,
     storage: Annotated[str | None, typer.Option(help="Stored features: float32 or float16 (half the memory).")] = None,
     size: Annotated[str | None, typer.Option(help="Compute at HEIGHTxWIDTH; masks keep the frame's size.")] = None,
+    start: Annotated[
+        int | None, typer.Option(min=0, help="Frame that the mask belongs to, from 0; tracking starts with it.")
+    ] = None,
+    reverse: Annotated[
+        bool, typer.Option("--reverse", help="Go backwards, from --start or from the last frame.")
+    ] = False,
+    skip_damaged: Annotated[
+        bool, typer.Option("--skip-damaged", help="Pass over damaged packets of a film, and count them.")
+    ] = False,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
     resize_mask: Annotated[bool, typer.Option("--resize-mask", help="Resize a mask of another size.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that stand at --out.")] = False,
@@ -86,6 +98,10 @@ def track(
     ] = None,
     ttt_set: Annotated[list[str] | None, typer.Option(help="key=value of test-time training; may be repeated.")] = None,
     save_adapted: Annotated[Path | None, typer.Option(help="Write the adapted encoder as a bundle.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(is_eager=True, callback=apply_config, help="TOML file with these options; those given here win."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
 ) -> None:
     """Follow painted objects frame by frame. SIGINT and SIGTERM end in good order (exit codes 130 and 143).
@@ -104,9 +120,9 @@ def track(
     from crwedge.runtime.backends.engine import LockedEngine
     from crwedge.runtime.backends.open import ENGINES, open_engine
     from crwedge.runtime.bundle_lookup import find_bundle
+    from crwedge.runtime.bundle_scores import describe_bundle
     from crwedge.runtime.events import EventLog
     from crwedge.runtime.frame_queue import StopToken
-    from crwedge.runtime.ops.metrics import StreamMetrics, serve_metrics
     from crwedge.runtime.session import Session
     from crwedge.runtime.session_options import SessionOptions
     from crwedge.runtime.sessions import combine_results, run_sessions
@@ -133,6 +149,9 @@ def track(
         settings=preset_of(preset or bundle.manifest.preset).with_changes(**changes),
         size=parse_size(size) if size else None,
         threads=threads,
+        start=start,
+        reverse=reverse,
+        skip_damaged=skip_damaged,
         max_frames=max_frames,
         resize_mask=resize_mask,
         overwrite=overwrite,
@@ -169,7 +188,7 @@ def track(
                 name,
                 prompts[number],
                 outputs if shared is None else _numbered_outputs(outputs, number),
-                options if shared is None else _one_of(options, number, len(source)),
+                options if shared is None else _options_of(options, number, len(source)),
                 engine=shared,
                 adapter=trainer,
                 on_event=events,
@@ -177,10 +196,13 @@ def track(
             )
             for number, name in enumerate(source)
         ]
-        if not bundle.manifest.trained:
-            messages.info("note: the encoder %s is random, not trained; masks will drift", bundle.manifest.name)
-        watched = [StreamMetrics(session) for session in sessions]
+        messages.info("%s", describe_bundle(bundle))
+        observers: list[list[Observer]] = [[] for _ in sessions]
         if metrics is not None:
+            from crwedge.runtime.ops.metrics import StreamMetrics, serve_metrics
+
+            watched = [StreamMetrics(session) for session in sessions]
+            observers = [[stream] for stream in watched]
             address = stack.enter_context(serve_metrics(metrics, watched, events.counts))
             messages.info("metrics: http://%s/metrics and /healthz", address)
 
@@ -190,10 +212,10 @@ def track(
 
         stack.enter_context(graceful_shutdown(stop, snapshot_now if snapshot is not None else None))
         if shared is None:
-            progress = stack.enter_context(FrameProgress(sessions[0]))
-            results = [sessions[0].run([watched[0], progress])]
+            observers[0].append(stack.enter_context(FrameProgress(sessions[0])))
+            results = [sessions[0].run(observers[0])]
         else:
-            results = run_sessions(sessions, [[stream] for stream in watched])
+            results = run_sessions(sessions, observers)
         adapted = finish(trainer, save_adapted, messages.info) if trainer else None
         for session in sessions if explain else ():
             messages.info(explanation(session.name, session.stats, fps))
@@ -227,14 +249,14 @@ def _numbered_outputs(outputs: list[str] | None, number: int) -> list[str]:
         path = Path(target)
         if target in ("-", "window"):
             found.append(target)
-        elif "://" in target or not path.suffix:
+        elif "://" in target or path.suffix.lower() not in (".mp4", ".jsonl"):
             found.append(f"{target.rstrip('/')}/{number}")
         else:
             found.append(str(path.with_stem(f"{path.stem}-{number}")))
     return found
 
 
-def _one_of(options: SessionOptions, number: int, count: int) -> SessionOptions:
+def _options_of(options: SessionOptions, number: int, count: int) -> SessionOptions:
     """Options of one session of several: files with its number, and its part of the threads."""
     from crwedge.runtime.propagation.attention import cpu_count
 

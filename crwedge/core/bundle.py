@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from crwedge.core.described import described
 from crwedge.core.errors import BundleError
 from crwedge.core.files import replace_folder, sha256, sync_folder
 from crwedge.core.onnx_check import has_external_data
@@ -26,6 +27,7 @@ ENGINES = "engines"
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
+@described
 @dataclass(frozen=True)
 class Manifest:
     """Contents of `manifest.json`."""
@@ -58,6 +60,7 @@ class Manifest:
     format_version: int = FORMAT_VERSION
 
 
+@described
 @dataclass(frozen=True)
 class Bundle:
     """A verified bundle on disk."""

@@ -26,7 +26,9 @@ def check_frame(frame: Any) -> NDArray[np.uint8]:
         what = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
         raise SourceError(f"a frame must be RGB uint8 of shape (H, W, 3), not {what}")
     if min(frame.shape[:2]) < 16:
-        raise SourceError(f"a frame of {frame.shape[1]}x{frame.shape[0]} is too small; both sides need 16 pixels")
+        raise SourceError(
+            f"a frame of {size_text(frame.shape)} (height x width) is too small; both sides need 16 pixels"
+        )
     return np.ascontiguousarray(frame)
 
 
@@ -37,6 +39,11 @@ def resize_frame(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.
     from PIL import Image
 
     return np.asarray(Image.fromarray(frame).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+
+
+def size_text(size: tuple[int, ...]) -> str:
+    """(480, 854, ...) -> `480x854`: height x width, as `parse_size` takes it and as every message has it."""
+    return f"{size[0]}x{size[1]}"
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from crwedge.core.described import described
 from crwedge.core.joints import FrameJoints
 from crwedge.core.masks import VOID
 
 
+@described
 @dataclass(frozen=True)
 class LabelMap:
     """The tracker's result for one frame."""
@@ -39,7 +41,7 @@ class LabelMap:
     name: str | None = None
     """Name of the frame's file without the suffix, where it has one."""
     time: float | None = None
-    """When the frame came, in seconds since 1970, where its source is live."""
+    """When the frame came, of a file when it was read, in seconds since 1970."""
 
 
 Taps = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import Any
 
 from crwedge.core.errors import MissingExtraError
+from crwedge.core.packages import install_command
 
 
 def import_optional(module: str, extra: str) -> Any:
@@ -26,4 +27,4 @@ def import_optional(module: str, extra: str) -> Any:
             reason = f"{module} needs {error.name}, which is"
         else:
             reason = f"{module.split('.')[0]} is"
-        raise MissingExtraError(f"{reason} not installed: pip install 'crwedge[{extra}]'") from error
+        raise MissingExtraError(f"{reason} not installed: {install_command(extra)}") from error

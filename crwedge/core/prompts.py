@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError
+from crwedge.core.images import size_text
 from crwedge.core.joints import FrameJoints, Joints, read_joints
 from crwedge.core.keypoints import joints_to_soft
 from crwedge.core.labels import soft_labels
@@ -99,8 +100,8 @@ def as_prompt(given: PromptLike, size: tuple[int, int]) -> MaskPrompt | Keypoint
     if outside.size:
         x, y = given.xy[outside[0]]
         raise MaskError(
-            f"the joint {given.names[outside[0]]} at ({x:g}, {y:g}) lies outside the frame of {size[1]}x{size[0]} "
-            "(width x height): give x, y in the frame's own pixels, or null for a joint that is not visible"
+            f"the joint {given.names[outside[0]]} at ({x:g}, {y:g}) lies outside the frame of {size_text(size)} "
+            "(height x width): give x, y in the frame's own pixels, or null for a joint that is not visible"
         )
     return KeypointPrompt(given, size)
 

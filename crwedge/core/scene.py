@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crwedge.core.described import described
 from crwedge.core.labels import resize_linear
 
 
+@described
 @dataclass(frozen=True)
 class Scene:
     """Frames and what is true of them."""

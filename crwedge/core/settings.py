@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
+from crwedge.core.described import described
 from crwedge.core.errors import SettingError
 
 Window = Literal["disc", "square"]
@@ -35,6 +36,7 @@ def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
         raise SettingError(f"unknown {what} {value!r}; choose one of {', '.join(choices)}")
 
 
+@described
 @dataclass(frozen=True)
 class PropagationSettings:
     """How a frame is labelled from its context. Validated on construction."""

@@ -1,1 +1,1 @@
-"""Metrics, protocols and studies (NumPy)."""
+"""Metrics, benchmark protocols and studies, without PyTorch."""

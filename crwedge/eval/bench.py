@@ -1,4 +1,4 @@
-"""What `crwedge bench` measures of the tracker: its stages, memory and accuracy on a rendered scene."""
+"""Measurements of `crwedge bench`: stages, memory and accuracy of the tracker on a rendered scene."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from crwedge.runtime.tracker import Tracker
 
 
 def device_facts(threads: int | None) -> dict[str, Any]:
-    """The machine, and its float32 matrix-product rate in GFLOP/s (best of five)."""
+    """Description of the machine, and the rate of its float32 matrix product in GFLOP/s (best of five)."""
     rng = np.random.default_rng(0)
     a = rng.random((1536, 1536), np.float32)
     best = 0.0
@@ -41,9 +41,11 @@ def bench_row(
     frames: int,
     threads: int | None,
 ) -> dict[str, Any]:
-    """Track a rendered scene of `size`; stages and whole in milliseconds, of the frames that meet a full context.
+    """Track a rendered scene of `size` = (H, W) and time `frames` frames after the context is full.
 
-    Where the board or the GPU tells its watts, the mean of them over these frames, and joules a frame.
+    Returns:
+        Median milliseconds of each stage, percentiles of the whole step, frames per second, peak memory, J&F in points, and
+        mean watts and joules a frame where the machine has a power sensor.
     """
     warm = settings.context_length + 1
     scene = render_scene(warm + frames, *size)
@@ -53,7 +55,7 @@ def bench_row(
         for index in range(warm):
             labels = tracker.step(scene.frames[index], scene.masks[0] if index == 0 else None)
             found.append(np.packbits(labels.ids > 0))
-        # Nothing but the steps: what is scored between them would be in the watts.
+        # Scoring comes later, so that its power is not measured.
         with Meter(find_sensor(tracker.backend.on_device)) as meter:
             for frame in scene.frames[warm:]:
                 start = time.perf_counter()

@@ -1,8 +1,8 @@
-"""What the DAVIS metrics count in one frame, object by object: areas and boundary pixels that find a partner.
+"""Counts of the DAVIS metrics in one frame for each object: areas, boundary pixels and matched boundary pixels.
 
-The official toolkit dilates whole boundary maps with a disc. Here each object is cut out first, its boundary is packed
-into bits, and only boundary pixels are asked whether a row around them has a bit within the disc. Everything is whole
-numbers, so the counts are exactly those of the dilation.
+The official toolkit dilates whole boundary maps with a disc. Here each object is cropped, its boundary is packed into bits, and
+each boundary pixel is matched by testing the bits of the rows within the disc. All values are integers, so the counts equal
+those of the dilation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from crwedge.runtime.propagation.jit import kernel
 
 TOLERANCE = 0.008
-"""Reach of a boundary match as a share of the frame's diagonal (DAVIS)."""
+"""Largest distance of matched boundary pixels, as a share of the frame's diagonal (DAVIS)."""
 
 INTERSECTION, PREDICTED, TRUE, PREDICTED_EDGE, PREDICTED_MATCHED, TRUE_EDGE, TRUE_MATCHED = range(7)
 """Columns of `count_frame`."""
@@ -30,17 +30,17 @@ def boundary_reach(height: int, width: int) -> int:
 def count_frame(
     predicted: NDArray[np.uint8], truth: NDArray[np.uint8], object_ids: tuple[int, ...], reach: int | None = None
 ) -> NDArray[np.int64]:
-    """Count what J and F of each object need.
+    """Counts for J and F of each object.
 
     Args:
         predicted: (H, W) ids.
         truth: (H, W) ids of the same size.
-        object_ids: ids to score; others count as background.
-        reach: radius of the matching disc in pixels; None takes that of DAVIS.
+        object_ids: ids to score; other ids count as background.
+        reach: radius of the matching disc in pixels; None: that of DAVIS.
 
     Returns:
-        (objects, 7) whole numbers: intersection, predicted area, true area, then for either side the boundary pixels
-        and how many of them lie within the disc of one of the other side.
+        (objects, 7) integers: intersection, predicted area, true area; then, for the prediction and the truth, the number of
+        boundary pixels and the number of those that are within the disc of a boundary pixel of the other.
     """
     if predicted.shape != truth.shape:
         raise ValueError(f"predicted {predicted.shape} and truth {truth.shape} differ in size")
@@ -68,7 +68,7 @@ def _count(predicted: Any, truth: Any, object_ids: Any, half_widths: Any, counts
         boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3] = height, -1, width, -1
     for y in range(height):
         ours, theirs = predicted[y], truth[y]
-        # Background rows are told apart without a branch a pixel.
+        # Skips rows of background without a branch for each pixel.
         marked = np.uint8(0)
         for x in range(width):
             marked |= ours[x] | theirs[x]
@@ -91,7 +91,7 @@ def _count(predicted: Any, truth: Any, object_ids: Any, half_widths: Any, counts
         counts[i, 0], counts[i, 1], counts[i, 2] = areas[object_id, 0], areas[object_id, 1], areas[object_id, 2]
         if boxes[object_id, 1] < 0:
             continue
-        # An edge pixel is the one above or left of a change: the box grows by one there.
+        # A boundary pixel is above or left of a change, so the box grows by one there.
         top, left = max(0, boxes[object_id, 0] - 1), max(0, boxes[object_id, 2] - 1)
         bottom, right = boxes[object_id, 1] + 1, boxes[object_id, 3] + 1
         edge_p, bits_p = _edges(predicted, object_id, top, bottom, left, right)
@@ -102,7 +102,7 @@ def _count(predicted: Any, truth: Any, object_ids: Any, half_widths: Any, counts
 
 @kernel
 def _widen(box: Any, y: int, x: int) -> None:
-    """Grow a box (top, bottom, left, right) by a pixel; rows come in order."""
+    """Extend a box (top, bottom, left, right) by a pixel; rows come in order."""
     if box[1] < 0:
         box[0] = y
     box[1] = y
@@ -114,16 +114,16 @@ def _widen(box: Any, y: int, x: int) -> None:
 
 @kernel
 def _edges(ids: Any, object_id: int, top: int, bottom: int, left: int, right: int) -> Any:
-    """Boundary pixels (n, 2) of one object in a box, and the same as bits: (rows, words of 64).
+    """Boundary pixels (n, 2) of one object in a box, and the same as a bitmap (rows, 64-bit words).
 
-    A pixel is on the boundary when it differs from its right, lower or lower-right neighbour, of those inside the
-    frame. A word of zeros stands on either side of each row of bits.
+    A pixel is on the boundary when it differs from its right, lower or lower-right neighbour inside the frame. Each row of the
+    bitmap has a word of zeros on either side.
     """
     height, width = ids.shape
     rows, columns = bottom - top, right - left
     bits = np.zeros((rows, columns // 64 + 3), np.uint64)
     found = np.empty((rows * columns, 2), np.int32)
-    # One more column and row than the box; outside the frame the last ones are repeated, where nothing changes.
+    # One more column and row than the box; outside the frame the last ones are repeated.
     here, below = np.empty(columns + 1, np.uint8), np.empty(columns + 1, np.uint8)
     flags = np.empty(columns, np.uint8)
     n = 0
@@ -146,7 +146,7 @@ def _edges(ids: Any, object_id: int, top: int, bottom: int, left: int, right: in
 
 @kernel
 def _is_object(line: Any, object_id: int, left: int, width: int, out: Any) -> None:
-    """Whether each of the pixels from `left` on is the object; beyond the frame the last one is repeated."""
+    """Whether each pixel from `left` on is the object; outside the frame the last one is repeated."""
     inside = min(out.size, width - left)
     for x in range(inside):
         out[x] = line[left + x] == object_id
@@ -156,7 +156,7 @@ def _is_object(line: Any, object_id: int, left: int, width: int, out: Any) -> No
 
 @kernel
 def _matched(edges: Any, bits: Any, half_widths: Any) -> int:
-    """How many of `edges` have a boundary pixel of the other side within the disc."""
+    """Number of `edges` that have a boundary pixel of the other map within the disc."""
     rows, reach = bits.shape[0], half_widths.size - 1
     total = 0
     for i in range(edges.shape[0]):
@@ -176,7 +176,7 @@ def _matched(edges: Any, bits: Any, half_widths: Any) -> int:
 
 @kernel
 def _any_bit(words: Any, first: int, last: int) -> bool:
-    """Whether a bit from column `first` to `last` is set; columns outside the row count as zero."""
+    """Whether a bit of the columns `first` to `last` is set; columns outside the row are zero."""
     first, last = max(first + 64, 64), min(last + 64, words.size * 64 - 1)
     start, end = first >> 6, last >> 6
     ones = np.uint64(0xFFFFFFFFFFFFFFFF)

@@ -1,4 +1,4 @@
-"""Contact sheets: a few frames of a clip with what was predicted and what is true."""
+"""Contact sheets: a few frames of a clip with prediction and truth."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from crwedge.core.masks import resize_mask
 from crwedge.runtime.sinks.draw import draw_joints, overlay, sheet
 
 WIDTH = 300
-"""Pixels of one picture."""
+"""Width of one picture in pixels."""
 PICTURES = 6
 
 
 class SheetMaker:
-    """Takes the frames it wants of a clip of `length` frames, evenly spaced, and writes one picture.
+    """Collects evenly spaced frames of a clip and writes them as one picture.
 
     The upper row shows the prediction, the lower one the truth.
+
+    Args:
+        length: number of frames of the clip.
+        pictures: number of frames to show.
     """
 
     def __init__(self, length: int, pictures: int = PICTURES) -> None:
@@ -29,7 +33,7 @@ class SheetMaker:
         self._rows: tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]] = ([], [])
 
     def wants(self, number: int) -> bool:
-        """Whether frame `number` belongs on the sheet."""
+        """Whether frame `number` is shown."""
         return number in self._wanted
 
     def add_masks(self, frame: NDArray[np.uint8], ids: NDArray[np.uint8], truth: NDArray[np.uint8]) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crwedge.core.errors import SourceError
+from crwedge.core.location import is_hidden, path_key, read_lines
+from crwedge.core.pictures import list_pictures
 from crwedge.eval.scorer import Rule
-
-PICTURES = (".jpg", ".jpeg", ".png")
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ def davis_clips(root: Path, rule: Rule = "2017", sequences: Iterable[str] = ()) 
         raise SourceError(f"there is no folder {root}")
     clips: dict[str, tuple[Path, Path]] = {}
     if (root / "JPEGImages").is_dir() and (root / "Annotations").is_dir():
-        if pictures(root / "JPEGImages"):
+        if list_pictures(root / "JPEGImages"):
             clips[root.name] = root / "JPEGImages", root / "Annotations"
         else:
             clips = _standard(root, rule, tuple(sequences))
     else:
-        for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+        for folder in subfolders(root):
             if (folder / "JPEGImages").is_dir():
                 clips[folder.name] = folder / "JPEGImages", folder / "Annotations"
     if not clips:
@@ -71,7 +71,7 @@ def mask_folders(root: Path) -> dict[str, Path]:
     if (root / "Annotations").is_dir():
         return mask_folders(_resolution(root / "Annotations"))
     found = {}
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+    for folder in subfolders(root):
         inside = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
         if pngs(inside):
             found[folder.name] = inside
@@ -89,14 +89,14 @@ def chosen(known: Iterable[str], wanted: Iterable[str], root: Path) -> list[str]
     return wanted or known
 
 
-def pictures(folder: Path) -> list[Path]:
-    """Pictures of a folder by name."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
-
-
 def pngs(folder: Path) -> list[Path]:
-    """PNG files of a folder by name."""
-    return sorted(folder.glob("*.png"))
+    """PNG files of a folder in natural order, without hidden ones."""
+    return sorted((p for p in folder.iterdir() if p.suffix.lower() == ".png" and not is_hidden(p.name)), key=path_key)
+
+
+def subfolders(root: Path) -> list[Path]:
+    """Folders below `root` in natural order, without hidden and system ones."""
+    return sorted((path for path in root.iterdir() if path.is_dir() and not is_hidden(path.name)), key=path_key)
 
 
 def _standard(root: Path, rule: Rule, wanted: tuple[str, ...]) -> dict[str, tuple[Path, Path]]:
@@ -125,7 +125,7 @@ def _resolution(folder: Path) -> Path:
 def _listed(path: Path) -> list[str]:
     """Names of a list file: one a line, or DAVIS 2016's pairs `/JPEGImages/480p/<sequence>/00000.jpg ...`."""
     names: dict[str, None] = {}
-    for line in path.read_text(encoding="utf-8").split("\n"):
+    for line in read_lines(path):
         word = line.split()[0] if line.split() else ""
         if word:
             names[word.strip("/").split("/")[-2] if "/" in word.strip("/") else word] = None
@@ -135,9 +135,9 @@ def _listed(path: Path) -> list[str]:
 
 
 def _clip(name: str, frames: Path, masks: Path) -> Clip:
-    found = pictures(frames)
+    found = list_pictures(frames)
     if not found:
-        raise SourceError(f"{frames} holds no frames (.jpg or .png)")
+        raise SourceError(f"{frames} holds no frames")
     expected = [masks / f"{frame.stem}.png" for frame in found]
     for path in expected:
         if not path.is_file():

@@ -1,4 +1,4 @@
-"""DAVIS: follow the first mask of a sequence, score J and F of every frame."""
+"""DAVIS: propagate the first mask of a sequence and score J and F."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError
+from crwedge.core.images import size_text
 from crwedge.core.masks import VOID, write_mask
 from crwedge.eval.contact_sheet import SheetMaker
 from crwedge.eval.datasets import Clip
@@ -20,12 +21,12 @@ from crwedge.eval.scorer import Rule, SequenceScore, SequenceScorer, overall
 def score_clip(
     clip: Clip, follower: Follower, rule: Rule, out: Path | None = None, save: bool = False
 ) -> SequenceScore:
-    """Follow a sequence from its first mask and score it.
+    """Propagate the first mask of a sequence and score it.
 
     Args:
         clip: the sequence.
-        follower: how to follow.
-        rule: "2017" follows and scores each object, "2016" their union.
+        follower: encoder and protocol.
+        rule: "2017" propagates and scores each object, "2016" their union.
         out: folder for the contact sheet (`sheets/<sequence>.jpg`).
         save: also write every mask to `masks/<sequence>/`.
     """
@@ -54,24 +55,22 @@ def score_clip(
 
 
 def first_mask(clip: Clip, rule: Rule) -> NDArray[np.uint8]:
-    """The true ids (H, W) of the first frame; MaskError when they are not of its size."""
+    """True ids (H, W) of the first frame; MaskError when the mask has another size than the frame."""
     first = true_mask(clip.masks[0], rule)
     size = read_frame(clip.frames[0]).shape[:2]
     if first.shape != size:
-        raise MaskError(
-            f"{clip.masks[0]} is {first.shape[1]}x{first.shape[0]} (width x height), its frame {size[1]}x{size[0]}"
-        )
+        raise MaskError(f"{clip.masks[0]} is {size_text(first.shape)} (height x width), its frame {size_text(size)}")
     return first
 
 
 def true_mask(path: Path, rule: Rule) -> NDArray[np.uint8]:
-    """The true ids (H, W): void is background, and by the rule of 2016 every object is object 1."""
+    """True ids (H, W): void becomes background; with rule "2016" every object becomes object 1."""
     ids = read_ids(path, void=True)
     ids = np.where(ids == VOID, 0, ids).astype(np.uint8)
     return np.asarray(ids > 0, np.uint8) if rule == "2016" else ids
 
 
 def summary(scores: dict[str, dict[str, Any]], protocol: dict[str, Any], rule: Rule) -> dict[str, Any]:
-    """The figures of a run from the sequences' own: what `--json` prints."""
+    """Protocol and scores of a run, as `--json` prints them, from the scores of its sequences."""
     sequences = {name: SequenceScore.from_dict(values) for name, values in scores.items()}
     return {"protocol": {**davis_protocol(rule), **protocol}, **overall(sequences), "sequences": scores}

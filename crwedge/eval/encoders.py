@@ -1,4 +1,4 @@
-"""The encoders that can be scored: any bundle, and plain colour as a floor."""
+"""Encoders that can be scored: bundles, and colour patches as a baseline."""
 
 from __future__ import annotations
 
@@ -20,50 +20,49 @@ KINDS = ("bundle", "random", "colour")
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """Which encoder to open; small enough to hand to another process."""
+    """Names an encoder; can be pickled."""
 
     kind: str = "bundle"
     """`bundle`, `random` (a bundle of random weights, named by `model`) or `colour`."""
     model: str | None = None
-    """A bundle's folder or name; None takes the newest exported one, else the shipped one."""
+    """Folder or name of a bundle; None: the newest exported one, else the shipped one."""
     engine: str = "auto"
     """`auto`, `cpu`, ...; see `crwedge.runtime.backends.engine`."""
 
     def resolved(self) -> EncoderSpec:
-        """The same encoder named so that every process finds the same one: an absolute path."""
+        """The same encoder with an absolute path, so that every process opens the same bundle."""
         if self.kind == "colour":
             return self
         return replace(self, model=str(Path(find_bundle(self.model).path).resolve()))
 
     def open(self, threads: int | None = None) -> Engine:
-        """Open it. SettingError for an unknown kind."""
+        """Open the encoder; SettingError for an unknown kind."""
         if self.kind == "colour":
             return ColourEngine()
         check_choice("encoder", self.kind, KINDS)
         return open_engine(find_bundle(self.model), self.engine, threads)
 
     def describe(self) -> dict[str, Any]:
-        """What a protocol says of it: name and hash of the weights."""
+        """Name and hash, for the protocol."""
         if self.kind == "colour":
             return {"name": "colour", "sha256": None, "trained": False}
         bundle = find_bundle(self.model)
         return {"name": bundle.manifest.name, "sha256": bundle.sha256, "trained": bundle.manifest.trained}
 
     def preset(self) -> str:
-        """Name of the protocol that goes with it: the bundle's own preset."""
+        """Name of the bundle's default preset."""
         return "crw" if self.kind == "colour" else find_bundle(self.model).manifest.preset
 
     def size(self) -> tuple[int, int] | None:
-        """(H, W) that the bundle was exported for, where it was."""
+        """(H, W) of a bundle with a fixed size, else None."""
         return None if self.kind == "colour" else find_bundle(self.model).manifest.size
 
 
 class ColourEngine:
-    """A patch of colours as the embedding of a cell: what following colour alone comes to.
+    """An engine whose features are patches of colour: a baseline without learning.
 
-    The frame becomes CIE Lab, is averaged over 4 x 4 pixels, and each cell of 8 x 8 pixels takes the 16 x 16 pixels
-    around
-    it: 4 x 4 x 3 numbers, to which a constant is added so that unit length does not hide brightness.
+    The frame is converted to CIE Lab and averaged over 4 x 4 pixels. The feature of a cell of 8 x 8 pixels is the patch of
+    16 x 16 pixels around it (4 x 4 x 3 values) and a constant, so that normalisation to unit length keeps brightness.
     """
 
     name = "colour"
@@ -72,8 +71,8 @@ class ColourEngine:
     def run(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
         """RGB uint8 (H, W, 3) -> (49, ceil(H / 8), ceil(W / 8)) float32, unit length."""
         h, w = grid_size(*frame.shape[:2])
-        tall, wide = h * STRIDE - frame.shape[0], w * STRIDE - frame.shape[1]
-        lab = np.pad(rgb_to_lab(frame), ((0, tall), (0, wide), (0, 0)), mode="edge")
+        bottom, right = h * STRIDE - frame.shape[0], w * STRIDE - frame.shape[1]
+        lab = np.pad(rgb_to_lab(frame), ((0, bottom), (0, right), (0, 0)), mode="edge")
         per_cell = STRIDE // self._POOL
         small = lab.reshape(h * per_cell, self._POOL, w * per_cell, self._POOL, 3).mean(axis=(1, 3))
         margin = per_cell // 2
@@ -84,17 +83,17 @@ class ColourEngine:
             for y in range(side)
             for x in range(side)
         ]
-        # Lab runs over about 100 units; a constant of the size of a usual patch keeps brightness in the direction.
+        # Lab has a range of about 100, so this constant has the length of a typical patch.
         constant = np.full((h, w, 1), 100.0 * side, np.float32)
         features = np.concatenate([*parts, constant], axis=2).transpose(2, 0, 1)
         return np.ascontiguousarray(features / np.linalg.norm(features, axis=0), np.float32)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resource is open."""
 
 
 def rgb_to_lab(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """SRGB uint8 (H, W, 3) -> CIE L*a*b* (H, W, 3) for the D65 white: L in 0..100, a and b about -100..100."""
+    """SRGB uint8 (H, W, 3) -> CIE L*a*b* (H, W, 3), white D65: L in 0..100, a and b about -100..100."""
     value = np.arange(256) / 255
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
     to_xyz = np.array(

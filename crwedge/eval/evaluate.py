@@ -1,4 +1,4 @@
-"""Score an encoder by a benchmark's protocol, tracking and scoring in one go."""
+"""Score an encoder on a benchmark."""
 
 from __future__ import annotations
 
@@ -45,34 +45,34 @@ def evaluate(
     threads: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
-    """Follow what the first frame of each sequence shows, score the rest, and write tables and a report.
+    """Propagate the labels of each sequence's first frame, score the other frames, and write tables and a report.
 
-    A run that was stopped goes on where it was: sequences that `out` knows are not computed again.
+    A run can be resumed: sequences whose scores are in `out` are not computed again.
 
     Args:
         benchmark: `davis`, `jhmdb` or `vip`.
-        model: a bundle, its folder or name, or an `EncoderSpec`; None takes the newest exported one, else the shipped.
+        model: a bundle, its folder or name, or an `EncoderSpec`; None: the newest exported bundle, else the shipped one.
         root: the benchmark's folder.
-        settings: of the propagation; None takes `usual_settings`.
-        preset_name: what `settings` started from, for the protocol's words.
-        size: (H, W) to compute at; `usual` is the bundle's or the benchmark's own, `frame` the frame's.
+        settings: of the propagation; None: those of `usual_settings`.
+        preset_name: name of the preset that `settings` are based on, for the protocol.
+        size: (H, W) to compute at; `usual`: that of the bundle or of the benchmark; `frame`: that of the frame.
         rule: davis: "2017" or "2016".
-        classes: vip: how many classes, 0 included.
+        classes: vip: number of classes, 0 included.
         ignored: vip: true ids that are not scored.
-        joints: jhmdb: the joint file of a `root` that is one clip.
-        sequences: names to take; all of them when empty.
-        max_frames: frames of each sequence.
-        out: folder of the results; None makes one under `runs/`, named by the protocol.
-        save_masks: davis: keep every mask in `out/masks`.
-        processes: sequences at once.
-        threads: of each process; None gives it its share of all processors.
-        on_progress: told of each sequence's score.
+        joints: jhmdb: joint file, if `root` is a single clip.
+        sequences: names to score; all when empty.
+        max_frames: score only the first frames of each sequence.
+        out: folder of the results; None: a folder in `runs/`, named by the protocol.
+        save_masks: davis: write every mask to `out/masks`.
+        processes: number of sequences at once.
+        threads: of each process; None: its share of all processors.
+        on_progress: called after each sequence.
 
     Returns:
-        The scores with their protocol, as `crwedge eval --json` prints them, and the folder as "out".
+        Protocol and scores, as `crwedge eval --json` prints them, and the folder as "out".
 
     Raises:
-        UserError: a kind of it, with the name of the file or setting that cannot be used.
+        UserError: a file or setting cannot be used; the message names it.
     """
     check_choice("benchmark", benchmark, BENCHMARKS)
     root, names = Path(root), tuple(sequences)
@@ -116,12 +116,12 @@ def evaluate(
 
 
 def usual_settings(benchmark: str, preset_name: str) -> PropagationSettings:
-    """A preset, with the paper's context length for pose and parts where the preset is the paper's own."""
+    """A preset; `crw` gets the context length that the paper uses for this benchmark."""
     settings = preset(preset_name)
     return settings.with_changes(context_length=_CONTEXT[benchmark]) if preset_name == "crw" else settings
 
 
 def _folder(benchmark: str, root: Path, out: str | Path | None, protocol: dict[str, Any]) -> ResultFolder:
-    # Sequences of two trees may share a name: a folder belongs to one tree.
+    # Sequences of two trees may have the same name, so a folder belongs to one tree.
     protocol = {**protocol, "root": str(root.resolve())}
     return ResultFolder(Path(out) if out else Path("runs") / f"eval-{benchmark}-{fingerprint(protocol)}", protocol)

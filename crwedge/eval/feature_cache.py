@@ -15,27 +15,27 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """One float16 .npy file a clip, named by what it was computed from. Old ones make way when the folder is full."""
+    """One float16 .npy file a clip, named by a hash of its inputs. The oldest files are removed when the folder is full."""
 
     folder: Path
     limit: int = 4_000_000_000
-    """Bytes that the folder may hold. A clip that needs more by itself is not kept."""
+    """Largest size of the folder in bytes. A larger clip is not stored."""
 
     def read(
-        self, frames: Sequence[Path], words: Sequence[str], compute: Callable[[], Iterator[NDArray[np.float32]]]
+        self, frames: Sequence[Path], key_parts: Sequence[str], compute: Callable[[], Iterator[NDArray[np.float32]]]
     ) -> Iterator[NDArray[np.float32]]:
-        """Features (C, h, w) of each frame, unit length over C, as float16 kept them.
+        """Features (C, h, w) of each frame, unit length over C, rounded to float16.
 
-        Every reader gets the rounded numbers, also the first one, so that all points of a study see the same features.
+        The first reader gets rounded values too, so that all points of a study use the same features.
 
         Args:
-            frames: the frames' files; their names, sizes and times of change are part of the key.
-            words: what else the features depend on: the encoder's hash, the computing size.
-            compute: the features, when they are not known yet.
+            frames: files of the frames; their paths, sizes and modification times are part of the key.
+            key_parts: the rest of the key: hash of the encoder, computing size.
+            compute: computes the features, called if they are not stored.
         """
-        path = self.folder / f"{self._key(frames, words)}.npy"
+        path = self.folder / f"{self._key(frames, key_parts)}.npy"
         if path.is_file():
-            os.utime(path)  # the youngest are kept
+            os.utime(path)  # the newest are kept
             stored = np.load(path, mmap_mode="r")
             for number in range(len(stored)):
                 yield np.asarray(stored[number], np.float32)
@@ -59,16 +59,16 @@ class FeatureCache:
         finally:
             part.unlink(missing_ok=True)
 
-    def _key(self, frames: Sequence[Path], words: Sequence[str]) -> str:
+    def _key(self, frames: Sequence[Path], key_parts: Sequence[str]) -> str:
         digest = hashlib.sha256()
         for path in frames:
             state = path.stat()
             digest.update(f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}\n".encode())
-        digest.update("|".join(words).encode())
+        digest.update("|".join(key_parts).encode())
         return digest.hexdigest()[:32]
 
     def _make_room(self, size: int) -> bool:
-        """Remove the oldest files until `size` bytes fit; False when they never will."""
+        """Remove the oldest files until `size` bytes fit; False if `size` is above the limit."""
         if size > self.limit:
             return False
         files = sorted(self.folder.glob("*.npy"), key=lambda path: path.stat().st_mtime_ns)

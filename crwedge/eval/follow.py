@@ -1,7 +1,6 @@
-"""Follow labels through the frames of a clip: the runtime's parts, joined for scoring.
+"""Propagate a prompt through the frames of a clip, for scoring.
 
-The same encoder, context and propagation as `Tracker.step`, but features come from any iterator, so that a study can
-read them from its cache, and labels may be joints as well as masks.
+Encoder and propagation are those of `Tracker.step`. Features can come from a cache.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import SourceError
-from crwedge.core.images import check_frame, grid_size, resize_frame
+from crwedge.core.images import check_frame, grid_size, resize_frame, size_text
+from crwedge.core.pictures import PictureSequence, read_picture
 from crwedge.core.prompts import Prompt
 from crwedge.core.settings import PropagationSettings
 from crwedge.eval.encoders import EncoderSpec
@@ -29,19 +29,19 @@ Features = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Follower:
-    """How clips are followed: encoder, settings, computing size. Small enough to hand to another process."""
+    """Encoder, propagation settings and computing size; can be pickled."""
 
     encoder: EncoderSpec
     settings: PropagationSettings = field(default_factory=PropagationSettings)
     size: tuple[int, int] | None = None
-    """(H, W) to compute at; None computes at the frame's own size."""
+    """(H, W) to compute at; None: the size of the frame."""
     threads: int | None = None
-    """None: every processor this process may use."""
+    """None: all processors that this process may use."""
     cache: FeatureCache | None = None
-    """Where features are kept between runs."""
+    """Stores features between runs."""
 
     def protocol(self, preset: str | None = None) -> dict[str, Any]:
-        """What belongs to a score: encoder, settings, size."""
+        """Encoder, settings and size, for the protocol of a score."""
         return {
             "encoder": self.encoder.describe(),
             "engine": self.encoder.engine,
@@ -51,22 +51,22 @@ class Follower:
         }
 
     def features(self, frames: Sequence[Path]) -> Iterator[Features]:
-        """(C, h, w) of each frame, from the cache where they are known."""
+        """Features (C, h, w) of each frame, from the cache if they are stored."""
         if self.cache is None:
             yield from self._encode(frames)
         else:
-            words = [str(self.encoder.describe()["sha256"]), self.encoder.kind, str(self.size)]
-            yield from self.cache.read(frames, words, lambda: self._encode(frames))
+            key_parts = [str(self.encoder.describe()["sha256"]), self.encoder.kind, str(self.size)]
+            yield from self.cache.read(frames, key_parts, lambda: self._encode(frames))
 
     def masks(
         self, frames: Sequence[Path], mask: NDArray[np.uint8], hidden: Collection[int] = ()
     ) -> Iterator[NDArray[np.uint8]]:
-        """Follow the ids of `mask` (H, W), which belongs to the first frame.
+        """Propagate the mask of the first frame.
 
         Args:
-            frames: the frames' files.
-            mask: ids of the first frame, 0 background.
-            hidden: ids that are followed, but whose pixels go to the next best id.
+            frames: files of the frames.
+            mask: (H, W) ids of the first frame, 0 background.
+            hidden: see `propagate_masks`.
 
         Yields:
             (H, W) ids of every frame but the first.
@@ -76,7 +76,7 @@ class Follower:
         return itertools.islice(masks, 1, None)
 
     def soft(self, frames: Sequence[Path], prompt: Prompt) -> Iterator[NDArray[np.float32]]:
-        """Follow the prompt of the first frame; yields the soft labels (K, h, w) of every frame but the first."""
+        """Propagate the prompt of the first frame; yields the soft labels (K, h, w) of every other frame."""
         first_soft = prompt.soft(grid_size(*(self.size or prompt.size)))
         labels = propagate_soft(self.features(frames), first_soft, self.settings, self.threads)
         return itertools.islice(labels, 1, None)
@@ -92,11 +92,13 @@ class Follower:
 def encode(engine: Engine, frames: Iterable[Path], size: tuple[int, int] | None) -> Iterator[Features]:
     """Read each frame, resize it to `size` = (H, W) and encode it: (C, h, w) float32, unit length over C."""
     shape: tuple[int, ...] | None = None
-    for path in frames:
-        frame = read_frame(path)
+    files = list(frames)
+    pictures = PictureSequence(files)
+    for number, path in enumerate(files):
+        frame = check_frame(pictures.read(number))
         if shape is not None and frame.shape != shape:
             raise SourceError(
-                f"{path} is {frame.shape[1]}x{frame.shape[0]}, the frames before it {shape[1]}x{shape[0]}"
+                f"{path} is {size_text(frame.shape)} (height x width), the frames before it {size_text(shape)}"
             )
         shape = frame.shape
         yield engine.run(resize_frame(frame, size) if size else frame)
@@ -104,10 +106,4 @@ def encode(engine: Engine, frames: Iterable[Path], size: tuple[int, int] | None)
 
 def read_frame(path: Path) -> NDArray[np.uint8]:
     """RGB uint8 (H, W, 3) of a picture; SourceError names the file."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            return check_frame(np.asarray(image.convert("RGB")))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise SourceError(f"{path} cannot be read as a picture ({error})") from error
+    return check_frame(read_picture(path))

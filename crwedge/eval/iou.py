@@ -1,4 +1,4 @@
-"""Mean intersection over union of semantic classes, with ids that are not scored."""
+"""Mean intersection over union of semantic classes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError
+from crwedge.core.images import size_text
 from crwedge.core.masks import VOID
 
 
@@ -18,10 +19,10 @@ def confusion(
     """Count pixels by true class (row) and predicted class (column).
 
     Args:
-        predicted: (H, W) ids; one that is no class is wrong everywhere and lands in the last column.
+        predicted: (H, W) ids; ids above the last class are counted in the last column.
         truth: (H, W) ids.
-        classes: how many classes there are, numbered from 0.
-        ignored: true ids whose pixels are not counted at all; so are those of true ids above the last class.
+        classes: number of classes, numbered from 0.
+        ignored: true ids that are not counted. True ids above the last class are not counted either.
 
     Returns:
         (classes, classes + 1) counts.
@@ -32,7 +33,7 @@ def confusion(
 
 
 def class_iou(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """IoU of each class from a confusion matrix; NaN for a class that neither side shows."""
+    """IoU of each class from a confusion matrix; NaN for a class that neither side has."""
     right = np.diag(counts[:, :-1])
     union = counts.sum(axis=1) + counts[:, :-1].sum(axis=0) - right
     return np.where(union > 0, right / np.maximum(union, 1), np.nan)
@@ -40,17 +41,17 @@ def class_iou(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class PartsScore:
-    """What a clip came to."""
+    """Score of a clip."""
 
     confusion: NDArray[np.int64]
     """(classes, classes + 1) pixels of all scored frames."""
     frames: tuple[int, ...]
     raw: tuple[float, ...]
-    """Mean IoU of each scored frame over the classes that it shows."""
+    """Mean IoU of each scored frame over its classes."""
 
     @property
     def miou(self) -> float:
-        """Mean IoU over the classes that the clip shows, pixels of all its frames together."""
+        """Mean IoU over the classes of the clip, pixels of all its frames together."""
         return mean_iou(self.confusion)
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,17 +73,17 @@ class PartsScore:
 
 
 def mean_iou(counts: NDArray[np.int64]) -> float:
-    """Mean of the classes' IoU; classes that neither side shows are left out."""
+    """Mean IoU over the classes that either side has."""
     iou = class_iou(counts)
     shown = iou[~np.isnan(iou)]
     return float(shown.mean()) if shown.size else float("nan")
 
 
 class PartsScorer:
-    """Scores a clip frame by frame; the first frame, which was given, is left out.
+    """Scores a clip frame by frame; do not feed the first frame, whose mask is given.
 
     Args:
-        classes: how many classes there are, numbered from 0, background or first class included.
+        classes: number of classes, numbered from 0.
         ignored: true ids that are not scored.
     """
 
@@ -97,8 +98,8 @@ class PartsScorer:
         """Take predicted and true ids (H, W) of frame `index`. MaskError when the sizes differ."""
         if mask.shape != truth.shape:
             raise MaskError(
-                f"frame {index}: the mask is {mask.shape[1]}x{mask.shape[0]} (width x height), the true one "
-                f"{truth.shape[1]}x{truth.shape[0]}"
+                f"frame {index}: the mask is {size_text(mask.shape)} (height x width), the true one "
+                f"{size_text(truth.shape)}"
             )
         counts = confusion(mask, truth, self._classes, self._ignored)
         self._counts += counts

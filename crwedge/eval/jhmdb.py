@@ -1,4 +1,4 @@
-"""JHMDB: follow the joints of the first frame, score PCK."""
+"""JHMDB: propagate the joints of the first frame and score PCK."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import numpy as np
 from crwedge.core.errors import MaskError, SourceError
 from crwedge.core.joints import read_joints
 from crwedge.core.keypoints import SIGMA, STRONGEST, soft_to_joints
+from crwedge.core.location import read_lines
+from crwedge.core.pictures import list_pictures
 from crwedge.core.prompts import KeypointPrompt
 from crwedge.eval.contact_sheet import SheetMaker
-from crwedge.eval.datasets import chosen, pictures
+from crwedge.eval.datasets import chosen, subfolders
 from crwedge.eval.follow import Follower, read_frame
 from crwedge.eval.pck import SIZE_SHARE, PoseScore, PoseScorer, pck
 
@@ -40,14 +42,14 @@ class PoseClip:
 def pose_clips(root: Path, sequences: Iterable[str] = (), joints: Path | None = None) -> list[PoseClip]:
     """The clips of a tree.
 
-    Known forms: folders with frames (in `JPEGImages`, `frames` or the folder itself) and `joint_positions.mat` or
+    Forms: folders with frames (in `JPEGImages`, `frames` or the folder itself) and `joint_positions.mat` or
     `joints.json`; one such folder; and JHMDB's own tree (`Rename_Images/<class>/<clip>`,
-    `joint_positions/<class>/<clip>`), where `splits/<class>_test_split1.txt` chooses the test clips if it is there.
+    `joint_positions/<class>/<clip>`), where `splits/<class>_test_split1.txt`, if it exists, lists the test clips.
 
     Args:
         root: the folder.
-        sequences: names to keep; all of them when empty.
-        joints: the joint file of a single clip, instead of one in its folder.
+        sequences: names to keep; all when empty.
+        joints: joint file of a single clip, if it is not in its folder.
 
     Raises:
         SourceError: no such tree; the message names what is missing.
@@ -58,7 +60,7 @@ def pose_clips(root: Path, sequences: Iterable[str] = (), joints: Path | None = 
     if (root / "Rename_Images").is_dir():
         clips = _standard(root)
     else:
-        for folder in [root, *sorted(path for path in root.iterdir() if path.is_dir())]:
+        for folder in [root, *subfolders(root)]:
             clip = _plain(folder, joints if folder == root else None)
             if clip is not None:
                 clips[clip.name] = clip
@@ -71,9 +73,9 @@ def pose_clips(root: Path, sequences: Iterable[str] = (), joints: Path | None = 
 
 
 def score_clip(clip: PoseClip, follower: Follower, out: Path | None = None) -> PoseScore:
-    """Follow the joints of the first labelled frame and score the labelled frames after it.
+    """Propagate the joints of the first labelled frame and score the labelled frames after it.
 
-    Joints that are not visible at the start are not scored.
+    Joints that are not visible in the first frame are not scored.
     """
     joints = read_joints(clip.joints)
     truth = dict(zip(joints.frames, joints.xy, strict=True))
@@ -103,7 +105,7 @@ def score_clip(clip: PoseClip, follower: Follower, out: Path | None = None) -> P
 
 
 def pose_protocol() -> dict[str, Any]:
-    """The words that belong to a PCK."""
+    """The protocol of a PCK score."""
     return {
         "benchmark": "jhmdb",
         "labels": f"Gaussians of {SIGMA} cells",
@@ -115,7 +117,7 @@ def pose_protocol() -> dict[str, Any]:
 
 
 def summary(scores: dict[str, dict[str, Any]], protocol: dict[str, Any]) -> dict[str, Any]:
-    """The figures of a run from the clips' own: what `--json` prints."""
+    """Protocol and scores of a run, as `--json` prints them, from the scores of its clips."""
     errors = [PoseScore.from_dict(values).errors.ravel() for values in scores.values()]
     total = pck(np.concatenate(errors)) if errors else {}
     return {"protocol": {**pose_protocol(), **protocol}, "PCK": total, "sequences": scores}
@@ -127,8 +129,8 @@ def _plain(folder: Path, joints: Path | None) -> PoseClip | None:
     if joints and not existing:
         raise SourceError(f"there is no joint file {joints}")
     for place in (folder / "JPEGImages", folder / "frames", folder):
-        if existing and place.is_dir() and pictures(place):
-            return PoseClip(folder.resolve().name, tuple(pictures(place)), existing[0])
+        if existing and place.is_dir() and list_pictures(place):
+            return PoseClip(folder.resolve().name, tuple(list_pictures(place)), existing[0])
     if existing:
         raise SourceError(f"{folder} has {existing[0].name} but no frames (.jpg or .png, in JPEGImages or beside it)")
     return None
@@ -140,11 +142,11 @@ def _standard(root: Path) -> dict[str, PoseClip]:
         action, name = path.parts[-3], path.parts[-2]
         split = root / "splits" / f"{action}_test_split1.txt"
         if split.is_file():
-            lines = (line.split() for line in split.read_text(encoding="utf-8").splitlines())
+            lines = (line.split() for line in read_lines(split))
             if name not in {line[0].removesuffix(".avi") for line in lines if len(line) > 1 and line[1] == "2"}:
                 continue
         frames = root / "Rename_Images" / action / name
-        if not frames.is_dir() or not pictures(frames):
+        if not frames.is_dir() or not list_pictures(frames):
             raise SourceError(f"{path} has no frames: {frames} is missing or empty")
-        clips[name] = PoseClip(name, tuple(pictures(frames)), path)
+        clips[name] = PoseClip(name, tuple(list_pictures(frames)), path)
     return clips

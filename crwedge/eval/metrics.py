@@ -1,7 +1,7 @@
-"""The DAVIS measures of one frame and of one sequence of figures, as pure functions.
+"""The DAVIS measures of a frame, and their statistics over a sequence.
 
-J is the intersection over the union of two regions, F the F-measure of their boundaries. Both equal the official
-toolkit's figures (`docs/evaluation.md` says how that is held).
+J is the intersection over union of two regions, F the F-measure of their boundaries. Both equal those of the official toolkit
+(see `docs/evaluation.md`).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from crwedge.eval.boundary import (
 )
 
 RECALL_THRESHOLD = 0.5
-"""A frame counts as recalled when its figure is above this."""
+"""A frame counts as recalled when its value is above this."""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a sequence of per-frame figures comes to."""
+    """Statistics of the values of a sequence."""
 
     mean: float
     recall: float
@@ -59,9 +59,9 @@ def frame_scores(
 
     Args:
         predicted: (H, W) ids.
-        truth: (H, W) ids of the same size; an id that is in neither picture scores 1.
-        object_ids: the objects to score. Pixels of other ids, and void, are background.
-        reach: radius of the matching disc in pixels; None takes that of DAVIS.
+        truth: (H, W) ids of the same size. An id that is in neither map scores 1.
+        object_ids: objects to score; other ids and void count as background.
+        reach: radius of the matching disc in pixels; None: that of DAVIS.
 
     Returns:
         J (objects,) and F (objects,).
@@ -70,7 +70,7 @@ def frame_scores(
     union = counts[:, PREDICTED] + counts[:, TRUE] - counts[:, INTERSECTION]
     region = np.where(union > 0, counts[:, INTERSECTION] / np.maximum(union, 1), 1.0)
     edges_p, edges_t = counts[:, PREDICTED_EDGE], counts[:, TRUE_EDGE]
-    # No boundary at all claims nothing wrong, so its share is 1; only where both are empty is that right.
+    # Without boundary pixels precision (or recall) is 1; F is then 1 only if both sides have none.
     precision = np.where(edges_p > 0, counts[:, PREDICTED_MATCHED] / np.maximum(edges_p, 1), 1.0)
     recall = np.where(edges_t > 0, counts[:, TRUE_MATCHED] / np.maximum(edges_t, 1), 1.0)
     total = precision + recall
@@ -79,10 +79,10 @@ def frame_scores(
 
 
 def statistics(values: Sequence[float | None] | NDArray[np.float64]) -> Statistics:
-    """Mean, recall and decay of one object's per-frame figures; None and NaN are frames that were not scored.
+    """Mean, recall and decay of one object's values; None and NaN are frames that were not scored.
 
-    The quarters are the official toolkit's: five rounded marks from the first scored frame to the last, where
-    neighbouring quarters share the frame on the mark.
+    The quarters are those of the official toolkit: five rounded marks from the first scored frame to the last; neighbouring
+    quarters share the frame at a mark.
     """
     figures = np.array([np.nan if value is None else value for value in values], np.float64)
     scored = figures[~np.isnan(figures)]
@@ -94,7 +94,7 @@ def statistics(values: Sequence[float | None] | NDArray[np.float64]) -> Statisti
 
 
 def mean_statistics(parts: Sequence[Statistics]) -> Statistics:
-    """The average of several objects' statistics; objects without a scored frame are left out."""
+    """The mean of several objects' statistics, without objects that have no scored frame."""
     table = np.array([[part.mean, part.recall, part.decay] for part in parts], np.float64).reshape(-1, 3)
     table = table[~np.isnan(table).any(axis=1)]
     if not len(table):

@@ -1,4 +1,4 @@
-"""PCK: how many joints lie close enough to their true place, as JHMDB's protocol counts."""
+"""PCK: share of joints within a distance of the truth, by the protocol of JHMDB."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from crwedge.core.errors import MaskError
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)
-"""Distances that count as right, in shares of the person's size."""
+"""Distances in shares of the person's size."""
 SIZE_SHARE = 0.6
 """The person's size is this share of the diagonal of the box around the true joints."""
 
@@ -33,7 +33,7 @@ def joint_errors(predicted: NDArray[np.float64], truth: NDArray[np.float64]) -> 
         truth: (J, 2) x, y; NaN for a joint that is not visible.
 
     Returns:
-        (J,) shares; infinite where a visible joint was not found, NaN where there is nothing to compare.
+        (J,) shares; infinite where a visible joint was not found, NaN where a joint is not visible.
     """
     distance = np.linalg.norm(predicted - truth, axis=1) / person_size(truth)
     visible = np.isfinite(truth).all(axis=1)
@@ -76,7 +76,7 @@ def pck(errors: NDArray[np.float64]) -> dict[str, float]:
 
 
 class PoseScorer:
-    """Scores a clip frame by frame; the first frame, which was given, is left out.
+    """Scores a clip frame by frame; do not feed the first frame, whose joints are given.
 
     Args:
         names: one name a joint.

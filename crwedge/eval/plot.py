@@ -1,4 +1,4 @@
-"""The picture of a study (matplotlib, from the extra `eval`)."""
+"""The plot of a study (matplotlib, extra `eval`)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def plot_study(study: Study, rows: Sequence[dict[str, Any]], path: Path) -> None
         else:
             axes.bar([place + 0.25 * (number - 1) for place in places], values, width=0.25, label=name)
     if rows[0].get("seeds", 1) > 1:
-        # The bars of J&F stand a little to the left where there are three for each point.
+        # Bars of J&F are left of the point, lines are on it.
         shifted = [place - (0.0 if study.numeric else 0.25) for place in places]
         ends = [
             [100 * (row["JF"] - row["JF_low"]) for row in rows],

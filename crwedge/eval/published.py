@@ -1,4 +1,4 @@
-"""Figures that others published, to set a score beside: table 3 of the paper's appendix."""
+"""Published scores: table 3 of the paper's appendix."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Published:
-    """One row: DAVIS 2017 val, in percent. None where the table has no figure."""
+    """A row: DAVIS 2017 val, in percent; None where the table has no value."""
 
     method: str
     backbone: str

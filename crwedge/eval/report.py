@@ -1,4 +1,4 @@
-"""report.html of a run: one file, pictures inside, that says what was scored by which protocol."""
+"""report.html of a run: protocol, scores and contact sheets in one file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crwedge.eval.published import DAVIS_2017_VAL
 from crwedge.eval.results import plain
 
 SHOWN = 3
-"""How many of the best and of the worst sequences are shown."""
+"""Number of best and of worst sequences with a contact sheet."""
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#222;background:#fff}
@@ -24,7 +24,7 @@ pre{background:#f5f5f5;padding:.7rem;overflow:auto}.score{font-size:1.6rem}.note
 
 
 def figure_of(score: dict[str, Any]) -> tuple[str, float]:
-    """Name and value of the one figure that a score is ranked by."""
+    """Name and value of the measure that sequences are ranked by."""
     if "JF" in score:
         return "J&F", _number(score["JF"])
     if "PCK" in score:
@@ -46,7 +46,7 @@ def headline(summary: dict[str, Any]) -> str:
 
 
 def write_report(folder: Path, summary: dict[str, Any]) -> Path:
-    """Write `report.html` beside the sheets of `folder`; returns its path."""
+    """Write `report.html` to a folder of results; returns its path."""
     ranked = sorted(summary["sequences"], key=lambda name: figure_of(summary["sequences"][name])[1], reverse=True)
     best = ranked[:SHOWN]
     worst = [name for name in reversed(ranked) if name not in best][:SHOWN]

@@ -1,4 +1,4 @@
-"""The folder of a run: one JSON a sequence, so that a run goes on where it stopped, and tables when it is done."""
+"""Results of a run: a JSON file for each sequence, so that a run can be resumed, and tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crwedge.core.files import atomic_write
 
 
 def plain(value: Any) -> Any:
-    """The same value fit for JSON: NaN and infinity become null."""
+    """The same value for JSON: NaN and infinity become null."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -24,16 +24,16 @@ def plain(value: Any) -> Any:
 
 
 def fingerprint(protocol: dict[str, Any]) -> str:
-    """Eight characters that change with the protocol: part of a run's default folder name."""
+    """The first eight characters of the protocol's SHA-256."""
     return hashlib.sha256(json.dumps(plain(protocol), sort_keys=True).encode()).hexdigest()[:8]
 
 
 class ResultFolder:
-    """Scores of one protocol by sequence.
+    """Stores scores by sequence.
 
     Args:
-        path: the folder; made if need be.
-        protocol: everything that the scores depend on. A folder with another one is refused.
+        path: the folder; it is created if necessary.
+        protocol: everything that the scores depend on. UserError if the folder has results of another protocol.
     """
 
     def __init__(self, path: Path, protocol: dict[str, Any]) -> None:
@@ -46,7 +46,7 @@ class ResultFolder:
             raise UserError(f"{path} holds results of another protocol ({stored}); choose another --out")
 
     def load(self, name: str) -> dict[str, Any] | None:
-        """The score of a sequence that was finished before, or None."""
+        """The stored score of a sequence, or None."""
         path = self._file(name)
         if not path.is_file():
             return None
@@ -57,7 +57,7 @@ class ResultFolder:
         return values if isinstance(values, dict) else None
 
     def save(self, name: str, score: dict[str, Any]) -> None:
-        """Keep the score of a sequence."""
+        """Store the score of a sequence."""
         write_json(self._file(name), score)
 
     def _file(self, name: str) -> Path:
@@ -65,13 +65,13 @@ class ResultFolder:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all."""
+    """Write JSON atomically."""
     with atomic_write(path) as file:
         file.write((json.dumps(plain(value), indent=1) + "\n").encode())
 
 
 def write_csv(path: Path, header: list[str], rows: list[list[Any]]) -> None:
-    """Write a CSV table whole or not at all; None and NaN are empty fields."""
+    """Write a CSV table atomically; None and NaN become empty fields."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
@@ -81,7 +81,7 @@ def write_csv(path: Path, header: list[str], rows: list[list[Any]]) -> None:
 
 
 def write_tables(folder: Path, summary: dict[str, Any]) -> None:
-    """Write summary.json, sequences.csv and frames.csv of any benchmark."""
+    """Write summary.json, sequences.csv and frames.csv."""
     write_json(folder / "summary.json", summary)
     scores = summary["sequences"]
     if "JF" in summary:

@@ -1,4 +1,4 @@
-"""Score many clips: what is done is kept, the rest runs in one or several processes."""
+"""Score many clips in one or several processes; finished clips are not scored again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from crwedge.eval.results import ResultFolder
 
 OnProgress = Callable[[str, dict[str, Any], bool], None]
-"""Called with a clip's name, its score and whether it was known before."""
+"""Called with the name of a clip, its score, and whether the score was stored before."""
 
 
 def run_clips(
@@ -19,14 +19,14 @@ def run_clips(
     processes: int = 1,
     on_progress: OnProgress | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Run every task that the folder does not know yet.
+    """Run every task whose score is not in the folder.
 
-    No more tasks are handed out than there are processes, so memory is bounded by the processes, not by the clips.
+    At most one task for each process is submitted at a time, so memory does not grow with the number of clips.
 
     Args:
-        tasks: by clip; each gives a score with `to_dict()`. With several processes they must be picklable.
-        folder: keeps the scores as they come.
-        processes: how many clips at once.
+        tasks: by clip; each returns a score with `to_dict()`. With several processes they must be picklable.
+        folder: stores the scores.
+        processes: number of clips at once.
         on_progress: called after each clip.
 
     Returns:
@@ -53,7 +53,7 @@ def run_clips(
         for name, task in waiting:
             keep(name, task().to_dict())
     elif waiting:
-        # Not forked: the parent may hold threads of BLAS and of the propagator.
+        # Not forked, because the parent may have threads of BLAS and of the propagator.
         with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
             running: dict[Future[dict[str, Any]], str] = {}
             try:

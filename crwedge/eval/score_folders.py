@@ -1,4 +1,4 @@
-"""Score folders of masks that anyone wrote."""
+"""Score folders of masks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crwedge.core.errors import MaskError
-from crwedge.core.masks import VOID, read_mask
+from crwedge.core.errors import MaskError, SourceError
+from crwedge.core.images import size_text
+from crwedge.core.masks import VOID, read_label_ids
+from crwedge.core.pictures import open_image
 from crwedge.eval.boundary import TOLERANCE
 from crwedge.eval.datasets import chosen, mask_folders, pngs
 from crwedge.eval.scorer import Rule, SequenceScore, SequenceScorer, overall
@@ -20,21 +22,43 @@ from crwedge.eval.scorer import Rule, SequenceScore, SequenceScorer, overall
 
 @dataclass(frozen=True)
 class FolderScore:
-    """What a folder of results came to."""
+    """Score of a folder of masks."""
 
     rule: Rule
     sequences: dict[str, SequenceScore]
     missing_sequences: tuple[str, ...]
-    missing_frames: int
-    """Frames without a prediction in the sequences that were scored; they are left out of the score."""
+    left_out: dict[str, tuple[str, ...]]
+    """True masks without a prediction, by sequence, in the sequences that were scored; they are left out of the score."""
+    extra: dict[str, tuple[str, ...]]
+    """Predictions without a true mask, by sequence; they are not scored."""
+    extra_sequences: tuple[str, ...] = ()
+    """Sequences with predictions and no true masks."""
+
+    @property
+    def missing_frames(self) -> int:
+        """How many true masks of the scored sequences have no prediction."""
+        return sum(map(len, self.left_out.values()))
 
     @property
     def partial(self) -> bool:
         """Whether anything was missing."""
         return bool(self.missing_sequences) or self.missing_frames > 0
 
+    def notes(self) -> list[str]:
+        """What was left out, and what was predicted for nothing, a line a sequence."""
+        lines = [f"{name}: no predictions; left out" for name in self.missing_sequences]
+        lines += [
+            f"{name}: {len(frames)} frames without a prediction are left out: {_listed(frames)}"
+            for name, frames in self.left_out.items()
+        ]
+        lines += [
+            f"{name}: {len(frames)} predictions have no true mask and are not scored: {_listed(frames)}"
+            for name, frames in self.extra.items()
+        ]
+        return lines + [f"{name}: predictions without true masks; not scored" for name in self.extra_sequences]
+
     def to_dict(self) -> dict[str, Any]:
-        """What `crwedge eval masks --json` prints."""
+        """Plain values for JSON, as `crwedge eval masks --json` prints them."""
         protocol: dict[str, Any] = {
             **davis_protocol(self.rule),
             "sequences": len(self.sequences),
@@ -42,12 +66,18 @@ class FolderScore:
         }
         if self.partial:
             protocol["missing"] = {"sequences": list(self.missing_sequences), "frames": self.missing_frames}
+            protocol["left_out"] = {name: list(frames) for name, frames in self.left_out.items()}
+        if self.extra or self.extra_sequences:
+            protocol["without_truth"] = {
+                "sequences": list(self.extra_sequences),
+                "frames": {name: list(frames) for name, frames in self.extra.items()},
+            }
         scores = {name: score.to_dict() for name, score in self.sequences.items()}
         return {"protocol": protocol, **overall(self.sequences), "sequences": scores}
 
 
 def davis_protocol(rule: Rule) -> dict[str, Any]:
-    """The words that belong to a DAVIS score."""
+    """The protocol of a DAVIS score."""
     return {
         "benchmark": "davis",
         "rule": rule,
@@ -71,9 +101,9 @@ def score_folders(
         predicted: `<sequence>/00000.png` ..., or the PNG files of a single sequence.
         truth: the same, or a tree with the true masks (`crwedge.eval.datasets.mask_folders`).
         rule: "2017" or "2016".
-        partial: leave out what has no prediction, instead of refusing.
-        sequences: names to keep; all of them when empty.
-        workers: threads, each at one sequence.
+        partial: skip frames and sequences without a prediction instead of raising.
+        sequences: names to keep; all when empty.
+        workers: number of threads; each scores one sequence at a time.
 
     Raises:
         SourceError: a folder is missing or holds no masks.
@@ -104,34 +134,34 @@ def score_folders(
             raise
     return FolderScore(
         rule,
-        {name: score for name, (score, _) in zip(names, results, strict=True)},
+        {name: score for name, (score, _, _) in zip(names, results, strict=True)},
         missing,
-        sum(absent for _, absent in results),
+        {name: absent for name, (_, absent, _) in zip(names, results, strict=True) if absent},
+        {name: extra for name, (_, _, extra) in zip(names, results, strict=True) if extra},
+        tuple(name for name in ours if name not in theirs),
     )
 
 
 def read_ids(path: Path, void: bool) -> NDArray[np.uint8]:
-    """Read a mask as results are handed in: a palette PNG, or a grey one that holds only 0 and 255.
+    """Read a mask of a benchmark: a palette PNG, or a grey PNG that has only the values 0 and 255.
 
     Args:
         path: the file.
-        void: whether 255 may stand for void, as in true masks.
+        void: whether the id 255 (void) is allowed, as in true masks.
 
     Raises:
         MaskError: naming the file.
     """
-    from PIL import Image, UnidentifiedImageError
-
     if not path.is_file():
         raise MaskError(f"the mask {path} is missing")
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             mode, form = image.mode, image.format
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise MaskError(f"{path} cannot be read as a picture ({error})") from error
+    except SourceError as error:
+        raise MaskError(str(error)) from error
     if form != "PNG":
         raise MaskError(f"{path} is {form}, not PNG: masks must be stored without loss")
-    ids = read_mask(path)
+    ids = read_label_ids(path)
     if mode not in ("P", "1") and ids.max() > 1:
         raise MaskError(
             f"{path} is a grey PNG with the value {int(ids.max())}; masks are palette PNG (value = object id), "
@@ -145,33 +175,42 @@ def read_ids(path: Path, void: bool) -> NDArray[np.uint8]:
 
 
 def _is_binary(path: Path) -> bool:
-    from PIL import Image
-
-    with Image.open(path) as image:
+    with open_image(path) as image:
         return image.getextrema() in ((0, 255), (255, 255))
 
 
-def _score_folder(predicted: Path, truth: Path, rule: Rule, partial: bool) -> tuple[SequenceScore, int]:
-    """The score of one sequence and how many frames had no prediction."""
-    scorer, absent = SequenceScorer(rule), 0
-    paths = pngs(truth)
-    for true_path in paths:
-        path = predicted / true_path.name
+def _score_folder(
+    predicted: Path, truth: Path, rule: Rule, partial: bool
+) -> tuple[SequenceScore, tuple[str, ...], tuple[str, ...]]:
+    """The score of one sequence, the true masks without a prediction, and the predictions without a true mask."""
+    scorer = SequenceScorer(rule)
+    true_paths = {path.name: path for path in pngs(truth)}
+    paths = {path.name: path for path in pngs(predicted)}
+    absent = tuple(name for name in true_paths if name not in paths)
+    extra = tuple(name for name in paths if name not in true_paths)
+    if absent and extra:
+        # Scored by their common names they would be compared with masks of other frames.
+        raise MaskError(
+            f"the names of {predicted} and {truth} do not belong together: {extra[0]} has no true mask, and {absent[0]} "
+            "no prediction; call each mask as its frame"
+        )
+    if absent and not partial:
+        raise MaskError(f"the mask {predicted / absent[0]} is missing; score what is there with --partial")
+    for name, true_path in true_paths.items():
         true_mask = read_ids(true_path, void=True)
-        mask = None
-        if path.is_file():
-            mask = read_ids(path, void=False)
-        elif partial:
-            absent += 1
-        else:
-            raise MaskError(f"the mask {path} is missing; score what is there with --partial")
+        path = paths.get(name)
+        mask = None if path is None else read_ids(path, void=False)
         if mask is not None and mask.shape != true_mask.shape:
             raise MaskError(
-                f"{path} is {mask.shape[1]}x{mask.shape[0]} (width x height), the true mask "
-                f"{true_mask.shape[1]}x{true_mask.shape[0]}: write masks of the frame's own size"
+                f"{path} is {size_text(mask.shape)} (height x width), the true mask "
+                f"{size_text(true_mask.shape)}: write masks of the frame's own size"
             )
         try:
             scorer.feed_frame(mask, true_mask)
         except MaskError as error:
             raise MaskError(f"{true_path}: {error}") from error
-    return scorer.conclude(), absent
+    return scorer.conclude(), absent, extra
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

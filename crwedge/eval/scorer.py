@@ -1,4 +1,4 @@
-"""Score one sequence as its frames come: feed_frame(mask, truth) for each, then conclude()."""
+"""Score a sequence frame by frame: `feed_frame(mask, truth)` for each frame, then `conclude()`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError
+from crwedge.core.images import size_text
 from crwedge.core.masks import VOID, object_ids
 from crwedge.eval.metrics import Statistics, frame_scores, mean_statistics, statistics
 
@@ -36,15 +37,15 @@ class ObjectScore:
 
 @dataclass(frozen=True)
 class SequenceScore:
-    """What one sequence came to."""
+    """Score of a sequence."""
 
     frames: int
     scored: int
-    """Frames with a figure: all but the first, the last and those that were skipped."""
+    """Number of scored frames: all but the first, the last and skipped ones."""
     objects: tuple[ObjectScore, ...]
 
     def mean(self, measure: Literal["J", "F"]) -> Statistics:
-        """The objects' statistics, averaged."""
+        """Mean of the objects' statistics."""
         return mean_statistics([score.statistics[measure] for score in self.objects])
 
     @property
@@ -53,7 +54,7 @@ class SequenceScore:
         return (self.mean("J").mean + self.mean("F").mean) / 2
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: averages over objects and one figure a frame; null is a frame that was not scored."""
+        """Plain values for JSON: means over objects, and values of each frame; null is a frame that was not scored."""
         result: dict[str, Any] = {}
         for measure in ("J", "F"):
             table = np.stack([getattr(score, measure) for score in self.objects])
@@ -80,9 +81,9 @@ class SequenceScore:
 
 
 class SequenceScorer:
-    """Scores a sequence frame by frame and holds no more than one frame back.
+    """Scores a sequence frame by frame.
 
-    The first and the last frame are not scored (DAVIS), so a frame is scored when the next one comes.
+    The first and the last frame are not scored (DAVIS), so each frame is kept until the next one is fed.
 
     Args:
         rule: "2017" for each object of the first true mask, "2016" for their union as object 1.
@@ -97,21 +98,21 @@ class SequenceScorer:
     def feed_frame(self, mask: NDArray[np.uint8] | None, truth: NDArray[np.uint8]) -> None:
         """Take the next frame.
 
-        Ids of the first true mask are the objects. One that vanishes is scored on: 1 where the prediction agrees
-        that it is gone, 0 where it does not. One that the prediction never names scores 0 wherever it is visible.
-        Ids that the first mask does not have count as background on both sides, and so does void.
+        The objects are the ids of the first true mask. An object that disappears is still scored: 1 where the prediction does
+        not have it either, else 0. An object that the prediction never has scores 0 where it is visible. Other ids and void
+        count as background on both sides.
 
         Args:
-            mask: (H, W) predicted ids; None leaves the frame out of the score.
+            mask: (H, W) predicted ids; None: the frame is not scored.
             truth: (H, W) true ids.
 
         Raises:
-            MaskError: the two differ in size, or the first true mask holds no object.
+            MaskError: the masks differ in size, or the first true mask has no object.
         """
         if mask is not None and mask.shape != truth.shape:
             raise MaskError(
-                f"the mask is {mask.shape[1]}x{mask.shape[0]} (width x height), the true one "
-                f"{truth.shape[1]}x{truth.shape[0]}: write masks of the frame's own size"
+                f"the mask is {size_text(mask.shape)} (height x width), the true one "
+                f"{size_text(truth.shape)}: write masks of the frame's own size"
             )
         if self._rule == "2016":
             mask, truth = None if mask is None else _union(mask), _union(truth)
@@ -123,7 +124,7 @@ class SequenceScorer:
         self._held = (mask, truth)
 
     def conclude(self) -> SequenceScore:
-        """The figures of all frames fed so far; the last one is not scored."""
+        """The score of all frames fed so far; the last one is not scored."""
         if self._objects is None or self._held is None:
             raise MaskError("no frame was fed: there is nothing to score")
         figures = [*self._figures, None]
@@ -140,7 +141,7 @@ class SequenceScorer:
 
 
 def overall(scores: dict[str, SequenceScore]) -> dict[str, Any]:
-    """The objects of all sequences together: {"J": {mean, recall, decay}, "F": ..., "JF"}."""
+    """Means over the objects of all sequences: {"J": {mean, recall, decay}, "F": ..., "JF"}."""
     result: dict[str, Any] = {}
     for measure in ("J", "F"):
         parts = [score.statistics[measure] for sequence in scores.values() for score in sequence.objects]
@@ -150,7 +151,7 @@ def overall(scores: dict[str, SequenceScore]) -> dict[str, Any]:
 
 
 def over_seeds(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The mean of what `overall` says of runs that differ by their seed alone, the range of their J&F, and their number."""
+    """Means of the results of `overall` over runs with different seeds, the range of their J&F, and their number."""
     return {
         **{m: {key: fmean(run[m][key] for run in runs) for key in runs[0][m]} for m in ("J", "F")},
         "JF": fmean(run["JF"] for run in runs),

@@ -1,4 +1,4 @@
-"""The appendix's studies of label propagation: one setting is varied, everything else stays."""
+"""The paper's studies of label propagation: one setting is varied, all others are fixed."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from crwedge.eval.scorer import SequenceScore, overall
 SMALL_SEQUENCES = 4
 SMALL_FRAMES = 24
 SMALL_SIZE = (240, 427)
-"""The small form of a study: so many sequences and frames, at half size."""
+"""Sequences, frames and (H, W) of a small study."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """What is varied, and why."""
+    """A study: its points and its texts."""
 
     name: str
     title: str
     axis: str
-    """What the points are called."""
+    """Name of what the points vary."""
     section: str
-    """Where the paper's appendix has it, and what it found."""
+    """Section of the paper's appendix, and its result."""
     points: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Label -> settings that differ from the base protocol."""
+    """Label -> changes of the base protocol."""
     numeric: bool = True
-    """Whether the labels are numbers to plot against."""
+    """Whether the labels are numbers."""
 
     def settings(self, label: str, base: PropagationSettings) -> PropagationSettings:
-        """The protocol of one point."""
+        """Settings of a point."""
         changes = self.points[label]
         return PRESETS[changes["preset"]] if "preset" in changes else replace(base, **changes)
 
@@ -157,7 +157,7 @@ def propagation_study(
 
 
 def conclusion(study: Study, rows: Sequence[dict[str, Any]]) -> str:
-    """One line: which point is best and what the choice is worth; where points were run again, how far seeds differ."""
+    """The result in one line: the best point, its gain and, for runs with several seeds, their range."""
     best, worst = max(rows, key=lambda row: row["JF"]), min(rows, key=lambda row: row["JF"])
     if study.numeric:
         line = (
@@ -180,7 +180,7 @@ def conclusion(study: Study, rows: Sequence[dict[str, Any]]) -> str:
 def write_study(
     study: Study, rows: Sequence[dict[str, Any]], protocol: dict[str, Any], folder: Path, notes: str = ""
 ) -> dict[str, Any]:
-    """Write results.csv, results.json, plot.png and README.md; returns what results.json holds."""
+    """Write results.csv, results.json, plot.png and README.md; returns the contents of results.json."""
     from crwedge.eval.plot import plot_study
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""VIP: follow semantic parts from the first frame, score the mean IoU."""
+"""VIP: propagate the semantic parts of the first frame and score the mean IoU."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError, SourceError
-from crwedge.core.masks import VOID, read_mask
+from crwedge.core.images import size_text
+from crwedge.core.location import read_lines
+from crwedge.core.masks import VOID, read_label_ids
+from crwedge.core.pictures import list_pictures
 from crwedge.eval.contact_sheet import SheetMaker
-from crwedge.eval.datasets import Clip, chosen, davis_clips, pictures
+from crwedge.eval.datasets import Clip, chosen, davis_clips
 from crwedge.eval.follow import Follower, read_frame
 from crwedge.eval.iou import PartsScore, PartsScorer, mean_iou
 
 SIZE = (560, 560)
 """(H, W) that frames are computed at."""
 CONTEXT = 4
-"""Frames of context in the paper's protocol for parts."""
+"""Context length of the paper's protocol for parts."""
 CLASSES = 20
 
 
@@ -37,14 +40,14 @@ def vip_clips(root: Path, sequences: Iterable[str] = ()) -> list[Clip]:
     listed = root / "lists" / "val_videos.txt"
     if not listed.is_file():
         raise SourceError(f"{listed} is missing: it lists the clips")
-    names = listed.read_text(encoding="utf-8").split()
+    names = [name for line in read_lines(listed) for name in line.split()]
     clips = []
     for name in chosen(names, sequences, root):
         frames, masks = root / "Images" / name, root / "Annotations" / "Category_ids" / name
         for folder in (frames, masks):
             if not folder.is_dir():
                 raise SourceError(f"the clip {name} is missing: there is no folder {folder}")
-        found = pictures(frames)
+        found = list_pictures(frames)
         paths = [masks / f"{frame.stem}.png" for frame in found]
         absent = next((path for path in paths if not path.is_file()), None)
         if absent or not found:
@@ -56,14 +59,13 @@ def vip_clips(root: Path, sequences: Iterable[str] = ()) -> list[Clip]:
 def score_clip(
     clip: Clip, follower: Follower, classes: int = CLASSES, ignored: tuple[int, ...] = (VOID,), out: Path | None = None
 ) -> PartsScore:
-    """Follow the parts of the first mask and score every frame after it.
+    """Propagate the parts of the first mask and score every other frame.
 
     Args:
-        clip: frames and their true parts; class 0 is the background.
-        follower: how to follow.
-        classes: how many classes there are, 0 included.
-        ignored: true ids that are not scored. They are followed, so that their pixels fall to no class by default, but
-            every pixel is given to a class.
+        clip: frames and true masks; class 0 is the background.
+        follower: encoder and protocol.
+        classes: number of classes, 0 included.
+        ignored: true ids that are not scored. They are propagated, but each of their pixels gets the next best class.
         out: folder for the contact sheet.
     """
     scorer, sheet = PartsScorer(classes, ignored), SheetMaker(len(clip.frames))
@@ -83,25 +85,25 @@ def score_clip(
 
 
 def true_parts(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The classes (H, W) of a frame of `shape`; MaskError names a file that does not fit."""
-    ids = read_mask(path)
+    """True classes (H, W) of a frame of `shape`; MaskError names a file of another size."""
+    ids = read_label_ids(path)
     if ids.shape != shape[:2]:
-        raise MaskError(f"{path} is {ids.shape[1]}x{ids.shape[0]} (width x height), its frame {shape[1]}x{shape[0]}")
+        raise MaskError(f"{path} is {size_text(ids.shape)} (height x width), its frame {size_text(shape)}")
     return ids
 
 
 def summary(
     scores: dict[str, dict[str, Any]], protocol: dict[str, Any], classes: int, ignored: tuple[int, ...]
 ) -> dict[str, Any]:
-    """The figures of a run from the clips' own: what `--json` prints."""
+    """Protocol and scores of a run, as `--json` prints them, from the scores of its clips."""
     total = sum(
         (PartsScore.from_dict(values).confusion for values in scores.values()), np.zeros((classes, classes + 1))
     )
-    words = {
+    fixed = {
         "benchmark": "vip",
         "classes": classes,
         "ignored": list(ignored),
         "scored_frames": "all but the first, at their own size",
         "pooling": "pixels of all clips together, mean over the classes that appear",
     }
-    return {"protocol": {**words, **protocol}, "mIoU": mean_iou(total.astype(np.int64)), "sequences": scores}
+    return {"protocol": {**fixed, **protocol}, "mIoU": mean_iou(total.astype(np.int64)), "sequences": scores}

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import SourceError
 from crwedge.core.images import resize_frame
+from crwedge.core.pictures import sequence_of
 from crwedge.train.config import Part, TrainConfig
-from crwedge.train.decode import read_picture, video_clip
+from crwedge.train.decode import video_clip
 from crwedge.train.items import Catalogue, Item
 
 Frame = NDArray[np.uint8]
@@ -81,7 +82,8 @@ class FileClips:
         if item.video:
             return video_clip(item.files[0], times, self.config.short_side)
         places = [min(int(time * item.rate), len(item.files) - 1) for time in times]
-        return [read_picture(item.files[place], self.config.short_side) for place in places]
+        pictures = sequence_of(item.files)
+        return [pictures.read(place, self.config.short_side) for place in places]
 
 
 @dataclass

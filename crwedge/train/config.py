@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from crwedge.core.described import described
 from crwedge.core.errors import SettingError
 from crwedge.core.images import IMAGENET_MEAN, IMAGENET_STD
 from crwedge.model.encoder import EncoderConfig
@@ -22,6 +23,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
+@described
 @dataclass(frozen=True)
 class Part:
     """One kind of step in a mixture: steps are divided among the parts by their shares."""
@@ -46,6 +48,7 @@ class Part:
             raise SettingError("frame_rates must hold numbers above 0 (inf repeats one frame)")
 
 
+@described
 @dataclass(frozen=True)
 class TrainConfig:
     """How an encoder is learnt. Frozen and checked; the resolved table is saved with each run."""

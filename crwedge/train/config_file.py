@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from crwedge.core.described import field_docs
 from crwedge.core.errors import SettingError
 from crwedge.core.optional import import_optional
 from crwedge.train.config import Part, TrainConfig
@@ -80,23 +81,8 @@ def dump_config(config: TrainConfig) -> str:
 
 def describe() -> str:
     """Every setting, its default and its meaning, for `crwedge train --settings`."""
-    import ast
-    import inspect
-
-    import crwedge.train.config as module
-
-    lines: list[str] = []
-    for node in ast.parse(inspect.getsource(module)).body:
-        if isinstance(node, ast.ClassDef) and node.name == "TrainConfig":
-            for item, text in zip(node.body, node.body[1:], strict=False):
-                if (
-                    isinstance(item, ast.AnnAssign)
-                    and isinstance(text, ast.Expr)
-                    and isinstance(text.value, ast.Constant)
-                ):
-                    name = ast.unparse(item.target)
-                    lines.append(f"{name} = {_literal(getattr(TrainConfig(), name))}\n    {text.value.value!s}")
-    return "\n".join(lines)
+    values = {name: _literal(getattr(TrainConfig(), name)) for name in _NAMES}
+    return "\n".join(f"{name} = {values[name]}\n    {text}" for name, text in field_docs(TrainConfig).items())
 
 
 def _flatten(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,10 +16,13 @@ from typing import Any
 
 from crwedge.core.errors import SourceError
 from crwedge.core.files import atomic_write
-from crwedge.train.decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Location, probe_video
+from crwedge.core.films import VIDEO_SUFFIXES
+from crwedge.core.location import Location, existing, is_hidden, natural_key, read_lines, repeated_stem, walk_folders
+from crwedge.core.pictures import IMAGE_SUFFIXES, is_animated
+from crwedge.train.decode import probe_video
 
 INDEX = ".crwedge-index.json"
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,11 @@ class Catalogue:
 def catalogue(paths: Iterable[str], folder_rate: float, *, stills: bool = False) -> Catalogue:
     """Find every item behind `paths`.
 
-    A folder is searched through; one that holds pictures directly is one clip of frames (or, with `stills`, that many
-    photographs). A `.txt` lists paths, one a line, relative to itself. A `.tar` is a WebDataset shard: its videos are
-    items, and so are its runs of pictures `key.000001.jpg`. Durations are kept in an index beside the data.
+    A folder is searched through, each folder once also where links lead in circles; hidden and system files do not count.
+    One that holds pictures directly is one clip of frames in natural order (or, with `stills`, that many photographs);
+    where two of them have one name but for the suffix, it is left out. A `.txt` lists paths, one a line, relative to
+    itself. A `.tar` is a WebDataset shard: its videos are items, and so are its runs of pictures `key.000001.jpg`.
+    Durations are kept in an index beside the data.
 
     Raises:
         SourceError: a path does not exist.
@@ -76,6 +81,11 @@ def catalogue(paths: Iterable[str], folder_rate: float, *, stills: bool = False)
     for path in paths:
         for found in _walk(Path(path), stills):
             if isinstance(found, list):
+                if (pair := repeated_stem(file.name for file in found)) is not None:
+                    broken.append(
+                        (str(found[0].parent), f"it holds {pair[0]} and {pair[1]}: one picture a name is needed")
+                    )
+                    continue
                 items += _pictures(found, folder_rate, stills)
             elif found.suffix.lower() == ".tar":
                 try:
@@ -97,20 +107,19 @@ def catalogue(paths: Iterable[str], folder_rate: float, *, stills: bool = False)
 
 def _walk(path: Path, stills: bool) -> Iterator[Path | list[Path]]:
     """Videos and shards one by one, folders of pictures as lists, in an order that does not depend on the disk."""
-    if path.is_dir():
-        folders = sorted(os.walk(path, followlinks=True), key=lambda entry: entry[0])
-        for folder, _, names in folders:
-            files = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
+    suffix = path.suffix.lower()
+    if os.path.isdir(path):
+        for _, files in walk_folders(path):
             pictures = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
             if pictures:
                 yield pictures
             yield from (file for file in files if file.suffix.lower() in (*VIDEO_SUFFIXES, ".tar"))
-    elif path.suffix.lower() in (".txt", ".lst") and path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            if line.strip() and not line.startswith("#"):
-                yield from _walk(path.parent / line.strip(), stills)
-    elif path.is_file():
-        yield [path] if path.suffix.lower() in IMAGE_SUFFIXES else path
+    elif suffix in (".txt", ".lst") and os.path.isfile(path):
+        for line in read_lines(path):
+            if line and not line.startswith("#"):
+                yield from _walk(existing(path.parent, line), stills)
+    elif os.path.isfile(path):
+        yield [path] if suffix in IMAGE_SUFFIXES and (stills or not is_animated(path)) else path
     else:
         raise SourceError(f"there is no {path}; give video files, folders, text lists or .tar shards")
 
@@ -130,7 +139,7 @@ def _shard(path: Path, rate: float, stills: bool) -> tuple[list[Location], list[
         for member in tar:
             suffix = os.path.splitext(member.name)[1].lower()
             location = Location(str(path), member.offset_data, member.size, member.name)
-            if not member.isfile():
+            if not member.isfile() or any(is_hidden(part) for part in member.name.split("/") if part != "."):
                 continue
             if suffix in VIDEO_SUFFIXES:
                 videos.append(location)
@@ -140,7 +149,7 @@ def _shard(path: Path, rate: float, stills: bool) -> tuple[list[Location], list[
                 groups.setdefault(key, []).append(location)
     items = []
     for key, files in groups.items():
-        files.sort(key=lambda location: location.name)
+        files.sort(key=lambda location: natural_key(location.name))
         if stills or len(files) == 1:
             items += [Item(file.name, (file,), 0.0, rate, video=False) for file in files]
         else:
@@ -206,7 +215,7 @@ def _stamp(location: Location) -> list[int]:
 
 def cache_folder() -> Path:
     """Where this package keeps what it can make again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crwedge"
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "crwedge"
 
 
 def _index_paths(folder: Path) -> tuple[Path, Path]:

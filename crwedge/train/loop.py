@@ -112,7 +112,7 @@ def fit(
         def found(videos: Catalogue, images: Catalogue) -> None:
             journal.say(first_line(config, videos, images, group.device, recipe))
 
-        source, broken = open_clips(config, rank=group.rank, world=group.world, report=decoded, found=found)
+        source, broken = open_clips(config, rank=group.rank, world=group.world, report=decoded, listed=found)
         journal.broken(dict(broken))
         probe = open_probe(config.probe) if config.probe_every and group.writer else None
         forward = torch.compile(model) if config.compile else model

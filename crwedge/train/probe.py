@@ -13,10 +13,10 @@ from crwedge.core.errors import SettingError
 from crwedge.core.images import resize_frame
 from crwedge.core.labels import region_iou
 from crwedge.core.masks import object_ids, read_mask, resize_mask
+from crwedge.core.pictures import PictureSequence, list_pictures
 from crwedge.core.scene import render_scene
 from crwedge.core.settings import PropagationSettings
 from crwedge.model.encoder import Encoder
-from crwedge.train.decode import IMAGE_SUFFIXES, Location, read_picture
 from crwedge.train.objective import autocast
 
 # A shortened protocol: enough to see whether features improve, seconds instead of minutes.
@@ -43,13 +43,14 @@ def open_probe(path: str, *, frames: int = 12, short_side: int = 240) -> ProbeCl
         scene = render_scene(frames, short_side, short_side * 16 // 9, objects=2, seed=7)
         return ProbeClip(list(scene.frames), list(scene.masks))
     folder = Path(path)
-    pictures = {p.stem: p for p in sorted((folder / "JPEGImages").glob("*")) if p.suffix.lower() in IMAGE_SUFFIXES}
-    masks = {p.stem: p for p in sorted((folder / "Annotations").glob("*.png"))}
-    names = sorted(set(pictures) & set(masks))
+    kinds = [folder / "JPEGImages", folder / "Annotations"]
+    pictures, masks = ({p.stem: p for p in list_pictures(kind)} if kind.is_dir() else {} for kind in kinds)
+    names = [name for name in pictures if name in masks]
     if len(names) < 3:
         raise SettingError(f"the probe {folder} needs JPEGImages/ and Annotations/ with at least 3 frames in both")
     names = names[:: max(1, len(names) // frames)][:frames]
-    images = [read_picture(Location(str(pictures[name]))) for name in names]
+    sequence = PictureSequence([pictures[name] for name in names])
+    images = [sequence.read(number) for number in range(len(names))]
     height, width = images[0].shape[:2]
     scale = min(1.0, short_side / min(height, width))
     size = (round(height * scale), round(width * scale))

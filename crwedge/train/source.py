@@ -23,11 +23,11 @@ def open_clips(
     rank: int = 0,
     world: int = 1,
     report: Callable[[int, int], None] = lambda done, total: None,
-    found: Callable[[Catalogue, Catalogue], None] = lambda videos, images: None,
+    listed: Callable[[Catalogue, Catalogue], None] = lambda videos, images: None,
 ) -> tuple[ClipSource, list[tuple[str, str]]]:
     """The clips that a configuration asks for, and (path, reason) of the files left out.
 
-    `report` is told how many files are held in memory, `found` what there is, before any of it is decoded.
+    `report` is told how many files are held in memory, `listed` what there is, before any of it is decoded.
     With several processes each reads its own share of the shards, where there are enough of them.
 
     Raises:
@@ -43,7 +43,7 @@ def open_clips(
     images = catalogue(config.images, config.folder_rate, stills=True)
     broken = [*videos.broken, *images.broken]
     if videos.items or images.items:
-        found(videos, images)
+        listed(videos, images)
     videos, images = _own_shards(videos, rank, world), _own_shards(images, rank, world)
     source: ClipSource
     if config.in_memory:

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import SettingError, SourceError
+from crwedge.core.pictures import PictureSequence
 from crwedge.train.clips import HeldClips
 from crwedge.train.config import TrainConfig
-from crwedge.train.decode import read_picture, video_frames
+from crwedge.train.decode import video_frames
 from crwedge.train.items import Catalogue, Item, cache_folder
 
-_VERSION = 1
+_VERSION = 2
 
 
 def held_clips(
@@ -122,7 +123,8 @@ def _decode(job: tuple[Item, int, float, int]) -> tuple[NDArray[np.uint8], str]:
         if not item.video:
             step = max(1, round(item.rate / rate))
             chosen = item.files[::step][: most or None]
-            frames = [read_picture(location, side) for location in chosen]
+            pictures = PictureSequence(chosen)
+            frames = [pictures.read(number, side) for number in range(len(chosen))]
         else:
             for frame in video_frames(item.files[0], side, rate):
                 frames.append(frame)

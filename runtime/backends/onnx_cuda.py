@@ -11,6 +11,7 @@ from crwedge.core.bundle import ONNX, Bundle
 from crwedge.core.errors import MissingExtraError
 from crwedge.core.images import grid_size
 from crwedge.core.optional import import_optional
+from crwedge.core.packages import install_command
 from crwedge.runtime.backends.cuda.driver import Driver
 from crwedge.runtime.backends.cuda.encode import DeviceEncoder, EncoderOutput
 from crwedge.runtime.backends.cuda.errors import DeviceError, device_error, quiet_when_lost
@@ -42,9 +43,7 @@ class CudaEngine:
         """
         ort = ort or import_optional("onnxruntime", extra="gpu")
         if provider not in ort.get_available_providers():
-            raise MissingExtraError(
-                f"this onnxruntime has no {provider}: pip uninstall onnxruntime && pip install 'crwedge[gpu]'"
-            )
+            raise MissingExtraError(f"this onnxruntime has no {provider}: {install_command('gpu')}")
         self._running: Any = None
         self.driver = driver.retain() if driver else open_driver()
         try:

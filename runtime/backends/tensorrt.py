@@ -14,6 +14,7 @@ from crwedge.core.engine_key import MODULES, EngineKey, Profile, Size
 from crwedge.core.engine_store import FoundEngine, engine_folders, find_engine
 from crwedge.core.errors import BundleError, MissingExtraError
 from crwedge.core.optional import import_optional
+from crwedge.core.packages import install_command
 from crwedge.runtime.backends.cuda.driver import Driver
 from crwedge.runtime.backends.cuda.encode import DeviceEncoder, EncoderOutput
 from crwedge.runtime.backends.cuda.errors import DeviceError, quiet_when_lost
@@ -180,4 +181,4 @@ def load_tensorrt() -> Any:
             continue
         except ImportError as error:
             raise DeviceError(f"{module} cannot be loaded: {str(error).splitlines()[0]}") from error
-    raise MissingExtraError("tensorrt is not installed: pip install 'crwedge[tensorrt]' (JetPack brings its own)")
+    raise MissingExtraError(f"tensorrt is not installed: {install_command('tensorrt')} (JetPack brings its own)")

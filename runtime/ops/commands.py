@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from crwedge.core.masks import check_mask, read_mask, resize_mask
 from crwedge.runtime.events import silent
 from crwedge.runtime.observer import Observer
 from crwedge.runtime.sources.frame import Frame
+
+if TYPE_CHECKING:
+    from crwedge.runtime.tracker import Tracker
 
 _LONGEST = 65536
 """Bytes of a line; a longer one is no command."""
@@ -42,43 +45,6 @@ class Command:
     """`index` of the frame in the outputs that it belongs to; None for the next one."""
 
 
-class EditableTracker(Protocol):
-    """The part of a tracker that commands use."""
-
-    @property
-    def object_ids(self) -> tuple[int, ...]:
-        """The tracked objects."""
-        ...
-
-    @property
-    def joint_names(self) -> tuple[str, ...]:
-        """Names of the tracked joints; empty where masks are tracked."""
-        ...
-
-    def remove(self, *ids: int) -> None:
-        """Remove objects."""
-        ...
-
-
-class CommandReader(Protocol):
-    """Gives commands in order."""
-
-    text: str
-    """The last command of `peek`, for events."""
-
-    def peek(self) -> Command | None:
-        """The next command, which stays until `done`; None when there is none.
-
-        Raises:
-            CommandError: it is no command.
-        """
-        ...
-
-    def done(self, index: int, error: UserError | None = None) -> None:
-        """Pass to the next command: this one was carried out with frame `index`, or refused with `error`."""
-        ...
-
-
 class Commands(Observer):
     """Carries out each command once, in order, with the frame it belongs to.
 
@@ -95,8 +61,8 @@ class Commands(Observer):
 
     def __init__(
         self,
-        tracker: EditableTracker,
-        readers: Sequence[CommandReader],
+        tracker: Tracker,
+        readers: Sequence[CommandQueue | CommandFile],
         index: int = 0,
         resize: bool = False,
         on_event: Callable[..., None] = silent,
@@ -116,7 +82,7 @@ class Commands(Observer):
         """Count frames."""
         self._index = labels.index + 1
 
-    def _take(self, reader: CommandReader, size: tuple[int, int]) -> NDArray[np.uint8] | None:
+    def _take(self, reader: CommandQueue | CommandFile, size: tuple[int, int]) -> NDArray[np.uint8] | None:
         while True:
             mask = None
             try:
@@ -150,6 +116,7 @@ class CommandQueue:
 
     def __init__(self) -> None:
         self.text = ""
+        """The last command of `peek`, for events."""
         self._waiting: deque[tuple[Command, Future[int]]] = deque()
         self._closed = False
 
@@ -167,7 +134,7 @@ class CommandQueue:
         return future
 
     def peek(self) -> Command | None:
-        """See `CommandReader.peek`."""
+        """The next command, which stays until `done`; None when there is none."""
         if not self._waiting:
             return None
         command = self._waiting[0][0]
@@ -175,7 +142,7 @@ class CommandQueue:
         return command
 
     def done(self, index: int, error: UserError | None = None) -> None:
-        """See `CommandReader.done`."""
+        """Pass to the next command: this one was carried out with frame `index`, or refused with `error`."""
         future = self._waiting.popleft()[1]
         if not future.set_running_or_notify_cancel():
             return
@@ -226,7 +193,7 @@ class CommandFile:
         self._read, self._old = state["done"], state["old"]
 
     def peek(self) -> Command | None:
-        """See `CommandReader.peek`."""
+        """See `CommandQueue.peek`; CommandError where a line is no command."""
         while (line := self._line()) is not None:
             self.text, self._end = line
             command = parse_command(self.text, self.path.parent)
@@ -236,7 +203,7 @@ class CommandFile:
         return None
 
     def done(self, index: int, error: UserError | None = None) -> None:
-        """See `CommandReader.done`."""
+        """See `CommandQueue.done`."""
         self._read = self._end
 
     def _line(self) -> tuple[str, int] | None:

@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -16,30 +16,18 @@ from prometheus_client.registry import Collector
 from crwedge.core.errors import SettingError
 from crwedge.core.labels import LabelMap
 from crwedge.runtime.observer import Observer
-from crwedge.runtime.ops.stats import StreamStats
+
+if TYPE_CHECKING:
+    from crwedge.runtime.session import Session
 
 _STATES = {"lost": 0, "recovering": 1, "ok": 2}
 
 
-class Source(Protocol):
-    """What is measured: a `Session`."""
-
-    @property
-    def name(self) -> str:
-        """Of its source."""
-        ...
-
-    @property
-    def stats(self) -> StreamStats:
-        """Its counts, which change while it runs."""
-        ...
-
-
 class StreamMetrics(Observer):
-    """The figures of one stream."""
+    """The figures of one session."""
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    def __init__(self, session: Session) -> None:
+        self.session = session
         self.latest: LabelMap | None = None
         """The last label map that was written."""
 
@@ -68,7 +56,7 @@ class _Collector(Collector):
             "crwedge_object_confidence", "Expected overlap with the truth.", labels=("source", "object")
         )
         for stream in self._streams:
-            name, stats, latest = stream.source.name, stream.source.stats, stream.latest
+            name, stats, latest = stream.session.name, stream.session.stats, stream.latest
             for outcome in ("in", "tracked", "dropped", "failed", "written", "recovering"):
                 frames.add_metric((name, outcome), getattr(stats, "frames_in" if outcome == "in" else outcome))
             fps.add_metric((name,), stats.recent.rate())
@@ -108,7 +96,7 @@ def serve_metrics(address: str, streams: Sequence[StreamMetrics], events: Counte
             if self.path == "/metrics":
                 self._answer(200, generate_latest(registry), "text/plain; version=0.0.4; charset=utf-8")
             elif self.path == "/healthz":
-                healthy = all(stream.source.stats.recent.flowing() for stream in streams)
+                healthy = all(stream.session.stats.recent.flowing() for stream in streams)
                 self._answer(200 if healthy else 503, b"ok\n" if healthy else b"no frames\n", "text/plain")
             else:
                 self._answer(404, b"try /metrics or /healthz\n", "text/plain")

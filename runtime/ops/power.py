@@ -1,4 +1,4 @@
-"""What a measurement draws: watts of the board or of the GPU, where one of them tells."""
+"""Power that a measurement draws: watts of the board or of the GPU, where a sensor is there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EVERY = 0.1
 
 @dataclass(frozen=True)
 class Sensor:
-    """Something that tells watts."""
+    """A power sensor."""
 
     of: str
     """What they are the watts of: `board` (everything, as a Jetson tells it) or `GPU`."""
@@ -38,10 +38,14 @@ def find_sensor(on_gpu: bool) -> Sensor | None:
 
 
 class Meter:
-    """Reads a sensor in a thread of its own while the `with` block runs; without a sensor it does nothing."""
+    """Reads a sensor in its own thread while the `with` block runs.
+
+    Args:
+        sensor: what is read; None reads nothing.
+        every: seconds between two readings; there is one more at the end.
+    """
 
     def __init__(self, sensor: Sensor | None, every: float = _EVERY) -> None:
-        """`every` seconds a reading, and one at the end."""
         self.sensor, self._every = sensor, every
         self._readings: list[float] = []
         self._done = threading.Event()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from crwedge.core.labels import LabelMap
 from crwedge.runtime.events import silent
 from crwedge.runtime.observer import Observer
 from crwedge.runtime.quality import QualityLevel
+
+if TYPE_CHECKING:
+    from crwedge.runtime.tracker import Tracker
 
 _WINDOW = 12
 """Frames between two changes. Their median decides, so one slow frame changes nothing."""
@@ -28,19 +31,6 @@ LEVELS = (
 """In the order in which they are tried: fewer context frames cost the least accuracy."""
 
 
-class AdjustableTracker(Protocol):
-    """A tracker whose quality can be set."""
-
-    @property
-    def stages_ms(self) -> Mapping[str, float]:
-        """Milliseconds of each stage of the last step."""
-        ...
-
-    def set_quality(self, level: QualityLevel) -> None:
-        """Use a quality level from the next frame on."""
-        ...
-
-
 class RateController(Observer):
     """Chooses the quality level from the time that each frame takes in the tracker.
 
@@ -50,7 +40,7 @@ class RateController(Observer):
         on_event: called at each change.
     """
 
-    def __init__(self, tracker: AdjustableTracker, fps: float, on_event: Callable[..., None] = silent) -> None:
+    def __init__(self, tracker: Tracker, fps: float, on_event: Callable[..., None] = silent) -> None:
         self.fps, self.level = fps, 0
         self._tracker, self._on_event = tracker, on_event
         self._spent: deque[float] = deque(maxlen=_WINDOW)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.labels import LabelMap
-from crwedge.core.masks import palette
+from crwedge.core.palette import bright_palette
+from crwedge.core.places import object_places
 
 
 def overlay(frame: NDArray[np.uint8], ids: NDArray[np.uint8], opacity: float = 0.5) -> NDArray[np.uint8]:
-    """The frame RGB (H, W, 3) with its objects tinted in the palette's colours and outlined in white."""
+    """The frame RGB (H, W, 3) with its objects tinted in bright colours and outlined in white."""
     out = frame.copy()
     inside = ids > 0
     if inside.any():
-        tint = palette()[ids[inside]].astype(np.float32)
+        tint = bright_palette()[ids[inside]].astype(np.float32)
         out[inside] = (frame[inside] * (1 - opacity) + tint * opacity).astype(np.uint8)
     edge = np.zeros(ids.shape, np.bool_)
     edge[:, 1:] |= ids[:, 1:] != ids[:, :-1]
@@ -26,10 +27,56 @@ def overlay(frame: NDArray[np.uint8], ids: NDArray[np.uint8], opacity: float = 0
     return out
 
 
+def draw_names(frame: NDArray[np.uint8], labels: LabelMap, names: Mapping[int, str] | None = None) -> NDArray[np.uint8]:
+    """The frame RGB (H, W, 3) with a tag at each object: its name or id, its state unless it is `ok`, its confidence.
+
+    Objects that are nowhere in the frame, but have a state, are listed in the corner.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    places = object_places(labels.ids)
+    lost = [i for i in labels.object_ids if i not in places and labels.states.get(i, "ok") != "ok"]
+    if not places and not lost:
+        return frame
+    size = max(11, round(min(frame.shape[:2]) / 32))
+    font = ImageFont.load_default(size)
+    image = Image.fromarray(frame)
+    pen = ImageDraw.Draw(image)
+    corner = 2
+    tags: list[tuple[int, int, int]] = []
+    for i in [*places, *lost]:
+        words = [names[i] if names and i in names else str(i)]
+        if (state := labels.states.get(i, "ok")) != "ok":
+            words.append(state)
+        if i in labels.confidence:
+            words.append(f"{100 * labels.confidence[i]:.0f}%")
+        text = " ".join(words)
+        left, top, right, bottom = (round(edge) for edge in pen.textbbox((0, 0), text, font=font))
+        width, height = right - left + 4, bottom - top + 4
+        x, y = 2, corner
+        if i in places:
+            box = places[i].box
+            x, y = box[0], box[1] - height - 1
+            if y < 0:
+                # No room above: inside, below the upper edge.
+                y = box[1] + 1
+        else:
+            corner += height + 2
+        x, y = max(0, min(x, frame.shape[1] - width)), max(0, min(y, frame.shape[0] - height))
+        while any(abs(x - a) < max(width, w) and abs(y - b) < height for a, b, w in tags):
+            y += height + 1
+        tags.append((x, y, width))
+        colour = tuple(int(part) for part in bright_palette()[i])
+        pen.rectangle((x, y, x + width, y + height), fill=colour)
+        dark = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] > 110
+        pen.text((x + 2 - left, y + 2 - top), text, font=font, fill=(0, 0, 0) if dark else (255, 255, 255))
+    return np.asarray(image)
+
+
 def draw_joints(
     frame: NDArray[np.uint8], xy: NDArray[np.float64], numbers: Sequence[int] | None = None, radius: float = 3.0
 ) -> NDArray[np.uint8]:
-    """The frame RGB (H, W, 3) with a disc in the palette's colours, ringed in white, on each joint that has a place.
+    """The frame RGB (H, W, 3) with a disc in bright colours, ringed in white, on each joint that has a place.
 
     Args:
         frame: the picture.
@@ -49,14 +96,14 @@ def draw_joints(
         distance = np.hypot(np.arange(left, right) - x, (np.arange(top, bottom) - y)[:, None])
         patch = out[top:bottom, left:right]
         patch[distance <= radius + 1] = 255
-        patch[distance <= radius] = palette()[number]
+        patch[distance <= radius] = bright_palette()[number]
     return out
 
 
 def draw(frame: NDArray[np.uint8], labels: LabelMap) -> NDArray[np.uint8]:
-    """The frame RGB (H, W, 3) with what is followed in it: joints as discs, objects tinted."""
+    """The frame RGB (H, W, 3) with what is followed in it: joints as discs, objects tinted and named."""
     if labels.joints is None:
-        return overlay(frame, labels.ids)
+        return draw_names(overlay(frame, labels.ids), labels)
     # Visible on a small picture, and not in the way on a large one.
     radius = max(3.0, min(frame.shape[:2]) / 120)
     return draw_joints(frame, labels.joints.xy, labels.object_ids, radius)

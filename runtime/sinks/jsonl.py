@@ -12,7 +12,8 @@ from typing import Any
 from crwedge.core.clock import utc_time
 from crwedge.core.joints import FrameJoints
 from crwedge.core.labels import LabelMap
-from crwedge.core.masks import encode_rle
+from crwedge.core.places import object_places
+from crwedge.core.rle import encode_rle
 from crwedge.runtime.sinks.base import Sink
 
 
@@ -75,17 +76,26 @@ class JsonLinesSink(Sink):
 def frame_facts(labels: LabelMap) -> dict[str, Any]:
     """What a line of JSON says of a frame: index, pts, time (UTC), frame number of the source, and each object's RLE.
 
-    The time is when a frame of a live source came, and of others when the line is made.
-    `states` and `confidence` are there when they are known. Where joints are followed, `joints` stands in place of all
-    three: by name, x and y in pixels of the frame and the confidence, or null for one that is not to be found.
+    `time` is when the frame came, of a file when it was read, in UTC. `name` is that of the frame's file. `boxes` (x, y,
+    width, height), `areas` and `centres` (x, y) are in pixels of the frame, null for an object that is nowhere in it.
+    `states` and `confidence` are there when they are known. Where joints are followed, `joints` stands in place of all of
+    these: by name, x and y in pixels of the frame and the confidence, or null for one that is not to be found.
     """
     facts: dict[str, Any] = {"index": labels.index, "pts": labels.pts, "time": utc_time(labels.time)}
     if labels.source_index is not None:
         facts["frame"] = labels.source_index
+    if labels.name is not None:
+        facts["name"] = labels.name
     if labels.joints is not None:
         facts["joints"] = joint_facts(labels.joints)
         return facts
     facts["objects"] = {str(i): encode_rle(labels.ids == i) for i in labels.object_ids}
+    places = object_places(labels.ids)
+    facts["boxes"] = {str(i): list(places[i].box) if i in places else None for i in labels.object_ids}
+    facts["areas"] = {str(i): places[i].area if i in places else 0 for i in labels.object_ids}
+    facts["centres"] = {
+        str(i): [round(c, 2) for c in places[i].centre] if i in places else None for i in labels.object_ids
+    }
     if labels.states:
         facts["states"] = {str(i): state for i, state in labels.states.items()}
     if labels.confidence:

@@ -11,7 +11,7 @@ from crwedge.core.labels import LabelMap
 from crwedge.core.optional import import_optional
 from crwedge.runtime.closing import Closing
 from crwedge.runtime.sinks.jsonl import frame_facts
-from crwedge.runtime.sources.uri import without_credentials
+from crwedge.runtime.sources.uri import redact
 
 _MOST_WAITING = 100
 """Messages kept while the broker is away; the oldest make way."""
@@ -29,7 +29,7 @@ class MqttSink(Closing):
         client = import_optional("paho.mqtt.client", extra="mqtt")
         enums = import_optional("paho.mqtt.enums", extra="mqtt")
         parts = urlsplit(address)
-        self.name, self.topic = without_credentials(address), parts.path.strip("/")
+        self.name, self.topic = redact(address), parts.path.strip("/")
         if not parts.hostname or not self.topic or any(sign in self.topic for sign in "+#"):
             raise SinkError(f"{self.name} is no MQTT output; it is written as mqtt://host/topic")
         self._client = client.Client(enums.CallbackAPIVersion.VERSION2)

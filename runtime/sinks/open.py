@@ -5,13 +5,24 @@ from __future__ import annotations
 import itertools
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crwedge.core.errors import SinkError
+from crwedge.core.films import VIDEO_SUFFIXES
+from crwedge.core.pictures import IMAGE_SUFFIXES
 from crwedge.runtime.sinks.base import MaskSink
 from crwedge.runtime.sinks.jsonl import JsonLinesSink
-from crwedge.runtime.sinks.png import PngSink
+from crwedge.runtime.sinks.png import PngSink, old_masks
 from crwedge.runtime.sinks.video import VideoSink
 from crwedge.runtime.sinks.window import WindowSink
+
+if TYPE_CHECKING:
+    from crwedge.runtime.sources.frame import FrameSource
+
+_OTHER_FILES = tuple(
+    s for s in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, ".json", ".csv", ".txt", ".npy", ".npz") if s != ".mp4"
+)
+"""What somebody means a file by; any other name with a dot in it, such as `run.2`, is a folder."""
 
 
 def open_sink(
@@ -20,6 +31,7 @@ def open_sink(
     overwrite: bool = True,
     resume_at: int | None = None,
     timed: bool = False,
+    source: FrameSource | None = None,
 ) -> MaskSink:
     """Open a sink by its name.
 
@@ -30,10 +42,13 @@ def open_sink(
         resume_at: go on with results that stand there, from this frame on. A video cannot be gone on with: a new one
             with a number in its name is begun.
         timed: show the frames of a video at their own time stamps.
+        source: what the frames come from. A video has its frame rate, time stamps, pixel aspect and sound.
 
     Raises:
-        SinkError: it cannot be written, or results stand there.
+        SinkError: it cannot be written, results stand there, or it is the source itself.
     """
+    if source is not None:
+        fps, timed = fps or source.fps, True
     if str(target) == "window":
         return WindowSink()
     if str(target) == "-":
@@ -43,25 +58,48 @@ def open_sink(
 
         return MqttSink(str(target))
     path = Path(target)
-    suffix = path.suffix.lower()
+    suffix = "" if str(target).endswith(os.sep) or os.path.isdir(path) else path.suffix.lower()
     overwrite = overwrite or resume_at is not None
     if suffix == ".mp4" and resume_at is not None:
         path = _next_free(path)
+    _check_not_source(path, source)
     if suffix in (".mp4", ".jsonl"):
-        if path.is_dir():
-            raise SinkError(f"{path} is a folder, not a file")
         if path.exists() and not overwrite:
             raise SinkError(f"{path} exists; choose another --out or give --overwrite")
         _check_writable(path)
-        return VideoSink(path, fps or 25.0, timed) if suffix == ".mp4" else JsonLinesSink(path, resume_at)
-    if suffix and not path.is_dir():
-        raise SinkError(f"--out {target}: no output of kind {suffix}; give a folder, *.mp4, *.jsonl or window")
+        if suffix == ".jsonl":
+            return JsonLinesSink(path, resume_at)
+        return VideoSink(
+            path,
+            fps or 25.0,
+            timed,
+            pixel_aspect=getattr(source, "pixel_aspect", None),
+            sound=getattr(source, "path", None),
+            backwards=getattr(source, "reverse", False),
+        )
+    if suffix in _OTHER_FILES:
+        raise SinkError(
+            f"--out {target}: no output of kind {suffix}; give a folder, *.mp4, *.jsonl or window "
+            f"(a folder of that name: {target}{os.sep})"
+        )
     if path.exists() and not path.is_dir():
         raise SinkError(f"{path} is a file, not a folder")
-    if path.is_dir() and not overwrite and any(path.glob("[0-9]*.png")):
+    if path.is_dir() and not overwrite and any(path.glob("*.png")):
         raise SinkError(f"{path} already holds masks; choose another --out or give --overwrite")
+    replace = overwrite and resume_at is None
+    if replace:
+        old_masks(path)
     _check_writable(path)
-    return PngSink(path)
+    return PngSink(path, replace)
+
+
+def _check_not_source(path: Path, source: FrameSource | None) -> None:
+    """Refuse to write over the frames that are read."""
+    film: Path | None = getattr(source, "path", None)
+    pictures: list[Path] = getattr(source, "paths", [])
+    own = [film] if film is not None else [*{p.parent for p in pictures}, *pictures[:1]]
+    if path.exists() and any(p.exists() and p.samefile(path) for p in own):
+        raise SinkError(f"--out {path} is where the frames are read from; choose another")
 
 
 def _check_writable(path: Path) -> None:

@@ -22,20 +22,20 @@ class CsiSource(Closing):
 
     Args:
         number: of the sensor.
-        wishes: `size` (width x height, 1280x720 by default) and `fps` (30).
+        options: `size` (width x height, 1280x720 by default) and `fps` (30).
         camera: the pipeline up to plain memory.
     """
 
     live = True
     length: int | None = None
 
-    def __init__(self, number: str, wishes: Mapping[str, str], camera: str = CAMERA) -> None:
+    def __init__(self, number: str, options: Mapping[str, str], camera: str = CAMERA) -> None:
         """Start the pipeline; SourceError when the tools are missing."""
         launch = shutil.which("gst-launch-1.0")
         if launch is None:
             raise SourceError("csi:// needs gst-launch-1.0: apt-get install gstreamer1.0-tools")
-        width, height = (int(part) for part in wishes.get("size", "1280x720").split("x"))
-        rate = float(wishes.get("fps", "30"))
+        width, height = (int(part) for part in options.get("size", "1280x720").split("x"))
+        rate = float(options.get("fps", "30"))
         self.name, self._shape = f"csi://{number}", (height, width, 4)
         self.fps: float | None = rate
         caps = f"width={width},height={height},framerate={round(rate * 1000)}/1000"
@@ -49,7 +49,7 @@ class CsiSource(Closing):
         size, index, start = int(np.prod(self._shape)), 0, time.monotonic()
         while len(data := self._process.stdout.read(size)) == size:
             image = np.ascontiguousarray(np.frombuffer(data, np.uint8).reshape(self._shape)[..., :3])
-            yield Frame(image, index, time.monotonic() - start)
+            yield Frame(image, index, time.monotonic() - start, time=time.time())
             index += 1
         if index == 0:
             raise SourceError(f"{self.name} gives no picture; is a camera attached? (try gst-launch-1.0 by hand)")

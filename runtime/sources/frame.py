@@ -10,7 +10,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from crwedge.core.described import described
 
+
+@described
 @dataclass(frozen=True)
 class Frame:
     """One frame of a source."""
@@ -26,7 +29,7 @@ class Frame:
     name: str | None = None
     """Name of its file without the suffix, where it has one: what its mask is called."""
     time: float | None = None
-    """When it came, in seconds since 1970, where its source is live."""
+    """When it came, of a file when it was read, in seconds since 1970."""
 
 
 class FrameSource(Protocol):

@@ -2,57 +2,58 @@
 
 from __future__ import annotations
 
-import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from crwedge.core.errors import SourceError
+from crwedge.core.images import size_text
+from crwedge.core.location import path_key, repeated_stem
+from crwedge.core.pictures import PictureSequence, check_stems
 from crwedge.runtime.closing import Closing
 from crwedge.runtime.sources.frame import Frame
 
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-
 
 class ImageSource(Closing):
-    """Pictures of one size, in natural order of their names (2 before 10)."""
+    """Pictures of one size, in natural order of their names (2 before 10).
+
+    Frames carry the names of their files, so that masks can be called the same. Pictures of several folders that share
+    names are numbered instead.
+
+    Args:
+        paths: the files, in any order.
+        name: what errors call them.
+
+    Raises:
+        SourceError: a folder holds one name twice, as `1.jpg` and `1.png`.
+    """
 
     live = False
     fps: float | None = None
+    pixel_aspect = None
 
     def __init__(self, paths: list[Path], name: str) -> None:
         """Sizes are checked as the pictures are read."""
         self.name = name
-        self.paths = sorted(paths, key=lambda path: natural_key(path.name))
+        self.paths = sorted(paths, key=path_key)
+        check_stems(self.paths)
         self.length: int | None = len(paths)
+        self._named = repeated_stem(path.name for path in self.paths) is None
+        self._pictures = PictureSequence(self.paths)
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield every picture."""
+        return self.frames(range(len(self.paths)))
+
+    def frames(self, numbers: range) -> Iterator[Frame]:
+        """Yield the pictures of these numbers."""
         size: tuple[int, ...] | None = None
-        for index, path in enumerate(self.paths):
-            image = read_image(path)
+        for index in numbers:
+            path, image = self.paths[index], self._pictures.read(index)
             if size is not None and image.shape != size:
                 raise SourceError(
-                    f"{path} is {image.shape[1]}x{image.shape[0]}, the pictures before it {size[1]}x{size[0]}; "
+                    f"{path} is {size_text(image.shape)} (height x width), the pictures before it {size_text(size)}; "
                     "a folder must hold one size"
                 )
             size = image.shape
-            yield Frame(image, index)
-
-
-def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """A picture as RGB uint8 (H, W, 3), upright; SourceError when it cannot be read."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise SourceError(f"{path} cannot be read as a picture ({error})") from error
-
-
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sorts frame2 before frame10."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+            yield Frame(image, index, name=path.stem if self._named else None, time=time.time())

@@ -2,99 +2,155 @@
 
 from __future__ import annotations
 
-import glob
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crwedge.core.errors import SourceError
+from crwedge.core.pictures import IMAGE_SUFFIXES, is_animated, is_picture, list_pictures
 from crwedge.runtime.sources.cameras import resolve_camera
 from crwedge.runtime.sources.frame import FrameSource
-from crwedge.runtime.sources.images import IMAGE_SUFFIXES, ImageSource
-from crwedge.runtime.sources.uri import NETWORK, knock_of, split_wishes, without_credentials
+from crwedge.runtime.sources.images import ImageSource
+from crwedge.runtime.sources.uri import (
+    FILE_OPTIONS,
+    NETWORK,
+    file_path,
+    is_reachable,
+    matching,
+    parse_source_options,
+    redact,
+    scheme_of,
+)
 
 if TYPE_CHECKING:
     from crwedge.runtime.sources.video import VideoSource
 
 
-def open_source(source: str | Path, tell: Callable[..., None] | None = None, patience: float = 5.0) -> FrameSource:
+def open_source(
+    source: str | Path | int,
+    on_event: Callable[..., None] | None = None,
+    patience: float = 5.0,
+    *,
+    start: int | None = None,
+    reverse: bool = False,
+    skip_damaged: bool = False,
+) -> FrameSource:
     """Open a source by its name.
 
     Args:
-        source: a video file, a folder of pictures, a glob ("shots/*.jpg"), `-` for a video on standard input, `camera0`
+        source: a video file, a folder of pictures, a glob ("shots/*.jpg"), `-` for a video on standard input, `camera0` or 0
             (the alias table of the user's configuration, else /dev/video0), `v4l2:///dev/video0`, `csi://0`, or a network
-            address (rtsp, http, udp, srt, ...). What is asked of a camera follows a `#`: see `split_wishes`.
-        tell: told of what happens to a live source: a word and its facts. By default one JSON line each on stderr.
+            address (rtsp, http, udp, srt, ...). Options follow a `#`: see `parse_source_options`. A path that exists is
+            that file, whatever it looks like.
+        on_event: told of what happens to a live source: a word and its facts. By default one JSON line each on stderr.
         patience: seconds without a frame after which a live source is opened again.
+        start: number of the frame to begin with, from 0; not of a live source.
+        reverse: go backwards, from `start` or from the last frame; not a live source.
+        skip_damaged: pass over damaged packets of a file, and count them, instead of ending there.
 
     Raises:
         SourceError: one line that says what is wrong.
     """
-    text = resolve_camera(str(source))
-    if text == "-":
-        return video("pipe:0", "standard input", live=False)
-    scheme = text.split("://", 1)[0] if "://" in text else ""
-    if text.startswith("/dev/video") or scheme in ("v4l2", "csi", *NETWORK):
-        return _open_live(text, scheme, tell, patience)
-    if scheme == "file":
-        text = text.removeprefix("file://")
-    elif scheme:
-        raise SourceError(f"unknown kind of source {scheme}://; known are v4l2, csi, file, {', '.join(NETWORK)}")
-    path = Path(text)
-    if path.is_dir():
-        found = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
-        if not found:
-            raise SourceError(f"the folder {path} holds no pictures ({', '.join(IMAGE_SUFFIXES)})")
-        return ImageSource(found, str(path))
-    if not path.exists() and any(character in text for character in "*?["):
-        found = [Path(p) for p in glob.glob(text, recursive=True) if Path(p).suffix.lower() in IMAGE_SUFFIXES]
-        if not found:
-            raise SourceError(f"no picture matches {text}")
-        return ImageSource(found, text)
-    if not path.exists():
-        raise SourceError(f"there is no file, folder or camera {text}")
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return ImageSource([path], str(path))
-    return video(str(path), str(path), live=False)
+    opened = _open(source, on_event, patience, skip_damaged)
+    if start is None and not reverse:
+        return opened
+    from crwedge.runtime.sources.span import SpanSource
+
+    try:
+        return SpanSource(opened, start, reverse)
+    except SourceError:
+        opened.close()
+        raise
 
 
-def video(url: str, name: str, **more: Any) -> VideoSource:
+def video(url: str | Path, name: str, **more: Any) -> VideoSource:
     """A `VideoSource`; PyAV is imported when the first one is opened."""
     from crwedge.runtime.sources.video import VideoSource
 
     return VideoSource(url, name, **more)
 
 
-def _open_live(text: str, scheme: str, tell: Callable[..., None] | None, patience: float) -> FrameSource:
-    """A camera or network stream that recovers; a file behind http that says its length is read as a file."""
-    from crwedge.runtime.events import EventLog
-    from crwedge.runtime.sources.reconnecting import RecoveringSource
+def _open(
+    source: str | Path | int, on_event: Callable[..., None] | None, patience: float, skip_damaged: bool
+) -> FrameSource:
+    text = resolve_camera(f"camera{source}" if isinstance(source, int) else str(source))
+    if text == "-":
+        return video("pipe:0", "standard input", live=False, skip_damaged=skip_damaged)
+    scheme = scheme_of(text)
+    if text.startswith("/dev/video") or scheme in ("v4l2", "csi", *NETWORK):
+        return _open_live(text, scheme, on_event, patience)
+    if scheme == "file":
+        text = file_path(text)
+    elif scheme:
+        raise SourceError(f"unknown kind of source {scheme}://; known are v4l2, csi, file, {', '.join(NETWORK)}")
+    path = Path(text)
+    options: dict[str, str] = {}
+    if not os.path.lexists(path) and "#" in text and os.path.isfile(text.partition("#")[0]):
+        text, options = parse_source_options(text)
+        path = Path(text)
+        if foreign := set(options) - set(FILE_OPTIONS):
+            raise SourceError(f"a file has no option {sorted(foreign)[0]}; known are {', '.join(FILE_OPTIONS)}")
+    if os.path.isdir(path):
+        return ImageSource(_of_folder(path), str(path))
+    if not os.path.lexists(path) and any(character in text for character in "*?["):
+        found = [p for p in matching(text) if is_picture(p)]
+        if not found:
+            raise SourceError(f"no picture matches {text}")
+        return ImageSource(found, text)
+    if not os.path.exists(path):
+        raise SourceError(f"there is no file, folder or camera {text}")
+    if path.suffix.lower() in IMAGE_SUFFIXES and not is_animated(path):
+        return ImageSource([path], str(path))
+    stream = int(options["stream"]) if "stream" in options else None
+    return video(path, str(path), live=False, stream=stream, hwaccel=options.get("hwaccel"), skip_damaged=skip_damaged)
 
-    address, wishes = split_wishes(text)
+
+def _of_folder(path: Path) -> list[Path]:
+    try:
+        found = list_pictures(path)
+    except OSError as error:
+        raise SourceError(f"the folder {path} cannot be read: {error.strerror}") from error
+    if not found:
+        seen = sorted({p.suffix.lower() for p in path.iterdir() if p.is_file() and not p.name.startswith(".")})
+        raise SourceError(
+            f"the folder {path} holds no pictures ({', '.join(IMAGE_SUFFIXES)})"
+            + (f"; its files end in {', '.join(seen[:8])}" if seen else "")
+        )
+    return found
+
+
+def _open_live(text: str, scheme: str, on_event: Callable[..., None] | None, patience: float) -> FrameSource:
+    """A camera or network stream that reconnects; a file behind http that says its length is read as a file."""
+    from crwedge.runtime.events import EventLog
+    from crwedge.runtime.sources.reconnecting import ReconnectingSource
+
+    address, wanted = parse_source_options(text)
     device = address.removeprefix("v4l2://")
-    tell = EventLog() if tell is None else tell
-    more: dict[str, Any] = {"patience": patience, "hwaccel": wishes.get("hwaccel")}
+    on_event = EventLog() if on_event is None else on_event
+    more: dict[str, Any] = {"patience": patience, "hwaccel": wanted.get("hwaccel")}
     if scheme == "csi":
         from crwedge.runtime.sources.csi import CsiSource
 
         number = address.removeprefix("csi://")
-        return RecoveringSource(lambda: CsiSource(number, wishes), address, patience, tell)
+        return ReconnectingSource(lambda: CsiSource(number, wanted), address, patience, on_event)
     if scheme not in NETWORK:
         if not Path(device).exists():
             raise SourceError(f"there is no camera {device}; `crwedge doctor` lists those this machine has")
         names = {"size": "video_size", "fps": "framerate", "format": "input_format"}
-        options = {names[wish]: value for wish, value in wishes.items() if wish in names}
+        options = {names[name]: value for name, value in wanted.items() if name in names}
 
         def connect() -> FrameSource:
             return video(device, device, live=True, form="v4l2", options=options, **more)
 
-        return RecoveringSource(connect, device, patience, tell, knock_of(device))
-    name = without_credentials(address)
+        return ReconnectingSource(connect, device, patience, on_event, is_reachable(device))
+    more["stream"] = int(wanted["stream"]) if "stream" in wanted else None
+    name = redact(address)
     # A quarter of a second of a stream tells all that is needed; five, the default, would be missing after each restart.
     # (`nobuffer` would throw the first key frame away with what was looked at, and wait for the next one.)
     options = {"analyzeduration": "250000", "probesize": "500000", "fpsprobesize": "0"}
     if scheme.startswith("rtsp"):
-        options["rtsp_transport"] = wishes.get("transport", "tcp")
+        options["rtsp_transport"] = wanted.get("transport", "tcp")
     if scheme.startswith("http"):
         options = {}
 
@@ -105,7 +161,9 @@ def _open_live(text: str, scheme: str, tell: Callable[..., None] | None, patienc
         first = dial()
         if first.finite:
             first.close()
-            return video(address, name, live=False, hwaccel=wishes.get("hwaccel"))
+            return video(address, name, live=False, hwaccel=wanted.get("hwaccel"), stream=more["stream"])
         waiting = [first]
-        return RecoveringSource(lambda: waiting.pop() if waiting else dial(), name, patience, tell, knock_of(address))
-    return RecoveringSource(dial, name, patience, tell, knock_of(address))
+        return ReconnectingSource(
+            lambda: waiting.pop() if waiting else dial(), name, patience, on_event, is_reachable(address)
+        )
+    return ReconnectingSource(dial, name, patience, on_event, is_reachable(address))

@@ -20,24 +20,25 @@ STORM = (5, 60.0)
 """So many restarts in so many seconds are a storm: from then on the longest pause is kept."""
 SETTLED = 10.0
 """Seconds of frames after which the pauses start from the shortest again."""
-_KNOCK_EVERY = 0.1
+_ASK_EVERY = 0.1
 
 Connect = Callable[[], FrameSource]
-Tell = Callable[..., None]
+OnEvent = Callable[..., None]
 
 
-class RecoveringSource(Closing):
+class ReconnectingSource(Closing):
     """The frames of a live source, over all its failures, numbered and stamped as one stream.
 
     A thread reads each connection. When no frame comes for `patience` seconds, or the connection ends, it is left behind
-    and opened again. Time stamps go on where they were, plus the length of the gap; the first frame after it says so.
+    and opened again. Frames are stamped by the clock, from the first frame on, over every gap; the first frame after one
+    says so.
 
     Args:
         connect: opens the source; SourceError when it is not there.
         name: what events call it, without credentials.
         patience: seconds without a frame that count as a failure.
-        tell: told of each event: a word and its facts.
-        knock: a cheap question whether the source is there. While a pause runs it is asked several times a second, and a
+        on_event: told of each event: a word and its facts.
+        is_reachable: a cheap question whether the source is there. While a pause runs it is asked several times a second, and a
             source that was away and is back ends the pause.
         back_off: the pauses in seconds.
     """
@@ -50,18 +51,18 @@ class RecoveringSource(Closing):
         connect: Connect,
         name: str,
         patience: float = 5.0,
-        tell: Tell | None = None,
-        knock: Callable[[], bool] | None = None,
+        on_event: OnEvent | None = None,
+        is_reachable: Callable[[], bool] | None = None,
         back_off: tuple[float, ...] = BACK_OFF,
     ) -> None:
         """Open it a first time; what is wrong with the address is an error at once, not a reason to wait."""
         self.name, self.patience = name, patience
         self.restarts = 0
         """How often it was opened again with success."""
-        self._connect, self._tell, self._knock, self._back_off = (
+        self._connect, self._on_event, self._is_reachable, self._back_off = (
             connect,
-            silent if tell is None else tell,
-            knock,
+            silent if on_event is None else on_event,
+            is_reachable,
             back_off,
         )
         self._halt = StopToken()
@@ -72,7 +73,7 @@ class RecoveringSource(Closing):
     def __iter__(self) -> Iterator[Frame]:
         """Yield frames until `interrupt` or `close`."""
         index, size, attempt = 0, None, 0
-        clock = _Clock()
+        began_all: float | None = None
         last_came = time.monotonic()
         connection: FrameSource | None = self._first
         self._first = None
@@ -84,27 +85,30 @@ class RecoveringSource(Closing):
                     continue
             session = _Session(connection, self._halt)
             connection, came = None, 0
-            clock.connection_began(first=index == 0)
             began = time.monotonic()
             why = "it ended"
             try:
-                while (frame := session.next(self.patience)) is not None:
+                while (taken := session.next(self.patience)) is not None:
+                    frame, came_at = taken
                     now = time.monotonic()
+                    began_all = came_at if began_all is None else began_all
                     gap = came == 0 and index > 0
                     if gap:
                         self.restarts += 1
                         self._recent.append(now)
-                        self._tell("source_back", source=self.name, gap_s=round(now - last_came, 3), attempts=attempt)
+                        self._on_event(
+                            "source_back", source=self.name, gap_s=round(now - last_came, 3), attempts=attempt
+                        )
                     if size is not None and frame.image.shape != size:
-                        self._tell(
+                        self._on_event(
                             "size_changed", source=self.name, before=list(size[:2]), now=list(frame.image.shape[:2])
                         )
                         gap = True
                     if now - began > SETTLED:
                         attempt = 0
                     size, last_came, came = frame.image.shape, now, came + 1
-                    pts = clock(frame.pts, now)
-                    yield replace(frame, index=index, pts=pts, after_gap=gap or frame.after_gap)
+                    pts, wall = came_at - began_all, time.time() - (now - came_at)
+                    yield replace(frame, index=index, pts=pts, time=wall, after_gap=gap or frame.after_gap)
                     index += 1
             except TimeoutError:
                 why = f"no frame for {self.patience:g} s"
@@ -113,7 +117,7 @@ class RecoveringSource(Closing):
             finally:
                 session.leave()
             if not self._halt.is_set():
-                self._tell("source_lost", source=self.name, reason=why, frames=index)
+                self._on_event("source_lost", source=self.name, reason=why, frames=index)
 
     def interrupt(self) -> None:
         """End the iteration soon, from another thread."""
@@ -133,47 +137,25 @@ class RecoveringSource(Closing):
         storm = len(self._recent) == STORM[0] and now - self._recent[0] < STORM[1]
         if storm:
             pause = max(self._back_off)
-            self._tell("source_storm", source=self.name, restarts=STORM[0], within_s=STORM[1], wait_s=pause)
-        self._wait(now + pause, None if storm else self._knock)
+            self._on_event("source_storm", source=self.name, restarts=STORM[0], within_s=STORM[1], wait_s=pause)
+        self._wait(now + pause, None if storm else self._is_reachable)
         if self._halt.is_set():
             return None
         try:
             return self._connect()
         except SourceError as error:
-            self._tell("source_retry", source=self.name, attempt=attempt, waited_s=pause, reason=str(error))
+            self._on_event("source_retry", source=self.name, attempt=attempt, waited_s=pause, reason=str(error))
             return None
 
-    def _wait(self, until: float, knock: Callable[[], bool] | None) -> None:
+    def _wait(self, until: float, is_reachable: Callable[[], bool] | None) -> None:
         was_away = False
         while not self._halt.is_set() and (left := until - time.monotonic()) > 0:
-            if knock is not None:
-                there = knock()
+            if is_reachable is not None:
+                there = is_reachable()
                 if there and was_away:
                     return
                 was_away = was_away or not there
-            time.sleep(min(_KNOCK_EVERY, left))
-
-
-class _Clock:
-    """Lets time stamps go on over a gap: where they were, plus the time that has passed."""
-
-    def __init__(self) -> None:
-        self._last: float | None = None
-        self._when = 0.0
-        self._offset: float | None = 0.0
-
-    def connection_began(self, first: bool) -> None:
-        """The stamps that come now start anywhere."""
-        self._offset = 0.0 if first else None
-
-    def __call__(self, pts: float | None, now: float) -> float | None:
-        """The stamp of a frame that came at `now`; those of the first connection stay as they are, to the bit."""
-        if pts is None:
-            return None
-        if self._offset is None:
-            self._offset = 0.0 if self._last is None else self._last + (now - self._when) - pts
-        self._last, self._when = pts + self._offset if self._offset else pts, now
-        return self._last
+            time.sleep(min(_ASK_EVERY, left))
 
 
 class _Session:
@@ -182,13 +164,13 @@ class _Session:
     def __init__(self, source: FrameSource, halt: StopToken) -> None:
         self._source, self._outer = source, halt
         self._halt = StopToken()
-        self._box: FrameQueue[Frame] = FrameQueue(2, self._halt)
+        self._box: FrameQueue[tuple[Frame, float]] = FrameQueue(2, self._halt)
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._read, name="crwedge-source", daemon=True)
         self._thread.start()
 
-    def next(self, patience: float) -> Frame | None:
-        """The next frame; None at the end. TimeoutError after `patience` seconds without one."""
+    def next(self, patience: float) -> tuple[Frame, float] | None:
+        """The next frame and when it came; None at the end. TimeoutError after `patience` seconds without one."""
         until = time.monotonic() + patience
         while not self._outer.is_set():
             try:
@@ -213,7 +195,7 @@ class _Session:
         try:
             with self._source:
                 for frame in self._source:
-                    if not self._box.put(frame):
+                    if not self._box.put((frame, time.monotonic())):
                         break
         except Exception as error:
             self._error = error

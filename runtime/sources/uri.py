@@ -1,52 +1,81 @@
-"""Addresses of sources: what is asked of a camera after the `#`, and how an address is shown."""
+"""URIs of sources: the options after the `#`, and how a URI is shown."""
 
 from __future__ import annotations
 
+import glob
+import os
 import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from crwedge.core.errors import SourceError
 
 NETWORK = ("http", "https", "rtsp", "rtsps", "srt", "tcp", "udp")
 _PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322}
-_WISHES = {
+_OPTIONS = {
     "size": r"\d+x\d+",
     "fps": r"\d+(\.\d+)?",
     "format": r"\w+",
     "transport": "tcp|udp",
     "hwaccel": r"\w+",
+    "stream": r"\d+",
 }
+FILE_OPTIONS = ("hwaccel", "stream")
+"""Options that a film's file takes."""
 
 
-def split_wishes(text: str) -> tuple[str, dict[str, str]]:
-    """`v4l2:///dev/video0#size=640x480&fps=30` -> the address and what is asked of the device.
+def parse_source_options(text: str) -> tuple[str, dict[str, str]]:
+    """`v4l2:///dev/video0#size=640x480&fps=30` -> the address and the options of the device.
 
     Known are `size` (width x height), `fps`, `format` (pixel format or codec of a camera), `transport` (tcp or udp, of
-    RTSP) and `hwaccel` (a decoder of this machine such as cuda or vaapi; software where it is absent).
+    RTSP), `hwaccel` (a decoder of this machine such as cuda or vaapi; software where it is absent) and `stream` (which of
+    several video streams, from 0).
 
     Raises:
-        SourceError: something else is asked, or a value cannot be.
+        SourceError: an option is unknown, or its value has another form.
     """
     address, _, fragment = text.partition("#")
-    wishes = dict(parse_qsl(fragment, keep_blank_values=True))
-    for name, value in wishes.items():
-        if name not in _WISHES:
-            raise SourceError(f"unknown option {name!r} of a source; known are {', '.join(_WISHES)}")
-        if not re.fullmatch(_WISHES[name], value):
-            raise SourceError(f"the option {name}={value} of a source must look like {_WISHES[name]}")
-    return address, wishes
+    options = dict(parse_qsl(fragment, keep_blank_values=True))
+    for name, value in options.items():
+        if name not in _OPTIONS:
+            raise SourceError(f"unknown option {name!r} of a source; known are {', '.join(_OPTIONS)}")
+        if not re.fullmatch(_OPTIONS[name], value):
+            raise SourceError(f"the option {name}={value} of a source must look like {_OPTIONS[name]}")
+    return address, options
 
 
-def without_credentials(url: str) -> str:
-    """The address with user, password and query left out, for messages and logs: tokens live in queries."""
-    shown = re.sub(r"://[^/]*@", "://", url)
+def scheme_of(text: str) -> str:
+    """`rtsp` of `rtsp://host/live`; empty for a path, also for one with a colon, and for whatever exists."""
+    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
+    return match[1].lower() if match and not os.path.lexists(text) else ""
+
+
+def file_path(text: str) -> str:
+    """The path of a `file://` URI. A path that exists as it is written wins over its percent codes."""
+    path = text[len("file://") :].removeprefix("localhost") if text.lower().startswith("file://") else text
+    return path if os.path.lexists(path) else unquote(path)
+
+
+def matching(pattern: str) -> list[Path]:
+    """Files that match a glob. Folders whose own names look like a pattern (`clip [x]/*.png`) are taken by name."""
+    parts = Path(pattern).parts
+    literal = 0
+    while literal < len(parts) - 1 and os.path.isdir(Path(*parts[: literal + 1])):
+        literal += 1
+    base = glob.escape(str(Path(*parts[:literal]))) if literal else ""
+    found = glob.glob(os.path.join(base, *parts[literal:]), recursive=True)
+    return [Path(path) for path in found if os.path.isfile(path)]
+
+
+def redact(uri: str) -> str:
+    """The URI with user, password and query left out, for messages and logs: tokens live in queries."""
+    shown = re.sub(r"://[^/]*@", "://", uri)
     return re.sub(r"\?.*", "", shown) if "://" in shown else shown
 
 
-def knock_of(address: str) -> Callable[[], bool] | None:
+def is_reachable(address: str) -> Callable[[], bool] | None:
     """A cheap question whether the other side is there at all; None where it cannot be asked."""
     if address.startswith("/dev/"):
         return Path(address).exists
@@ -56,11 +85,11 @@ def knock_of(address: str) -> Callable[[], bool] | None:
         return None
     where = parts.hostname, port
 
-    def knock() -> bool:
+    def ask() -> bool:
         try:
             socket.create_connection(where, timeout=0.5).close()
         except OSError:
             return False
         return True
 
-    return knock
+    return ask

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from crwedge.core.errors import SourceError
+from crwedge.core.films import AnyFilm, open_film
+from crwedge.core.upright import to_rgb
 from crwedge.runtime.closing import Closing
 from crwedge.runtime.sources.frame import Frame
 
@@ -18,18 +21,21 @@ class VideoSource(Closing):
     """A video file, a pipe, a camera or a network stream (PyAV).
 
     Args:
-        url: what FFmpeg opens.
+        url: a local file as a Path; text is what FFmpeg opens.
         name: what errors call it, without credentials.
-        live: whether frames come by themselves; then damaged packets are skipped, and reading gives up after `patience`.
+        live: whether frames come by themselves; then damaged packets are skipped, reading gives up after `patience`, and
+            frames are stamped by the clock: what cameras and their servers stamp is often invented.
         options: of FFmpeg.
         form: FFmpeg's name of the format, where it cannot be guessed.
         patience: seconds without data from a live source that end it.
         hwaccel: a decoder of this machine, such as `cuda` or `vaapi`; software where it is absent.
+        stream: which of several video streams, from 0.
+        skip_damaged: pass over packets of a file that cannot be decoded.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | Path,
         name: str,
         *,
         live: bool,
@@ -37,68 +43,96 @@ class VideoSource(Closing):
         form: str | None = None,
         patience: float = 10.0,
         hwaccel: str | None = None,
+        stream: int | None = None,
+        skip_damaged: bool = False,
     ) -> None:
         """Open it; SourceError when it is missing, unreadable or without pictures."""
-        import av
-
         self.name, self.live = name, live
-        self.damaged = 0
-        """Packets of a live source that could not be decoded."""
         extra: dict[str, Any] = {}
         if hwaccel is not None:
             from av.codec.hwaccel import HWAccel
 
             extra["hwaccel"] = HWAccel(device_type=hwaccel, allow_software_fallback=True)
         timeout = (max(10.0, patience), patience) if live else None
-        try:
-            self._container = av.open(url, format=form, options=options or {}, timeout=timeout, **extra)
-        except (av.error.FFmpegError, OSError, ValueError, RuntimeError) as error:
-            raise SourceError(f"cannot open {name}: {reason(error)}") from error
-        if not self._container.streams.video:
-            self._container.close()
-            raise SourceError(f"{name} has no pictures (no video stream)")
-        self._stream = self._container.streams.video[0]
-        self._stream.thread_type = "NONE" if live else "AUTO"
-        rate = self._stream.average_rate
-        self.fps = float(rate) if rate else None
-        self.length = self._stream.frames or None
-        self.finite = bool(self._container.duration)
+        self._open = partial(
+            open_film,
+            url,
+            name,
+            stream=stream or 0,
+            threads="NONE" if live else "AUTO",
+            skip_damaged=live or skip_damaged,
+            format=form,
+            options=options or {},
+            timeout=timeout,
+            **extra,
+        )
+        self._film: AnyFilm = self._open()
+        if self._film.streams > 1 and stream is None:
+            logging.getLogger("crwedge").warning(
+                "note: %s has %d video streams; the first is read (#stream=1 takes the second)",
+                name,
+                self._film.streams,
+            )
+        self.path = url if isinstance(url, Path) else None
+        """The file, where it is one."""
+        self.fps = float(self._film.rate) if self._film.rate else None
+        self.length = self._film.promised
+        self.pixel_aspect = self._film.pixel_aspect
+        """Width of a pixel over its height, where it is not square."""
+        self.finite = self._film.finite
         """Whether it says how long it is."""
         self._busy = threading.Lock()
         self._closing = False
+
+    @property
+    def damaged(self) -> int:
+        """Packets that could not be decoded and were passed over."""
+        return self._film.damaged
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield every frame, upright.
 
         Raises:
-            SourceError: after the last good frame, when the file is damaged or shorter than it says.
+            SourceError: after the last good frame, when the file is damaged or its end is missing.
         """
-        import av
-
-        index = 0
-        pictures = self._pictures()
+        index, begin = 0, time.monotonic()
+        pictures = self._film.pictures()
         try:
             while (picture := self._next(pictures)) is not None:
-                yield Frame(_upright(picture), index, None if picture.time is None else float(picture.time))
+                pts = None if picture.time is None else float(picture.time)
+                now = time.monotonic() - begin
+                yield Frame(to_rgb(picture), index, now if self.live else pts, time=time.time())
                 index += 1
-        except (av.error.FFmpegError, OSError) as error:
+        except SourceError as error:
             if self._closing:
                 return
-            what = "was lost" if self.live else "is damaged"
-            raise SourceError(f"{self.name} {what} after {index} frames: {reason(error)}") from error
+            if self.live:
+                raise SourceError(f"{self.name} was lost: {error}") from error
+            raise
         if self._closing:
             return
         if index == 0:
             raise SourceError(f"{self.name} holds no readable frame")
-        if self.length is not None and index < self.length and not self.live:
-            raise SourceError(f"{self.name} is cut short: it says {self.length} frames and holds {index}")
+        if not self.live:
+            self._tell_of_damage()
+
+    def _tell_of_damage(self) -> None:
+        log = logging.getLogger("crwedge")
+        if self.damaged:
+            log.warning("note: %s: %d damaged packets were passed over", self.name, self.damaged)
+        if self._film.concealed:
+            log.warning("note: %s: %d frames are damaged; the decoder filled them in", self.name, self._film.concealed)
+
+    def reopened(self) -> AnyFilm:
+        """The film once more, to be read in another order; SourceError as when it was opened."""
+        return self._open()
 
     def close(self) -> None:
         """Close the file or device; a thread that reads from it just now closes it when it is done."""
         self._closing = True
         if self._busy.acquire(blocking=False):
             try:
-                self._container.close()
+                self._film.close()
             finally:
                 self._busy.release()
 
@@ -111,28 +145,4 @@ class VideoSource(Closing):
                 return next(pictures, None)
             finally:
                 if self._closing:
-                    self._container.close()
-
-    def _pictures(self) -> Iterator[Any]:
-        import av
-
-        if not self.live:
-            yield from self._container.decode(self._stream)
-            return
-        for packet in self._container.demux(self._stream):
-            try:
-                yield from packet.decode()
-            except av.error.InvalidDataError:
-                # What a lossy network leaves of a packet; the next key frame makes the picture whole.
-                self.damaged += 1
-
-
-def _upright(picture: Any) -> NDArray[np.uint8]:
-    image: NDArray[np.uint8] = picture.to_ndarray(format="rgb24")
-    turns = round(getattr(picture, "rotation", 0) / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
-
-
-def reason(error: Exception) -> str:
-    """An error in a few words; FFmpeg's own end with the address, which may hold a password."""
-    return getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0].split(": '")[0]
+                    self._film.close()

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from crwedge.core.bundle import Bundle
+from crwedge.core.bundle import ONNX, Bundle
 from crwedge.core.labels import LabelMap
 from crwedge.core.scene import Scene, render_scene
 from crwedge.core.settings import PropagationSettings
@@ -92,6 +93,80 @@ def test_a_state_goes_from_one_tracker_to_another(bundle: Bundle, small_scene: S
         np.testing.assert_array_equal(have.soft, want.soft)
         # The CPU compares the frame in float32, the device in float16.
         np.testing.assert_allclose(near.soft, want.soft, atol=2e-3)
+
+
+class NewWeights:
+    """An adapter that has other weights at the third frame, and lets the context be encoded again."""
+
+    recompute = True
+
+    def __init__(self, onnx: bytes) -> None:
+        self._onnx = onnx
+
+    def start(self, bundle: Bundle, engine: Any, *_: object) -> None:
+        self._engine = engine
+
+    def prepare(self, frame: NDArray[np.uint8], index: int) -> Any:
+        if index != 2:
+            return None
+        self._engine.refit(self._onnx)
+        return self._engine
+
+    def features(self, frame: NDArray[np.uint8]) -> None:
+        return None
+
+    def reset(self) -> None:
+        """Nothing is kept."""
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def changed_onnx(bundle: Bundle) -> bytes:
+    """The bundle's network with other weights."""
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    model, rng = onnx.load_from_string(bundle.read(ONNX)), np.random.default_rng(0)
+    for tensor in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.ndim == 4 and values.dtype in (np.float16, np.float32):
+            noisy = values * (1 + 0.3 * rng.standard_normal(values.shape))
+            tensor.CopyFrom(onnx.numpy_helper.from_array(noisy.astype(values.dtype), tensor.name))
+    return bytes(model.SerializeToString())
+
+
+def test_new_weights_and_a_context_that_is_encoded_again(bundle: Bundle, small_scene: Scene) -> None:
+    onnx, maps = changed_onnx(bundle), []
+    for adapter in (None, NewWeights(onnx)):
+        for backend in (
+            CpuBackend(open_engine(bundle, "cpu"), SETTINGS, keep_frames=True),
+            CudaBackend(device_engine(bundle), SETTINGS, keep_frames=True),
+        ):
+            if adapter is not None:
+                adapter.start(bundle, backend.engine)
+            with Tracker(backend, adapter=adapter) as tracker:
+                maps.append(follow(tracker, small_scene))
+    plain, _, cpu, device = maps
+    for want, have in zip(cpu, device, strict=True):
+        assert (have.ids == want.ids).mean() >= 0.999
+        # The CPU compares a frame in float32, the device in float16.
+        np.testing.assert_allclose(have.soft, want.soft, atol=5e-3)
+    assert np.abs(plain[2].soft - cpu[2].soft).max() > 0.05
+
+
+def test_two_trackers_take_turns_on_one_device(bundle: Bundle, small_scene: Scene) -> None:
+    with on_device(bundle) as tracker:
+        expected = [tracker.step(f, small_scene.masks[0] if n == 0 else None) for n, f in enumerate(small_scene.frames)]
+    driver = EmulatedCuda()
+    trackers = [Tracker(CudaBackend(device_engine(bundle, driver), SETTINGS)) for _ in range(2)]
+    turns = [*small_scene.frames[:3]]
+    for number, frame in enumerate(turns):
+        first = trackers[0].step(frame, small_scene.masks[0] if number == 0 else None)
+        trackers[1].step(turns[-1 - number], small_scene.masks[2] if number == 0 else None)
+        np.testing.assert_array_equal(first.soft, expected[number].soft)
+    trackers[1].close()
+    np.testing.assert_array_equal(trackers[0].step(small_scene.frames[3]).soft, expected[3].soft)
+    trackers[0].close()
+    assert not driver.memory
 
 
 def test_auto_goes_on_on_the_cpu_when_the_device_is_too_small(

@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("work")
     scene = render_scene(4, 64, 96)
     (path / "clips").mkdir()
-    write_video(path / "clips" / "a.mp4", np.stack(scene.frames))
+    write_video(path / "clips" / "a.mp4", np.stack(list(scene.frames)))
     Image.fromarray(scene.masks[0]).save(path / "init.png")
     return path
 

@@ -35,7 +35,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scene = render_scene(COUNT, 48, 64)
     (folder / "frames").mkdir()
     for index, frame in enumerate(scene.frames):
-        Image.fromarray(frame).save(folder / "frames" / f"{index}.png")
+        Image.fromarray(frame).save(folder / "frames" / f"{index:05d}.png")
     write_mask(folder / "init.png", scene.masks[0])
     return folder
 
@@ -246,7 +246,7 @@ def test_two_cameras_on_one_engine_give_what_each_gives_alone(tmp_path: Path, fi
         scene = render_scene(10, 48, 64, seed=seed)
         (tmp_path / f"f{number}").mkdir()
         for index, frame in enumerate(scene.frames):
-            Image.fromarray(frame).save(tmp_path / f"f{number}" / f"{index}.png")
+            Image.fromarray(frame).save(tmp_path / f"f{number}" / f"{index:05d}.png")
         write_mask(tmp_path / f"{number}.png", scene.masks[0])
     base = command(film)
     head, tail = base[: base.index("track") + 1], base[base.index("--model") :]

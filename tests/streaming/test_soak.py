@@ -17,7 +17,7 @@ from crwedge.core.scene import render_scene
 from crwedge.runtime.bundle_lookup import shipped_bundle
 from crwedge.runtime.ops.stats import StreamStats
 from crwedge.runtime.sources.frame_range import FrameRange
-from crwedge.runtime.sources.reconnecting import RecoveringSource
+from crwedge.runtime.sources.reconnecting import ReconnectingSource
 from tests.streaming.parts import ListSink, ListSource, OnWritten, threads_left
 
 FRAMES = int(os.environ.get("CRWEDGE_SOAK", "400"))
@@ -85,7 +85,7 @@ def test_memory_stays_flat(capsys: pytest.CaptureFixture[str]) -> None:
 
     sink, stats = ListSink(), StreamStats()
     settings = cw.PropagationSettings(context_length=3, topk=5, radius=4)
-    source = RecoveringSource(lambda: BadCamera(frames, next(seeds)), "bad", 0.3, tell, back_off=(0.01,))
+    source = ReconnectingSource(lambda: BadCamera(frames, next(seeds)), "bad", 0.3, tell, back_off=(0.01,))
     options = cw.TrackerOptions(COMPUTED_AT, confidence=True, any_size=True)
     with source, cw.Tracker.open(shipped_bundle(), "cpu", settings, options, workers=1) as tracker:
         part, observers = FrameRange(source, count=FRAMES), [OnWritten(on_written)]

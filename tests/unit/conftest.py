@@ -58,17 +58,22 @@ def write_video(
     options: dict[str, str] | None = None,
     times: Sequence[int] | None = None,
     gop: int | None = None,
+    *,
+    form: str | None = None,
+    aspect: Fraction | None = None,
 ) -> Path:
     """Write RGB uint8 (T, H, W, 3) with PyAV; `times` counts in frames of `fps`."""
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w", options=options or {}) as container:
+    with av.open(str(path), "w", format=form, options=options or {}) as container:
         stream = container.add_stream(codec, rate=fps)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.bit_rate = 4_000_000
         stream.gop_size = gop or stream.gop_size
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
         stream.codec_context.time_base = Fraction(1, fps)
         for number, image in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")

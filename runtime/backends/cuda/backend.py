@@ -114,8 +114,8 @@ class CudaBackend:
             is_global = not settings.local or (frame.pinned and settings.first_frame == "global")
             addresses = stored.features.address, stored.labels.address
             frames.append(KeyFrame(*addresses, frame.view, frame.copies, is_global))
-        labels, bitmask = self._take_labels(self._count)
-        entropy = self._memory.take(self._capacity * 4) if search.entropy else None
+        labels, bitmask = self._take_labels(view.cells, self._count)
+        entropy = self._take(view.cells, 4) if search.entropy else None
         self._kernels.propagate(
             block.address, view, features.channels, frames, settings,
             LabelMemory(labels.address, bitmask.address, self._count), entropy.address if entropy else 0,
@@ -127,7 +127,7 @@ class CudaBackend:
         self._block_of(features).check()
         count = soft.shape[0]
         rows = np.ascontiguousarray(soft.reshape(count, -1).T, np.float32)
-        labels, bitmask = self._take_labels(count)
+        labels, bitmask = self._take_labels(len(rows), count)
         self._driver.upload(labels.address, rows, self._memory.stream)
         self._driver.upload(bitmask.address, label_bitmask(rows), self._memory.stream)
         return self._prediction(features, labels, bitmask, count, None)
@@ -190,8 +190,9 @@ class CudaBackend:
         slots = self._slots.in_use
         stored = [self._slot_to_buffer[slot] for slot in slots]
         channels = stored[0].features.channels if stored else 0
-        features = np.zeros((len(slots), self._capacity, channels), self.settings.storage)
-        labels = np.zeros((len(slots), self._capacity, self._count), np.float32)
+        capacity = max((one.features.view.cells for one in stored), default=0)
+        features = np.zeros((len(slots), capacity, channels), self.settings.storage)
+        labels = np.zeros((len(slots), capacity, self._count), np.float32)
         for row, one in enumerate(stored):
             cells = one.features.view.cells
             features[row, :cells] = one.features.numpy().reshape(cells, -1)
@@ -207,9 +208,10 @@ class CudaBackend:
         if not fits or features.dtype != self.settings.storage or any(slots.view(s).cells > capacity for s in rows):
             raise ValueError("the context does not fit together")
         self.clear()
-        self._slots, self._count = ContextSlots(self.settings, self._keep_frames), labels.shape[2]
         self._slots.restore(state.facts)
-        for row, slot in enumerate(rows):
+        self._count = labels.shape[2]
+        # The largest first, as it decides how large blocks are.
+        for row, slot in sorted(enumerate(rows), key=lambda pair: -slots.view(pair[1]).cells):
             view = slots.view(slot)
             one = features[row, : view.cells].astype(np.float32).T.reshape(-1, *view.grid)
             self._slot_to_buffer[slot] = _Stored(
@@ -263,13 +265,16 @@ class CudaBackend:
         self._kernels.store_features(source, block.address, block.flag, channels, view.cells)
         return block
 
-    def _take_labels(self, count: int) -> tuple[Block, Block]:
-        take = self._memory.take
-        return take(self._capacity * count * 4), take(self._capacity * bitmask_words(count) * 4)
+    def _take(self, cells: int, cell_bytes: int) -> Block:
+        """Memory for so many cells of one frame. Blocks are of one size, so that each is used again."""
+        return self._memory.take(max(self._capacity, cells) * cell_bytes)
+
+    def _take_labels(self, cells: int, count: int) -> tuple[Block, Block]:
+        return self._take(cells, 4 * count), self._take(cells, 4 * bitmask_words(count))
 
     def _upload_labels(self, rows: NDArray[np.float32]) -> Block:
         """(cells, K) in memory of its own."""
-        block = self._memory.take(self._capacity * rows.shape[1] * 4)
+        block = self._take(rows.shape[0], 4 * rows.shape[1])
         self._driver.upload(block.address, np.ascontiguousarray(rows, np.float32), self._memory.stream)
         return block
 

@@ -19,6 +19,7 @@ from crwedge.core.bundle import WEIGHTS, Bundle
 from crwedge.core.errors import BundleError, SettingError, SourceError
 from crwedge.core.images import grid_size
 from crwedge.core.masks import write_mask
+from crwedge.core.packages import install_command
 from crwedge.core.scene import render_scene
 from crwedge.core.settings import preset
 from crwedge.model.checkpoint import load_encoder
@@ -144,7 +145,7 @@ def test_without_torch_one_line_says_what_to_install(
     code = cli.run(["track", str(tmp_path), "--mask", str(tmp_path / "mask.png"), "--ttt", "causal"])
     assert code == 2
     assert capsys.readouterr().err == (
-        "crwedge: test-time training needs torch, which is not installed: pip install 'crwedge[train,export]'\n"
+        f"crwedge: test-time training needs torch, which is not installed: {install_command('train', 'export')}\n"
     )
 
 

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+import tomli
 from PIL import Image
 
 import crwedge as cw
 from crwedge.cli import run
+from tests.conftest import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +40,12 @@ def test_export_without_a_checkpoint_exports_the_default(tmp_path: Path, capsys:
 def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
+    project = tomli.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert report["engines"]["cpu"].startswith("onnxruntime")
+    assert set(report["extras"]) == {"", *project["optional-dependencies"]}
     assert run(["doctor"]) == 0
-    assert "processors" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    for extra in project["optional-dependencies"]:
+        assert f"\n{extra} " in out
+    last = out.splitlines()[-2:]
+    assert any(line.startswith("this machine can: track on the CPU") for line in last)

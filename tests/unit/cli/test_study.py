@@ -34,6 +34,21 @@ def test_study_writes_table_plot_and_conclusion(
     assert "is best" in result["conclusion"]
     assert len(list((tmp_path / "work" / "features").glob("*.npy"))) == 1
     assert (tmp_path / "out" / "plot.png").is_file()
+    before = (tmp_path / "out" / "results.json").read_bytes()
+    assert run(arguments) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert (tmp_path / "out" / "results.json").read_bytes() == before
+    assert run([*arguments, "--overwrite"]) == 0
+
+
+def test_results_go_below_runs_by_default(davis_tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.iterdir())
+    words = ["study", "locality", str(davis_tree / "one"), "--encoder", "colour", "--size", "frame", "--threads", "1"]
+    assert run(words) == 0
+    assert set(tmp_path.iterdir()) - before == {tmp_path / "runs"}
+    assert (tmp_path / "runs" / "study-locality" / "results" / "results.json").is_file()
 
 
 def test_a_training_study_calls_the_commands(
@@ -99,7 +114,7 @@ def test_studies_share_their_features(davis_tree: Path, tmp_path: Path, monkeypa
     for name, points in (("joint-topk", 2), ("radius", 5)):
         arguments = ["study", name, str(davis_tree / "one"), "--encoder", "colour", "--size", "frame", "--threads", "1"]
         assert run(arguments) == 0
-        table = (tmp_path / "docs" / "studies" / name / "results.csv").read_text().splitlines()
+        table = (tmp_path / "runs" / f"study-{name}" / "results" / "results.csv").read_text().splitlines()
         assert len(table) == 1 + points
         assert len(list((tmp_path / "runs" / "study-features").glob("*.npy"))) == 1
         assert "points" in {path.name for path in (tmp_path / "runs" / f"study-{name}").iterdir()}

@@ -61,7 +61,7 @@ def test_all_outputs_and_json(clip: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_default_output_is_a_folder_of_masks(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(clip)
     assert run(["track", "frames", "--mask", "init.png", "--max-frames", "2"]) == 0
-    assert sorted(p.name for p in (clip / "masks").iterdir()) == ["00000.png", "00001.png"]
+    assert sorted(p.name for p in (clip / "masks").iterdir()) == ["0.png", "1.png"]
     # A second run does not replace results unless told.
     assert run(["track", "frames", "--mask", "init.png", "--max-frames", "2"]) == 2
     assert run(["track", "frames", "--mask", "init.png", "--max-frames", "2", "--overwrite"]) == 0
@@ -79,7 +79,7 @@ def test_a_mask_of_another_size_is_resized_when_asked(clip: Path, small_scene: S
         "--resize-mask",
     ]
     assert run([*arguments, "--max-frames", "1"]) == 0
-    np.testing.assert_array_equal(cw.read_mask(clip / "m" / "00000.png"), small_scene.masks[0])
+    np.testing.assert_array_equal(cw.read_mask(clip / "m" / "0.png"), small_scene.masks[0])
 
 
 def damaged(clip: Path, file: str, at: int = -100) -> Path:
@@ -94,6 +94,10 @@ def damaged(clip: Path, file: str, at: int = -100) -> Path:
 def mask_of(clip: Path, values: np.ndarray) -> str:
     Image.fromarray(values).save(clip / "bad.png")
     return str(clip / "bad.png")
+
+
+def photograph() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
 
 
 def text_as_mp4(clip: Path) -> str:
@@ -120,7 +124,7 @@ def joints_of(clip: Path, text: str) -> str:
 Change = Callable[[Path], dict[str, str]]
 BAD: dict[str, tuple[Change, str]] = {
     "mask of another size": (lambda c: {"--mask": mask_of(c, np.ones((10, 10), np.uint8))}, "--resize-mask"),
-    "RGB mask": (lambda c: {"--mask": mask_of(c, np.ones((64, 96, 3), np.uint8))}, "colour picture"),
+    "photograph as mask": (lambda c: {"--mask": mask_of(c, photograph())}, "colours, blended"),
     "empty mask": (lambda c: {"--mask": mask_of(c, np.zeros((64, 96), np.uint8))}, "empty"),
     "too many ids": (lambda c: {"--mask": mask_of(c, np.full((64, 96), 999, np.uint16))}, "id 999"),
     "missing mask": (lambda c: {"--mask": str(c / "none.png")}, "no mask file"),
@@ -201,6 +205,11 @@ def test_what_a_truncated_video_holds_stays_written(
         assert len(list(container.decode(video=0))) == len(masks)
 
 
+def untimed(path: Path) -> list[dict[str, Any]]:
+    """Lines without the time of their writing."""
+    return [{key: value for key, value in line.items() if key != "time"} for line in joint_lines(path)]
+
+
 def joint_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
@@ -214,14 +223,14 @@ def test_joints_are_followed_to_all_outputs(clip: Path, small_scene: Scene, caps
     lines = joint_lines(clip / "o.jsonl")
     assert len(lines) == 6
     for line, mask in zip(lines, small_scene.masks, strict=True):
-        assert set(line) == {"index", "pts", "time", "frame", "joints"}
+        assert set(line) == {"index", "pts", "time", "frame", "name", "joints"}
         assert line["joints"]["hidden"] is None
         middle = line["joints"]["middle"]
         truth = np.argwhere(mask == 1).mean(axis=0)[::-1]
         assert np.hypot(middle["x"] - truth[0], middle["y"] - truth[1]) < 10
         assert 0 < middle["confidence"] <= 1
     np.testing.assert_allclose([lines[0]["joints"]["middle"][k] for k in "xy"], centre, atol=0.01)
-    assert set(np.unique(cw.read_mask(clip / "m" / "00000.png"))) <= {0, 1}
+    assert set(np.unique(cw.read_mask(clip / "m" / "0.png"))) <= {0, 1}
 
 
 def test_joints_start_where_they_are_labelled(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -251,7 +260,7 @@ def test_init_takes_masks_and_matlab_files_too(clip: Path, capsys: pytest.Captur
     arguments = ["track", str(clip / "frames"), "--max-frames", "2"]
     assert run([*arguments, "--init", str(clip / "init.png"), "--out", str(clip / "a")]) == 0
     assert run([*arguments, "--mask", str(clip / "init.png"), "--out", str(clip / "b")]) == 0
-    assert (clip / "a" / "00001.png").read_bytes() == (clip / "b" / "00001.png").read_bytes()
+    assert (clip / "a" / "1.png").read_bytes() == (clip / "b" / "1.png").read_bytes()
     position = np.full((2, 15, 6), 31.0)
     position[0, 3] = 97.5
     io.savemat(clip / "joint_positions.mat", {"pos_img": position})
@@ -295,7 +304,7 @@ def test_a_bundle_with_a_surprise_in_it_is_refused(clip: Path, capsys: pytest.Ca
     assert "not listed" in capsys.readouterr().err
 
 
-def test_random_weights_are_named(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_encoder_is_named(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from crwedge.core.bundle import Bundle
 
     trained = Bundle.open(shipped_bundle()).manifest.trained
@@ -314,4 +323,6 @@ def test_random_weights_are_named(clip: Path, capsys: pytest.CaptureFixture[str]
         )
         == 0
     )
-    assert ("random, not trained" in capsys.readouterr().err) is not trained
+    said = capsys.readouterr().err
+    assert ("not trained" in said) is not trained
+    assert "shipped with crwedge" in said

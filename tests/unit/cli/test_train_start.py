@@ -19,7 +19,7 @@ from crwedge.cli import train as command
 from crwedge.train import precision
 from crwedge.train.config import TrainConfig
 from crwedge.train.config_file import read_config
-from tests.unit.train.conftest import write_sound, write_video
+from tests.unit.train.conftest import write_counting_video, write_sound
 
 CONFIGS = sorted((Path(__file__).parents[3] / "crwedge" / "train" / "configs").glob("*.toml"))
 QUICK = [
@@ -31,7 +31,7 @@ QUICK = [
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    write_video(tmp_path / "clips" / "a.mp4", frames=16, size=(64, 96))
+    write_counting_video(tmp_path / "clips" / "a.mp4", frames=16, size=(64, 96))
 
 
 def used_config(folder: Path) -> TrainConfig:

@@ -6,22 +6,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from crwedge.core.errors import MaskError
 from crwedge.core.masks import (
     check_mask,
-    decode_rle,
-    encode_rle,
+    describe_mask,
     object_ids,
     palette,
     read_mask,
     resize_mask,
+    small_objects,
     write_mask,
 )  # fmt: skip
+from crwedge.core.rle import decode_rle, encode_rle
 
 
 def test_round_trip_as_palette_png(tmp_path: Path) -> None:
@@ -59,8 +60,8 @@ def test_one_bit_pictures_are_object_1(tmp_path: Path) -> None:
 def test_what_cannot_be_a_mask_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MaskError, match="no mask file"):
         read_mask(tmp_path / "none.png")
-    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "rgb.png")
-    with pytest.raises(MaskError, match="colour picture"):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)).save(tmp_path / "rgb.png")
+    with pytest.raises(MaskError, match=r"colours, blended.*PNG"):
         read_mask(tmp_path / "rgb.png")
     Image.fromarray(np.full((4, 4), 300, np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(MaskError, match="id 300"):
@@ -71,7 +72,7 @@ def test_what_cannot_be_a_mask_is_refused(tmp_path: Path) -> None:
 
 
 def test_check_mask_names_the_cure() -> None:
-    with pytest.raises(MaskError, match=r"5x4 .* 8x6.*--resize-mask"):
+    with pytest.raises(MaskError, match=r"4x5 .* 6x8.*--resize-mask"):
         check_mask(np.ones((4, 5), np.uint8), (6, 8))
     for empty in (np.zeros((4, 5), np.uint8), np.full((4, 5), 255, np.uint8)):
         with pytest.raises(MaskError, match="empty"):
@@ -105,3 +106,163 @@ def test_long_runs_round_trip() -> None:
     mask = np.zeros((480, 854), np.bool_)
     mask[100:300, 200:600] = True
     np.testing.assert_array_equal(decode_rle(encode_rle(mask)), mask)
+
+
+def block() -> np.ndarray:
+    mask = np.zeros((60, 90), np.uint8)
+    mask[15:45, 20:60] = 1
+    return mask
+
+
+def two_blocks() -> np.ndarray:
+    mask = block()
+    mask[48:58, 70:85] = 2
+    return mask
+
+
+def soft_disc() -> Image.Image:
+    large = Image.new("L", (360, 240))
+    ImageDraw.Draw(large).ellipse((80, 60, 240, 180), fill=255)
+    return large.resize((90, 60), Image.Resampling.LANCZOS)
+
+
+def test_soft_edges_are_cut_at_half_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    soft_disc().save(tmp_path / "soft.png")
+    found = read_mask(tmp_path / "soft.png")
+    np.testing.assert_array_equal(found, np.asarray(soft_disc()) >= 128)
+    assert "soft edges" in caplog.text
+
+
+def test_a_jpeg_of_black_and_white_is_one_object(tmp_path: Path) -> None:
+    picture = Image.fromarray(block() * np.uint8(255))
+    picture.save(tmp_path / "m.jpg", quality=80)
+    with Image.open(tmp_path / "m.jpg") as again:
+        again.save(tmp_path / "again.png")
+    for name in ("m.jpg", "again.png"):
+        np.testing.assert_array_equal(read_mask(tmp_path / name), block())
+    Image.fromarray(block()).save(tmp_path / "ids.jpg", quality=90)
+    with pytest.raises(MaskError, match="PNG"):
+        read_mask(tmp_path / "ids.jpg")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_colours_are_objects_and_black_is_the_background(tmp_path: Path, mode: str) -> None:
+    colours = np.array([[0, 0, 0], [200, 0, 0], [0, 200, 0]], np.uint8)[two_blocks()]
+    Image.fromarray(colours).convert(mode).save(tmp_path / "m.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), two_blocks())
+    # The usual palette keeps its ids.
+    Image.fromarray(palette()[two_blocks() * 7]).convert(mode).save(tmp_path / "m.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), two_blocks() * 7)
+
+
+def test_what_is_transparent_is_the_background(tmp_path: Path) -> None:
+    alpha = np.dstack([np.full((60, 90, 3), 180, np.uint8), block() * np.uint8(255)])
+    Image.fromarray(alpha).save(tmp_path / "m.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png") > 0, block() > 0)
+    alpha[..., :3] = 0
+    Image.fromarray(alpha).save(tmp_path / "m.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), block())
+
+
+def test_a_palette_whose_black_is_not_its_first_entry(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    colours = np.array([[0, 0, 0], [200, 0, 0], [0, 200, 0]], np.uint8)[two_blocks()]
+    for number, convert in enumerate((Image.Image.quantize, lambda i: i.convert("P", palette=1, colors=3))):
+        convert(Image.fromarray(colours)).save(tmp_path / f"{number}.png")
+        np.testing.assert_array_equal(read_mask(tmp_path / f"{number}.png") > 0, two_blocks() > 0)
+        assert "black" in caplog.text
+    # The web palette dithers: specks of one red in another are no objects.
+    Image.fromarray(colours).convert("P").save(tmp_path / "dithered.png")
+    with pytest.raises(MaskError, match="dithered"):
+        read_mask(tmp_path / "dithered.png")
+
+
+def test_a_grey_palette_counts_by_its_values(tmp_path: Path) -> None:
+    picture = Image.fromarray(block() * np.uint8(255))
+    picture.putpalette([i for i in range(256) for _ in range(3)])
+    picture.save(tmp_path / "m.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), block())
+
+
+@pytest.mark.parametrize("white", [1, 255, 4095, 65535])
+def test_sixteen_bit_black_and_white(tmp_path: Path, white: int) -> None:
+    Image.fromarray(block().astype(np.uint16) * white).save(tmp_path / "m.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), block())
+
+
+def test_photographs_and_gradients_are_no_masks(tmp_path: Path) -> None:
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (60, 1))
+    noise = np.random.default_rng(1).integers(0, 256, (60, 90), np.uint8)
+    for values in (ramp, noise):
+        Image.fromarray(values).save(tmp_path / "m.png")
+        with pytest.raises(MaskError, match="PNG"):
+            read_mask(tmp_path / "m.png")
+
+
+def test_a_damaged_header_is_one_line(tmp_path: Path) -> None:
+    write_mask(tmp_path / "m.png", block())
+    data = bytearray((tmp_path / "m.png").read_bytes())
+    data[11] = 5  # the length of IHDR, which Pillow reports as a ValueError
+    (tmp_path / "m.png").write_bytes(bytes(data))
+    with pytest.raises(MaskError, match="cannot be read") as error:
+        read_mask(tmp_path / "m.png")
+    assert "\n" not in str(error.value)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_mutated_masks_are_read_or_refused_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "mutated.png"
+    write_mask(path, two_blocks())
+    whole = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(bytes(whole[: data.draw(st.integers(1, len(whole)))]))
+    said = ""
+    try:
+        read_mask(path)
+    except MaskError as error:
+        said = str(error)
+    assert "\n" not in said
+
+
+@given(arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20))))
+def test_our_own_masks_come_back_to_the_pixel(tmp_path_factory: pytest.TempPathFactory, ids: np.ndarray) -> None:
+    path = tmp_path_factory.getbasetemp() / "own.png"
+    write_mask(path, ids)
+    np.testing.assert_array_equal(read_mask(path), ids)
+
+
+def test_stacks_and_one_hot_arrays() -> None:
+    ids = two_blocks()
+    size = (60, 90)
+    stack = np.stack([ids == 1, ids == 2])
+    hot = np.stack([ids == 0, ids == 1, ids == 2])
+    for mask in (
+        stack,
+        list(stack),
+        stack.astype(np.uint8),
+        hot,
+        hot.astype(np.float32),
+        hot.transpose(1, 2, 0),
+        ids[None],
+    ):
+        np.testing.assert_array_equal(check_mask(mask, size), ids)
+    over = np.stack([ids == 1, (ids == 2) | ((ids == 1) & (np.arange(90) < 30))])
+    assert (check_mask(over, size) == 2).sum() == over[1].sum()
+    with pytest.raises(MaskError, match="below later ones"):
+        check_mask(np.stack([ids == 1, ids > 0]), size)
+    with pytest.raises(MaskError, match="booleans"):
+        check_mask(hot * 0.3, size)
+    with pytest.raises(MaskError, match="one size"):
+        check_mask([ids, ids[:4]], size)
+    with pytest.raises(MaskError, match="read_mask"):
+        check_mask("init.png", size)
+
+
+def test_a_mask_is_described_with_what_a_grid_may_lose() -> None:
+    assert describe_mask(two_blocks(), {2: "ball"}) == "2 objects: 1 (1,200 pixels), 2 ball (150 pixels)"
+    assert small_objects(two_blocks(), (2, 3)) == (2,)
+    assert small_objects(two_blocks(), (12, 18)) == ()
+    assert "too small for cells of 30x30 pixels: 2" in describe_mask(two_blocks(), grid=(2, 3))

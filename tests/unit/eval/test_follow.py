@@ -57,7 +57,7 @@ def test_davis_clip_is_scored_and_drawn(davis_tree: Path, tmp_path: Path) -> Non
 def test_davis_masks_that_do_not_fit_are_named(davis_tree: Path, tmp_path: Path) -> None:
     clip = davis_clips(davis_tree)[0]
     mask = read_mask(clip.masks[0])
-    for name, wrong, words in (("small", mask[:-1], "128x95"), ("empty", np.zeros_like(mask), "no object")):
+    for name, wrong, words in (("small", mask[:-1], "95x128"), ("empty", np.zeros_like(mask), "no object")):
         write_mask(tmp_path / f"{name}.png", wrong)
         other = replace(clip, masks=(tmp_path / f"{name}.png", *clip.masks[1:]))
         with pytest.raises(MaskError, match=words) as caught:

@@ -104,7 +104,7 @@ def damage_bytes(path: Path) -> None:
         (damage_grey_one, "value 1"),
         (damage_void, "255"),
         (damage_deep, "300"),
-        (damage_size, "29x20"),
+        (damage_size, "20x29"),
         (damage_format, "JPEG"),
         (damage_bytes, "cannot be read"),
     ],
@@ -172,3 +172,58 @@ def test_official_folder(data: Path) -> None:
     for name in names:
         assert score.sequences[name].mean("J").mean == pytest.approx(official[name]["J"]["mean"][0], abs=1e-9)
         assert score.sequences[name].mean("F").decay == pytest.approx(official[name]["F"]["decay"][0], abs=1e-9)
+
+
+def test_predictions_without_truth_are_told(tmp_path: Path) -> None:
+    truth, predicted = write_tree(tmp_path / "truth", ("a",)), write_tree(tmp_path / "predicted", ("a", "b"), frames=6)
+    score = score_folders(predicted, truth)
+    assert score.extra == {"a": ("00004.png", "00005.png")}
+    assert score.extra_sequences == ("b",)
+    assert score.to_dict()["protocol"]["without_truth"]["frames"] == {"a": ["00004.png", "00005.png"]}
+    assert any("00004.png" in note for note in score.notes())
+
+
+def test_names_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    # Frames from 1 on, masks numbered from 0: also --partial would compare masks of other frames.
+    truth, predicted = write_tree(tmp_path / "truth", ("a",)), write_tree(tmp_path / "predicted", ("a",))
+    for number in range(4, 0, -1):
+        (truth / "a" / f"{number - 1:05d}.png").rename(truth / "a" / f"{number:05d}.png")
+    for partial in (False, True):
+        with pytest.raises(MaskError, match=r"00000\.png has no true mask, and 00004\.png no prediction"):
+            score_folders(predicted, truth, partial=partial)
+
+
+def test_partial_says_what_was_left_out(tmp_path: Path) -> None:
+    truth, predicted = write_tree(tmp_path / "truth"), write_tree(tmp_path / "predicted")
+    (predicted / "b" / "00001.png").unlink()
+    score = score_folders(predicted, truth, partial=True)
+    assert score.left_out == {"b": ("00001.png",)}
+    assert score.to_dict()["protocol"]["left_out"] == {"b": ["00001.png"]}
+    assert score.notes() == ["b: 1 frames without a prediction are left out: 00001.png"]
+
+
+def test_unpadded_numbers_are_in_natural_order(tmp_path: Path) -> None:
+    """The objects are those of the first frame, and the last one is not scored: both hang on the order."""
+    for folder in ("JPEGImages", "Annotations"):
+        (tmp_path / "seq" / folder).mkdir(parents=True)
+    for number in range(1, 13):
+        Image.new("RGB", (30, 20)).save(tmp_path / "seq" / "JPEGImages" / f"{number}.png")
+        write_mask(tmp_path / "seq" / "Annotations" / f"{number}.png", mask_of(1 + (number > 1)))
+        write_mask(tmp_path / "seq" / "Annotations" / f"._{number}.png", mask_of())
+    (clip,) = davis_clips(tmp_path)
+    expected = [str(number) for number in range(1, 13)]
+    assert [path.stem for path in clip.frames] == expected
+    assert [path.stem for path in clip.masks] == expected
+    annotations = tmp_path / "seq" / "Annotations"
+    for path in annotations.glob("._*"):
+        path.unlink()
+    assert score_folders(annotations, annotations).sequences["seq"].objects[0].object_id == 1
+
+
+def test_frames_beside_their_masks_are_refused(tmp_path: Path) -> None:
+    for folder in ("JPEGImages", "Annotations"):
+        (tmp_path / "seq" / folder).mkdir(parents=True)
+    for suffix in ("jpg", "png"):
+        Image.new("RGB", (30, 20)).save(tmp_path / "seq" / "JPEGImages" / f"0.{suffix}")
+    with pytest.raises(SourceError, match=r"0\.jpg and 0\.png"):
+        davis_clips(tmp_path)

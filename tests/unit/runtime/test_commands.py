@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import crwedge as cw
 from crwedge.core.errors import MaskError, SettingError
 from crwedge.core.masks import write_mask
+from crwedge.runtime.events import silent
 from crwedge.runtime.ops.commands import Command, CommandError, CommandFile, CommandQueue, Commands, parse_command
 
 SIZE = (8, 12)
@@ -37,6 +39,10 @@ class Told:
         self.events.append((event, facts.get("reason", "")))
 
 
+def carrier(objects: Any, reader: Any, index: int = 0, resize: bool = False, told: Any = silent) -> Commands:
+    return Commands(objects, [reader], index, resize, told)
+
+
 class Control:
     """A command file and what carries out its commands, frame by frame."""
 
@@ -47,8 +53,9 @@ class Control:
             self.file.restore(state)
 
     def take(self, index: int, objects: Objects, resize: bool = False) -> np.ndarray | None:
-        commands = Commands(objects, [self.file], index, resize, self.told)
-        return commands.before(cw.Frame(np.zeros((*SIZE, 3), np.uint8), index))
+        return carrier(objects, self.file, index, resize, self.told).before(
+            cw.Frame(np.zeros((*SIZE, 3), np.uint8), index)
+        )
 
 
 def painted(folder: Path, name: str, object_id: int, size: tuple[int, int] = SIZE) -> np.ndarray:
@@ -205,7 +212,7 @@ def test_a_program_is_told_what_became_of_its_commands(tmp_path: Path) -> None:
     mask = np.zeros(SIZE, np.uint8)
     mask[2:5, 3:6] = 4
     frame = cw.Frame(np.zeros((*SIZE, 3), np.uint8), 0)
-    commands = Commands(objects, [queue], 7, on_event=told)
+    commands = carrier(objects, queue, 7, False, told)
     removed, refused, added = (queue.submit(c) for c in (Command(remove=(2,)), Command(remove=(9,)), Command(mask)))
     # Before anything is tracked there is nothing to change.
     assert commands.before(frame) is None
@@ -228,6 +235,6 @@ def test_a_mask_cannot_correct_joints(tmp_path: Path) -> None:
     objects.joint_names = ("hand",)
     queue = CommandQueue()
     future = queue.submit(Command(np.ones(SIZE, np.uint8)))
-    assert Commands(objects, [queue]).before(cw.Frame(np.zeros((*SIZE, 3), np.uint8), 0)) is None
+    assert carrier(objects, queue).before(cw.Frame(np.zeros((*SIZE, 3), np.uint8), 0)) is None
     with pytest.raises(MaskError, match="joints"):
         future.result(0)

@@ -19,7 +19,7 @@ from crwedge.runtime.backends.cuda.errors import DeviceError
 from crwedge.runtime.backends.cuda.pycuda_driver import PyCuda, open_driver
 from crwedge.runtime.backends.cuda.source import Variant
 from crwedge.runtime.propagation.view import View
-from tests.contract.test_backends import GRID, SIZE, CellEngine, random_soft, video
+from tests.backends import GRID, SIZE, CellEngine, random_soft, video
 from tests.emulated_cuda import EmulatedCuda, build
 from tests.fake_pycuda import FakePyCuda
 

@@ -21,6 +21,8 @@ from tests.streaming.parts import ListSource, QuickTracker
 
 
 class Watched:
+    """A fake session."""
+
     name = 'front "door"'
 
     def __init__(self) -> None:
@@ -37,8 +39,8 @@ def ask(where: str, path: str) -> tuple[int, str]:
 
 
 def test_metrics_and_health(tmp_path: Path) -> None:
-    stream, events = StreamMetrics(Watched()), EventLog(tmp_path / "log")
-    stats = stream.source.stats
+    stream, events = StreamMetrics(Watched()), EventLog(tmp_path / "log")  # type: ignore[arg-type]
+    stats = stream.session.stats
     with serve_metrics("0", [stream], events.counts) as where:
         assert where.startswith("127.0.0.1:")
         assert ask(where, "/healthz") == (503, "no frames\n")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import crwedge as cw
 from crwedge.core.scene import render_scene
 from crwedge.runtime.bundle_lookup import shipped_bundle
+from crwedge.runtime.events import silent
 from crwedge.runtime.ops.rate_control import LEVELS, RateController
 from crwedge.runtime.quality import QualityLevel
 
@@ -35,9 +38,13 @@ class Cost:
         return self.level.context * self.level.radius**2
 
 
+def control(cost: Any, on_event: Any = silent) -> RateController:
+    return RateController(cost, 10, on_event)
+
+
 def test_it_gives_up_context_then_radius_and_says_so() -> None:
     cost, told = Cost(1000.0), []
-    controller = RateController(cost, 10, lambda event, **facts: told.append((event, facts)))
+    controller = control(cost, lambda event, **facts: told.append((event, facts)))
     for _ in range(400):
         controller.after(LABELS)
     assert cost.calls == list(LEVELS[1:])
@@ -46,7 +53,7 @@ def test_it_gives_up_context_then_radius_and_says_so() -> None:
 
 def test_it_comes_back_when_there_is_room() -> None:
     cost = Cost(300.0)
-    controller = RateController(cost, 10)
+    controller = control(cost)
     for _ in range(200):
         controller.after(LABELS)
     assert controller.level > 0
@@ -59,7 +66,7 @@ def test_it_comes_back_when_there_is_room() -> None:
 def test_it_does_not_swing() -> None:
     # Full work does not fit, the next level has much room: one try up now and then, not one a second.
     cost = Cost(110.0)
-    controller = RateController(cost, 10)
+    controller = control(cost)
     for _ in range(2000):
         cost.full_ms = 55.0 if controller.level else 110.0
         controller.after(LABELS)
@@ -68,7 +75,7 @@ def test_it_does_not_swing() -> None:
 
 def test_one_slow_frame_changes_nothing() -> None:
     cost = Cost(50.0)
-    controller = RateController(cost, 10)
+    controller = control(cost)
     for index in range(300):
         cost.extra_ms = 2000.0 if index % 20 == 0 else 0.0
         controller.after(LABELS)

@@ -12,7 +12,7 @@ import pytest
 import crwedge as cw
 from crwedge.core.errors import SourceError
 from crwedge.runtime.sources import reconnecting as recovering
-from crwedge.runtime.sources.reconnecting import RecoveringSource
+from crwedge.runtime.sources.reconnecting import ReconnectingSource
 from tests.streaming.parts import ListSource, threads_left
 
 QUICK = (0.02, 0.04, 0.06)
@@ -45,7 +45,7 @@ def takes(connections: list[ListSource | SourceError]) -> Callable[[], ListSourc
     return connect
 
 
-def take(source: RecoveringSource, count: int) -> list[cw.Frame]:
+def take(source: ReconnectingSource, count: int) -> list[cw.Frame]:
     frames = []
     for frame in source:
         frames.append(frame)
@@ -65,7 +65,7 @@ def test_a_source_that_ends_or_fails_is_opened_again() -> None:
         ListSource(9, live=True, fail_at=2, error=SourceError("broken")),
         ListSource(4, live=True, then_hang=True),
     ]
-    source = RecoveringSource(takes(parts), "it", patience=5, tell=log, back_off=QUICK)
+    source = ReconnectingSource(takes(parts), "it", patience=5, on_event=log, back_off=QUICK)
     frames = take(source, 9)
     assert [frame.index for frame in frames] == list(range(9))
     assert [frame.index for frame in frames if frame.after_gap] == [3, 5]
@@ -78,7 +78,9 @@ def test_a_source_that_ends_or_fails_is_opened_again() -> None:
     assert source.restarts == 2
     stamps = [frame.pts for frame in frames if frame.pts is not None]
     assert (np.diff(stamps) > 0).all()
-    assert stamps[:3] == [0.0, 0.1, 0.2]
+    # The clock's own: the camera's first three say 0, 0.1 and 0.2 and come at once.
+    assert stamps[0] == 0.0
+    assert stamps[2] < 0.05
 
 
 def test_a_source_that_stalls_is_opened_again() -> None:
@@ -87,7 +89,7 @@ def test_a_source_that_stalls_is_opened_again() -> None:
         ListSource(2, live=True, then_hang=True),
         ListSource(5, live=True, then_hang=True),
     ]
-    source = RecoveringSource(takes(parts), "it", patience=0.3, tell=log, back_off=QUICK)
+    source = ReconnectingSource(takes(parts), "it", patience=0.3, on_event=log, back_off=QUICK)
     assert len(take(source, 7)) == 7
     assert log[0] == ("source_lost", {"source": "it", "reason": "no frame for 0.3 s", "frames": 2})
 
@@ -95,8 +97,8 @@ def test_a_source_that_stalls_is_opened_again() -> None:
 def test_a_source_that_is_back_is_not_kept_waiting() -> None:
     start = time.monotonic()
     parts: list[ListSource | SourceError] = [ListSource(1, live=True), ListSource(5, live=True, then_hang=True)]
-    source = RecoveringSource(
-        takes(parts), "it", tell=Log(), back_off=(60.0,), knock=lambda: time.monotonic() > start + 0.5
+    source = ReconnectingSource(
+        takes(parts), "it", on_event=Log(), back_off=(60.0,), is_reachable=lambda: time.monotonic() > start + 0.5
     )
     assert len(take(source, 6)) == 6
     assert time.monotonic() - start < 30
@@ -105,7 +107,7 @@ def test_a_source_that_is_back_is_not_kept_waiting() -> None:
 def test_many_restarts_slow_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recovering, "STORM", (5, 60.0))
     log = Log()
-    source = RecoveringSource(lambda: ListSource(1, live=True), "it", tell=log, back_off=(0.01, 0.01, 0.4))
+    source = ReconnectingSource(lambda: ListSource(1, live=True), "it", on_event=log, back_off=(0.01, 0.01, 0.4))
     take(source, 8)
     storms = [at for at, (event, _) in enumerate(log) if event == "source_storm"]
     assert len(storms) == 2
@@ -119,7 +121,7 @@ def test_another_size_is_told_and_counts_as_a_gap() -> None:
         ListSource(2, live=True),
         ListSource(2, live=True, size=(32, 24), then_hang=True),
     ]
-    source = RecoveringSource(takes(parts), "it", tell=log, back_off=QUICK)
+    source = ReconnectingSource(takes(parts), "it", on_event=log, back_off=QUICK)
     frames = take(source, 4)
     assert frames[2].image.shape == (32, 24, 3)
     assert ("size_changed", {"source": "it", "before": [16, 16], "now": [32, 24]}) in log
@@ -127,12 +129,12 @@ def test_another_size_is_told_and_counts_as_a_gap() -> None:
 
 def test_an_address_that_is_wrong_from_the_start_is_an_error_at_once() -> None:
     with pytest.raises(SourceError, match="nobody"):
-        RecoveringSource(takes([SourceError("nobody")]), "it")
+        ReconnectingSource(takes([SourceError("nobody")]), "it")
 
 
 def test_it_can_be_interrupted_while_it_waits() -> None:
     parts: list[ListSource | SourceError] = [ListSource(1, live=True), SourceError("gone")]
-    source = RecoveringSource(takes(parts), "it", tell=Log(), back_off=(60.0,))
+    source = ReconnectingSource(takes(parts), "it", on_event=Log(), back_off=(60.0,))
     frames = iter(source)
     next(frames)
     import threading

@@ -48,7 +48,7 @@ def scene() -> Scene:
 def frames(tmp_path: Path, scene: Scene) -> Path:
     (tmp_path / "frames").mkdir()
     for index, frame in enumerate(scene.frames):
-        Image.fromarray(frame).save(tmp_path / "frames" / f"{index}.png")
+        Image.fromarray(frame).save(tmp_path / "frames" / f"{index:05d}.png")
     return tmp_path / "frames"
 
 
@@ -137,7 +137,7 @@ def test_the_time_of_a_camera_goes_on_over_a_resume(
     tmp_path: Path, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A fake camera: its stamps begin at 0 with each run.
-    monkeypatch.setattr(session_module, "open_source", lambda *_: ListSource(4, live=True, size=(48, 64)))
+    monkeypatch.setattr(session_module, "open_source", lambda *_, **__: ListSource(4, live=True, size=(48, 64)))
     options = replace(OPTIONS, snapshot=tmp_path / "s", late="wait", confidence=False)
     Session("door", scene.masks[0], [tmp_path / "o.jsonl"], options).run()
     Session("door", None, [tmp_path / "o.jsonl"], replace(options, resume=True)).run()
@@ -154,7 +154,7 @@ def test_a_camera_without_a_screen_gives_lines(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "crwedge")
-    monkeypatch.setattr(session_module, "open_source", lambda *_: ListSource(2, live=True, size=(48, 64)))
+    monkeypatch.setattr(session_module, "open_source", lambda *_, **__: ListSource(2, live=True, size=(48, 64)))
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)

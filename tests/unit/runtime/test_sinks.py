@@ -6,23 +6,34 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import datetime
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 import crwedge as cw
 from crwedge.core.errors import CrwedgeError, MissingExtraError, SinkError
 from crwedge.core.joints import FrameJoints
-from crwedge.core.masks import decode_rle
+from crwedge.core.rle import decode_rle
 from crwedge.core.scene import Scene
+from crwedge.runtime.sinks.draw import draw
+from tests.unit.conftest import write_video
 
 
 def label_map(scene: Scene, index: int) -> cw.LabelMap:
     soft = np.zeros((3, 8, 12), np.float32)
     return cw.LabelMap(scene.masks[index], index, (1, 2), soft, index / 10, scene.frames[index], time=1.8e9 + index)
+
+
+def untimed(text: str) -> list[dict[str, Any]]:
+    """Lines without the time of their writing."""
+    return [{key: value for key, value in json.loads(line).items() if key != "time"} for line in text.splitlines()]
 
 
 def test_png_folder(tmp_path: Path, small_scene: Scene) -> None:
@@ -90,7 +101,9 @@ def test_joints_are_written_and_drawn(tmp_path: Path) -> None:
     with cw.open_sink(tmp_path / "o.jsonl") as lines, cw.open_sink(tmp_path / "o.mp4", fps=10) as video:
         lines.write(labels)
         video.write(labels)
-    assert json.loads((tmp_path / "o.jsonl").read_text()) == {
+    line = json.loads((tmp_path / "o.jsonl").read_text())
+    assert datetime.fromisoformat(line.pop("time")).tzinfo is not None
+    assert line == {
         "index": 0,
         "pts": 0.5,
         "time": "1970-01-01T00:00:00.250+00:00",
@@ -148,7 +161,7 @@ def test_json_lines_go_on_where_a_snapshot_stands(tmp_path: Path, small_scene: S
     with cw.open_sink(path, overwrite=False, resume_at=2) as sink:
         for index in (2, 3):
             sink.write(label_map(small_scene, index))
-    assert path.read_text() == whole
+    assert untimed(path.read_text()) == untimed(whole)
 
 
 def test_a_video_is_not_gone_on_with_but_begun_anew(tmp_path: Path, small_scene: Scene) -> None:
@@ -184,3 +197,146 @@ def test_states_and_trust_are_in_the_lines(tmp_path: Path, small_scene: Scene) -
     line = json.loads((tmp_path / "o.jsonl").read_text())
     assert line["states"] == {"1": "ok", "2": "lost"}
     assert line["confidence"] == {"1": 0.9, "2": 0.1}
+
+
+def own(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_masks_have_the_names_of_their_frames(tmp_path: Path, small_scene: Scene) -> None:
+    with cw.open_sink(tmp_path / "m") as sink:
+        for index, name in enumerate(("00005", "shot 10", "b")):
+            sink.write(replace(label_map(small_scene, index), name=name))
+    assert own(tmp_path / "m") == ["00005.png", "b.png", "shot 10.png"]
+
+
+def test_overwriting_leaves_no_old_mask_and_nothing_is_lost_before_the_first_one(
+    tmp_path: Path, small_scene: Scene
+) -> None:
+    folder = tmp_path / "m"
+    with cw.open_sink(folder) as sink:
+        for index in range(6):
+            sink.write(replace(label_map(small_scene, index), name=None if index < 4 else f"named{index}"))
+    with pytest.raises(SinkError, match="--overwrite"):
+        cw.open_sink(folder, overwrite=False)
+    (folder / "notes.txt").write_text("mine")
+    with cw.open_sink(folder, overwrite=True) as sink:
+        assert len(own(folder)) == 7
+        for index in range(2):
+            sink.write(label_map(small_scene, index))
+    assert own(folder) == ["00000.png", "00001.png", "notes.txt"]
+    # A run that goes on keeps what stands there.
+    with cw.open_sink(folder, resume_at=2) as sink:
+        sink.write(label_map(small_scene, 2))
+    assert own(folder) == ["00000.png", "00001.png", "00002.png", "notes.txt"]
+
+
+def test_pictures_of_somebody_else_are_never_taken_away(tmp_path: Path, small_scene: Scene) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    Image.fromarray(small_scene.frames[0]).save(folder / "00000.png")
+    with pytest.raises(SinkError, match=r"00000\.png, which is no mask"):
+        cw.open_sink(folder, overwrite=True)
+    with cw.open_source(folder) as source, pytest.raises(SinkError, match="read from"):
+        cw.open_sink(folder, overwrite=True, source=source)
+    assert own(folder) == ["00000.png"]
+
+
+@pytest.mark.parametrize("name", ["v1.2", "run.2024-11-14", "n:dir", "x.avi/", "12:30"])
+def test_folders_with_dots_and_colons(tmp_path: Path, small_scene: Scene, name: str) -> None:
+    with cw.open_sink(f"{tmp_path}/{name}") as sink:
+        sink.write(label_map(small_scene, 0))
+    assert own(tmp_path / name) == ["00000.png"]
+
+
+@pytest.mark.parametrize("name", ["22:57:44.mp4", "100%d.mp4", "http:x.mp4", "concat:a.mp4", "b#c.mp4", "o [1].mp4"])
+def test_overlays_with_odd_names(
+    tmp_path: Path, small_scene: Scene, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with cw.open_sink(name) as sink:
+        sink.write(label_map(small_scene, 0))
+    assert own(tmp_path) == [name]
+    with cw.open_source(name) as source:
+        assert len(list(source)) == 1
+
+
+def stamps(path: Path) -> list[float]:
+    with av.open(str(path)) as container:
+        return [float(frame.time) for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize("step", [3600.0, 1.0, 1 / 1000])
+def test_any_rate_is_shown_at_its_own_times(tmp_path: Path, small_scene: Scene, step: float) -> None:
+    with cw.open_sink(tmp_path / "o.mp4", fps=1 / step, timed=True) as sink:
+        for index in range(4):
+            sink.write(replace(label_map(small_scene, index), pts=7 + step * index))
+    assert stamps(tmp_path / "o.mp4") == pytest.approx([step * index for index in range(4)], abs=1e-4)
+
+
+def test_stamps_that_begin_anew_go_on(tmp_path: Path, small_scene: Scene) -> None:
+    with cw.open_sink(tmp_path / "o.mp4", fps=10, timed=True) as sink:
+        for index, pts in enumerate((100.0, 100.1, 3.0, 3.1, 3.2, 3.3)):
+            sink.write(replace(label_map(small_scene, index), pts=pts))
+    found = stamps(tmp_path / "o.mp4")
+    assert found[3:] == pytest.approx([0.2, 0.3, 0.4], abs=0.01)
+
+
+def test_an_overlay_has_the_pixel_aspect_and_tells_its_colours(tmp_path: Path, small_scene: Scene) -> None:
+    write_video(tmp_path / "wide.mp4", small_scene.frames, aspect=Fraction(16, 11))
+    with cw.open_source(tmp_path / "wide.mp4") as source, cw.open_sink(tmp_path / "o.mp4", source=source) as sink:
+        for index in range(3):
+            sink.write(label_map(small_scene, index))
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        stream = container.streams.video[0]
+        assert stream.sample_aspect_ratio == Fraction(16, 11)
+        assert stream.codec_context.color_range == 1
+        assert stream.codec_context.colorspace in (5, 6)
+
+
+def test_lines_have_box_area_and_centre(tmp_path: Path, small_scene: Scene) -> None:
+    ids = np.zeros((64, 96), np.uint8)
+    ids[10:20, 30:50] = 1
+    with cw.open_sink(tmp_path / "o.jsonl") as sink:
+        sink.write(replace(label_map(small_scene, 0), ids=ids, time=0.5, name="a"))
+    line = json.loads((tmp_path / "o.jsonl").read_text())
+    assert line["boxes"] == {"1": [30, 10, 20, 10], "2": None}
+    assert line["areas"] == {"1": 200, "2": 0}
+    assert line["centres"] == {"1": [39.5, 14.5], "2": None}
+    assert (line["time"], line["name"]) == ("1970-01-01T00:00:00.500+00:00", "a")
+
+
+def test_objects_are_named_with_state_and_confidence(small_scene: Scene) -> None:
+    plain = replace(label_map(small_scene, 0), ids=np.zeros((64, 96), np.uint8))
+    assert (draw(small_scene.frames[0], plain) == small_scene.frames[0]).all()
+    known = label_map(small_scene, 0)
+    first = draw(small_scene.frames[0], known)
+    for change in ({"states": {1: "lost"}}, {"confidence": {1: 0.5}}, {"states": {2: "recovering"}}):
+        assert (draw(small_scene.frames[0], replace(known, **change)) != first).any()
+    # An object that is nowhere is named in the corner.
+    gone = replace(plain, states={2: "lost"})
+    changed = (draw(small_scene.frames[0], gone) != small_scene.frames[0]).any(axis=2)
+    assert changed[:30, :60].any()
+    assert not changed[40:].any()
+
+
+def test_the_sound_of_a_film_is_carried(tmp_path: Path, small_scene: Scene) -> None:
+    with av.open(str(tmp_path / "talk.mp4"), "w") as container:
+        video = container.add_stream("mpeg4", rate=2)
+        video.height, video.width, video.pix_fmt = 64, 96, "yuv420p"
+        sound = container.add_stream("aac", rate=16000)
+        for frame in small_scene.frames:
+            container.mux(video.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        wave = np.sin(np.arange(48000) / 10).astype(np.float32)[None]
+        for start in range(0, 48000, 1000):
+            piece = av.AudioFrame.from_ndarray(wave[:, start : start + 1000].copy(), format="fltp", layout="mono")
+            piece.sample_rate, piece.pts, piece.time_base = 16000, start, Fraction(1, 16000)
+            container.mux(sound.encode(piece))
+        container.mux(video.encode(None))
+        container.mux(sound.encode(None))
+    with cw.open_source(tmp_path / "talk.mp4") as source, cw.open_sink(tmp_path / "o.mp4", source=source) as sink:
+        for index, frame in enumerate(source):
+            sink.write(replace(label_map(small_scene, index), pts=frame.pts))
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        heard = [frame.samples for frame in container.decode(audio=0)]
+    assert sum(heard) > 30000

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
+import io
+import os
+import threading
+import time
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,10 +17,10 @@ from PIL import Image
 
 import crwedge as cw
 from crwedge.core.errors import SettingError, SourceError
+from crwedge.core.location import natural_key
 from crwedge.core.scene import Scene
 from crwedge.runtime.sources.cameras import resolve_camera
-from crwedge.runtime.sources.images import natural_key
-from crwedge.runtime.sources.uri import without_credentials
+from crwedge.runtime.sources.uri import redact
 from tests.unit.conftest import write_video
 
 
@@ -82,7 +89,7 @@ def test_refusals_are_one_line(tmp_path: Path, small_scene: Scene) -> None:
 def test_pictures_of_two_sizes_are_refused_by_name(tmp_path: Path, small_scene: Scene) -> None:
     folder = folder_of(tmp_path / "f", small_scene.frames)
     Image.fromarray(small_scene.frames[0][:32]).save(folder / "frame3.png")
-    with cw.open_source(folder) as source, pytest.raises(SourceError, match=r"frame3\.png is 96x32"):
+    with cw.open_source(folder) as source, pytest.raises(SourceError, match=r"frame3\.png is 32x96"):
         list(source)
 
 
@@ -129,4 +136,178 @@ def test_an_alias_opens_what_it_names(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_small_parts() -> None:
     assert sorted(["a10", "a9", "b1", "a"], key=natural_key) == ["a", "a9", "a10", "b1"]
-    assert without_credentials("rtsp://me:secret@host/live") == "rtsp://host/live"
+    assert redact("rtsp://me:secret@host/live") == "rtsp://host/live"
+
+
+ODD_NAMES = (
+    "clip [1080p].mp4", "naïve-日本語 😀.mp4", "100%d %s.mp4", "a#b.mp4", "12:30:00.mp4", "2024-11-14T22:57:44.mp4",
+    "camera0.mp4", "http.mp4", "concat:a.mp4", "new\nline.mp4", "it's.mp4", "-x.mp4", "rtsp:x.mp4", "pipe:0.mp4",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_path_that_exists_is_that_file(
+    tmp_path: Path, small_scene: Scene, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CRWEDGE_CONFIG", str(tmp_path / "none.toml"))
+    write_video(tmp_path / "a.mp4", small_scene.frames)
+    (tmp_path / "a.mp4").rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for path in (name, f"./{name}", str(tmp_path / name), tmp_path / name):
+        with cw.open_source(path) as source:
+            assert len(list(source)) == 6
+
+
+def test_a_name_that_is_no_text(tmp_path: Path, small_scene: Scene) -> None:
+    write_video(tmp_path / "a.mp4", small_scene.frames)
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/lat\xe9n.mp4")
+    os.rename(tmp_path / "a.mp4", name)
+    with cw.open_source(name) as source:
+        assert len(list(source)) == 6
+
+
+@pytest.mark.parametrize("name", ["dir [x]", "dir*y", "a:b", "日本"])
+def test_folders_and_globs_with_odd_names(tmp_path: Path, small_scene: Scene, name: str) -> None:
+    folder_of(tmp_path / name, small_scene.frames)
+    for source in (tmp_path / name, f"{tmp_path}/{name}/*.png"):
+        with cw.open_source(source) as opened:
+            assert len(list(opened)) == 6
+
+
+def test_hidden_files_and_masks_beside_their_frames(tmp_path: Path, small_scene: Scene) -> None:
+    folder = folder_of(tmp_path / "f", small_scene.frames)
+    (folder / "._frame0.png").write_bytes(b"resource fork")
+    with cw.open_source(folder) as source:
+        assert [frame.name for frame in source] == [f"frame{index}" for index in range(6)]
+    Image.fromarray(small_scene.masks[0]).save(folder / "frame0.bmp")
+    with pytest.raises(SourceError, match=r"frame0\.bmp and frame0\.png"):
+        cw.open_source(folder)
+
+
+def test_pictures_of_several_folders_are_in_order_and_numbered(tmp_path: Path, small_scene: Scene) -> None:
+    for name in ("d10", "d9"):
+        folder_of(tmp_path / name, small_scene.frames[:2])
+    with cw.open_source(f"{tmp_path}/d*/*.png") as source:
+        frames = list(source)
+        assert [path.parent.name for path in source.paths] == ["d9", "d9", "d10", "d10"]  # type: ignore[attr-defined]
+    assert [frame.name for frame in frames] == [None] * 4
+
+
+def test_an_animated_picture_is_a_film_and_in_a_folder_refused(tmp_path: Path, small_scene: Scene) -> None:
+    images = [Image.fromarray(frame) for frame in small_scene.frames]
+    (tmp_path / "f").mkdir()
+    images[0].save(tmp_path / "f" / "a.png", save_all=True, append_images=images[1:], duration=100)
+    with cw.open_source(tmp_path / "f" / "a.png") as source:
+        frames = list(source)
+    assert [frame.pts for frame in frames] == pytest.approx([index / 10 for index in range(6)])
+    np.testing.assert_array_equal(frames[4].image, small_scene.frames[4])
+    with cw.open_source(tmp_path / "f") as source, pytest.raises(SourceError, match="animated"):
+        list(source)
+
+
+def test_options_of_a_file(tmp_path: Path, small_scene: Scene) -> None:
+    path = write_video(tmp_path / "a.mp4", small_scene.frames)
+    with cw.open_source(f"{path}#stream=0") as source:
+        assert len(list(source)) == 6
+    for options, word in (
+        ("stream=1", "1 video streams"),
+        ("size=3x4", "no option size"),
+        ("stream=x", "must look like"),
+    ):
+        with pytest.raises(SourceError, match=word):
+            cw.open_source(f"{path}#{options}")
+
+
+@pytest.fixture
+def long_film(tmp_path: Path) -> tuple[Path, np.ndarray]:
+    """A film of one group of pictures, longer than a block that is read backwards."""
+    frames = np.full((75, 48, 64, 3), 30, np.uint8)
+    for number in range(75):
+        for bit in range(8):
+            frames[number, :, 8 * bit : 8 * bit + 8] += np.uint8(180 * (number >> bit & 1))
+    return write_video(tmp_path / "long.mp4", frames, codec="libx264", gop=250), frames
+
+
+def shown_number(image: np.ndarray) -> int:
+    columns = image.astype(float).mean(axis=(0, 2)).reshape(8, 8).mean(axis=1)
+    return sum(1 << bit for bit in range(8) if columns[bit] > 120)
+
+
+@pytest.mark.parametrize("start", [None, 0, 1, 40, 74])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_film_from_any_frame_in_both_directions(
+    long_film: tuple[Path, np.ndarray], start: int | None, reverse: bool
+) -> None:
+    with cw.open_source(long_film[0], start=start, reverse=reverse) as source:
+        frames = list(source)
+    expected = list(range(74 if start is None else start, -1, -1)) if reverse else list(range(start or 0, 75))
+    assert [frame.index for frame in frames] == expected
+    assert [shown_number(frame.image) for frame in frames] == expected
+    assert [frame.pts for frame in frames] == pytest.approx([number / 10 for number in expected])
+    if start is not None or reverse:
+        assert [frame.name for frame in frames] == [f"{number:05d}" for number in expected]
+    assert source.length == len(expected)
+
+
+def test_pictures_from_any_frame_in_both_directions(tmp_path: Path, small_scene: Scene) -> None:
+    folder = folder_of(tmp_path / "f", small_scene.frames)
+    for start, reverse, expected in ((2, False, [2, 3, 4, 5]), (2, True, [2, 1, 0]), (None, True, [5, 4, 3, 2, 1, 0])):
+        with cw.open_source(folder, start=start, reverse=reverse) as source:
+            frames = list(source)
+        assert [frame.index for frame in frames] == expected
+        assert [frame.name for frame in frames] == [f"frame{number}" for number in expected]
+        np.testing.assert_array_equal(frames[0].image, small_scene.frames[expected[0]])
+
+
+def test_a_frame_that_is_not_there_is_refused(tmp_path: Path, small_scene: Scene) -> None:
+    path, folder = write_video(tmp_path / "a.mp4", small_scene.frames), folder_of(tmp_path / "f", small_scene.frames)
+    for source in (path, folder):
+        for reverse in (False, True):
+            with (
+                cw.open_source(source, start=6, reverse=reverse) as opened,
+                pytest.raises(SourceError, match="no frame 6; it has 6 frames"),
+            ):
+                list(opened)
+
+
+class Camera(http.server.BaseHTTPRequestHandler):
+    """Sends five JPEGs a second, as cameras on a network do."""
+
+    pictures: ClassVar[list[bytes]] = []
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for number in range(100):
+                data = self.pictures[number % len(self.pictures)]
+                head = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data)
+                self.wfile.write(head + data + b"\r\n")
+                time.sleep(0.2)
+
+
+def test_a_live_source_is_stamped_by_the_clock_and_cannot_go_backwards(small_scene: Scene) -> None:
+    for frame in small_scene.frames:
+        data = io.BytesIO()
+        Image.fromarray(frame).save(data, "JPEG")
+        Camera.pictures.append(data.getvalue())
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        uri = f"http://127.0.0.1:{server.server_address[1]}/"
+        with cw.open_source(uri) as source:
+            begin = time.time()
+            frames = [frame for _, frame in zip(range(12), source, strict=False)]
+            end = time.time()
+        with pytest.raises(SourceError, match="is live"):
+            cw.open_source(uri, reverse=True)
+        server.shutdown()
+    stamps = [frame.pts for frame in frames if frame.pts is not None]
+    assert stamps[0] == 0.0
+    # FFmpeg stamps such a stream as 25 frames a second; what was buffered at the start comes at once.
+    assert np.median(np.diff(stamps)) > 0.1
+    assert stamps[-1] <= end - begin + 0.5
+    assert all(frame.time is not None and begin - 5 <= frame.time <= end for frame in frames)

@@ -291,3 +291,14 @@ def test_samples_are_bounded_and_their_sum_is_not() -> None:
     assert (samples.count, samples.total) == (20_000, sum(range(20_000)))
     assert min(samples) == 20_000 - 8192
     assert Samples().percentiles() == {"p50": 0.0, "p95": 0.0, "p99": 0.0}
+
+
+def test_a_stop_reaches_a_source_behind_a_lookahead() -> None:
+    from crwedge.adapt.lookahead import LookaheadSource
+
+    stop, source = StopToken(), ListSource(5, live=True, then_hang=True)
+    threading.Timer(0.3, stop.set).start()
+    begin = time.monotonic()
+    run(FrameRange(LookaheadSource(source, 2, lambda image, index: None)), stop=stop)
+    assert source.interrupted
+    assert time.monotonic() - begin < 10

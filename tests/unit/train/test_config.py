@@ -71,3 +71,11 @@ def test_every_setting_is_described() -> None:
     text = describe()
     for item in fields(TrainConfig):
         assert f"{item.name} = " in text or f"\n{item.name}" in text
+
+
+@pytest.mark.parametrize("cls", [Part, TrainConfig])
+def test_help_shows_every_setting(cls: type) -> None:
+    text = cls.__doc__ or ""
+    for item in fields(cls):
+        assert f"    {item.name}: " in text
+    assert repr(TrainConfig(steps=5)) == "TrainConfig(steps=5)"

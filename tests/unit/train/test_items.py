@@ -12,8 +12,11 @@ from PIL import Image
 
 from crwedge.core import files
 from crwedge.core.errors import SourceError
-from crwedge.train.decode import Location, read_picture, video_clip, video_frames
+from crwedge.core.location import Location
+from crwedge.core.pictures import read_picture
+from crwedge.train.decode import probe_video, video_clip, video_frames
 from crwedge.train.items import INDEX, catalogue
+from tests.unit.conftest import write_video
 from tests.unit.train.conftest import write_counting_video, write_sound
 
 
@@ -158,3 +161,77 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
 def test_hidden_files_are_left_alone(clips: Path) -> None:
     shutil.copy(clips / "a.mp4", clips / ".hidden.mp4")
     assert len(catalogue([str(clips)], 10.0).items) == 3
+
+
+def test_frames_are_in_natural_order(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "clip", 12)
+    for path in sorted(folder.iterdir(), reverse=True):
+        path.rename(folder / f"{int(path.stem) + 1}.png")
+    (folder / "._1.png").write_bytes(b"resource fork")
+    (item,) = catalogue([str(tmp_path)], 10.0).items
+    assert [Path(location.path).name for location in item.files] == [f"{number}.png" for number in range(1, 13)]
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for path in folder.iterdir():
+            tar.add(path, f"clip.{path.stem}.png" if path.stem[0] != "." else f"clip/{path.name}")
+    (item,) = catalogue([str(tmp_path / "a.tar")], 10.0).items
+    assert [location.name for location in item.files] == [f"clip.{number}.png" for number in range(1, 13)]
+
+
+def test_links_to_folders_above_are_walked_once(clips: Path) -> None:
+    (clips / "all").symlink_to("..")
+    (clips / "more").symlink_to(".")
+    assert len(catalogue([str(clips)], 10.0).items) == 3
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_lists_of_other_encodings(tmp_path: Path, encoding: str) -> None:
+    write_counting_video(tmp_path / "naïve clip.mp4")
+    (tmp_path / "list.txt").write_bytes("naïve clip.mp4\r\n".encode(encoding))
+    assert [item.name for item in catalogue([str(tmp_path / "list.txt")], 10.0).items] == ["naïve clip.mp4"]
+
+
+def test_a_folder_of_frames_and_their_masks_is_left_out_and_named(tmp_path: Path) -> None:
+    pictures(tmp_path / "good")
+    mixed = pictures(tmp_path / "mixed")
+    Image.new("RGB", (60, 40)).save(mixed / "00001.jpg")
+    found = catalogue([str(tmp_path)], 10.0)
+    assert [item.name for item in found.items] == ["good"]
+    assert found.broken == ((str(mixed), "it holds 00001.jpg and 00001.png: one picture a name is needed"),)
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "gop"), [("a.ts", "mpegts", 12), ("a.mpg", "mpeg", 12), ("a.ts", "mpegts", 250)]
+)
+def test_moments_of_streams_without_an_index(tmp_path: Path, name: str, form: str, gop: int) -> None:
+    codec = "mpeg2video" if form == "mpeg" else "libx264"
+    frames = np.stack([np.full((48, 64, 3), 16 + 3 * index, np.uint8) for index in range(75)])
+    path = write_video(tmp_path / name, frames, codec=codec, fps=25, form=form, gop=gop)
+    seconds = probe_video(Location(str(path))).seconds
+    assert seconds == pytest.approx(3.0, abs=0.1)
+    for start in (0.1, 0.9, 1.6, 2.3):
+        clip = video_clip(Location(str(path)), [start + 0.125 * index for index in range(4)], 0)
+        found = [(float(frame.mean()) - 16) / 3 for frame in clip]
+        expected = [int((start + 0.125 * index) * 25 + 1e-6) for index in range(4)]
+        # The muxer of program streams gives one picture the stamp of the one before it.
+        assert found == pytest.approx(expected, abs=1.6)
+
+
+def test_a_video_that_breaks_off_is_as_long_as_what_it_holds(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (60, 48, 64, 3), np.uint8)
+    path = write_video(tmp_path / "a.mp4", frames, options={"movflags": "faststart"})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert 1.5 < probe_video(Location(str(path))).seconds < 4.5
+    assert catalogue([str(path)], 10.0).items[0].seconds < 4.5
+
+
+def test_pictures_of_sixteen_bit_and_turned_ones_are_read_as_by_track(tmp_path: Path) -> None:
+    values = (np.arange(40 * 60, dtype=np.uint16).reshape(40, 60) % 256) * 257
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.new("RGB", (60, 40)).save(tmp_path / "turned.jpg", exif=exif)
+    found = catalogue([str(tmp_path)], 10.0, stills=True)
+    deep, turned = (read_picture(item.files[0]) for item in found.items)
+    np.testing.assert_array_equal(deep[..., 0], values // 257)
+    assert turned.shape == (60, 40, 3)
