@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.backends.base import Backend, Search
+from crwedge.runtime.backends.base import Backend, ContextState, Search
 from crwedge.runtime.backends.cpu import CpuBackend
 from crwedge.runtime.monitor import expected_overlap
 from crwedge.runtime.propagation.view import View
@@ -85,6 +85,16 @@ class Finder:
         boxes = dict(zip(ids, object_boxes(self._view, prediction.soft), strict=True))
         return {i: Found(box, confidence.get(i, 0.0)) for i in ids if (box := boxes[i]) is not None}
 
-    def close(self) -> None:
-        """Give back threads and memory."""
+    def state(self) -> ContextState | None:
+        """What was learnt; None before the first prompt."""
+        return None if self._backend.empty else self._backend.state()
+
+    def restore(self, state: ContextState | None) -> None:
+        """The inverse of `state`."""
         self._backend.clear()
+        if state is not None:
+            self._backend.restore(state)
+
+    def close(self) -> None:
+        """Give back threads and memory. The engine stays open."""
+        self._backend.close()

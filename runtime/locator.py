@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.labels import LabelMap, area_labels
 from crwedge.core.prompts import KeypointPrompt, MaskPrompt
-from crwedge.runtime.backends.base import Backend, Prediction
+from crwedge.runtime.backends.base import Backend, ContextState, Prediction
 from crwedge.runtime.finder import Finder
 from crwedge.runtime.monitor import KEPT_OVER_A_GAP, LOST, TRUSTED
 from crwedge.runtime.propagation.view import Size, View
@@ -18,6 +18,8 @@ from crwedge.runtime.region import Box, Region, around_all, object_boxes
 AnyPrompt = MaskPrompt | KeypointPrompt
 Pixels = NDArray[np.uint8]
 
+_FINDER = "finder."
+"""Prefix of the finder's tensors in a state."""
 _FALL = 0.5
 """An object that loses so much of its cells from one frame to the next is looked for."""
 _PATIENCE = 3
@@ -46,6 +48,18 @@ class Locator(Protocol):
         """The encoder has other weights."""
         ...
 
+    def state(self) -> ContextState:
+        """Tensors and plain values, for a snapshot."""
+        ...
+
+    def restore(self, state: ContextState) -> None:
+        """The inverse of `state`; other tensors are left alone."""
+        ...
+
+    def close(self) -> None:
+        """Give back threads and memory."""
+        ...
+
 
 class WholeFrame:
     """Every frame is computed whole.
@@ -71,6 +85,16 @@ class WholeFrame:
 
     def encode_again(self) -> None:
         """See `Locator.encode_again`."""
+
+    def state(self) -> ContextState:
+        """See `Locator.state`."""
+        return ContextState({}, {})
+
+    def restore(self, state: ContextState) -> None:
+        """See `Locator.restore`."""
+
+    def close(self) -> None:
+        """See `Locator.close`."""
 
 
 class RegionLocator:
@@ -109,7 +133,6 @@ class RegionLocator:
     def observe(self, prediction: Prediction, labels: LabelMap, prompted: bool) -> None:
         """See `Locator.observe`."""
         boxes = object_boxes(prediction.features.view, prediction.soft)
-        channels = np.arange(1, prediction.soft.shape[0])[:, None, None]
         self._boxes = dict(zip(labels.object_ids, boxes, strict=True))
         self.region.follow(around_all(boxes))
         if labels.joints is not None:
@@ -117,9 +140,8 @@ class RegionLocator:
         if prompted and labels.frame is not None:
             soft, _ = area_labels(labels.ids, labels.object_ids, self.region.overview.grid)
             self._finder.learn(labels.frame, soft)
-        areas = dict(
-            zip(labels.object_ids, (prediction.soft.argmax(axis=0)[None] == channels).sum(axis=(1, 2)), strict=True)
-        )
+        cells = np.bincount(prediction.soft.argmax(axis=0).reshape(-1), minlength=1 + len(boxes))
+        areas = dict(zip(labels.object_ids, cells[1:].tolist(), strict=True))
         fell = {i for i, area in areas.items() if area < _FALL * self._areas.get(i, 0)}
         self._areas = areas
         lost = {i for i, state in labels.states.items() if state == LOST or self._boxes[i] is None} | fell
@@ -134,6 +156,36 @@ class RegionLocator:
     def encode_again(self) -> None:
         """See `Locator.encode_again`."""
         self._finder.encode_again()
+
+    def state(self) -> ContextState:
+        """See `Locator.state`."""
+        learnt = self._finder.state()
+        tensors = {} if learnt is None else {_FINDER + name: value for name, value in learnt.tensors.items()}
+        facts = {
+            "region": self.region.state(),
+            "scale": self._scale,
+            "boxes": [[i, None if box is None else box.tolist()] for i, box in self._boxes.items()],
+            "lost": sorted(self._lost),
+            "areas": list(self._areas.items()),
+            "wait": self._wait,
+            "finder": None if learnt is None else learnt.facts,
+        }
+        return ContextState(tensors, facts)
+
+    def restore(self, state: ContextState) -> None:
+        """See `Locator.restore`."""
+        facts, mine = state.facts, {n: v for n, v in state.tensors.items() if n.startswith(_FINDER)}
+        self.region.restore(facts["region"])
+        self._scale = None if facts["scale"] is None else (int(facts["scale"][0]), int(facts["scale"][1]))
+        self._boxes = {int(i): None if box is None else np.array(box) for i, box in facts["boxes"]}
+        self._lost, self._wait = {int(i) for i in facts["lost"]}, int(facts["wait"])
+        self._areas = {int(i): int(area) for i, area in facts["areas"]}
+        learnt = {name.removeprefix(_FINDER): value for name, value in mine.items()}
+        self._finder.restore(None if facts["finder"] is None else ContextState(learnt, facts["finder"]))
+
+    def close(self) -> None:
+        """See `Locator.close`."""
+        self._finder.close()
 
     def _search(self, pixels: Pixels) -> None:
         """Look for the lost objects now and then; the region goes to those that are certainly found."""

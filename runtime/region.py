@@ -7,6 +7,8 @@ and a margin fit the budget; where they are spread too wide, it is the whole fra
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,9 +83,20 @@ class Region:
             self._motion = _SMOOTH * self._motion + (1 - _SMOOTH) * (box - self._box)
         self._box = box
 
-    def jump(self, box: Box) -> None:
-        """The objects are somewhere else than they were expected: inside `box`."""
+    def jump(self, box: Box | None) -> None:
+        """The objects are somewhere else than they were expected: inside `box`, or, with None, anywhere."""
         self._box, self._motion = box, np.zeros(4)
+
+    def state(self) -> dict[str, Any]:
+        """Plain values, for a snapshot."""
+        box = None if self._box is None else self._box.tolist()
+        return {"level": self._level, "box": box, "motion": self._motion.tolist()}
+
+    def restore(self, values: Mapping[str, Any]) -> None:
+        """The inverse of `state`."""
+        self._level = int(values["level"])
+        self._box = None if values["box"] is None else np.array(values["box"])
+        self._motion = np.array(values["motion"])
 
     def _around(self, box: Box, level: int) -> View:
         """The cells of a level that hold a box and its margin."""

@@ -161,14 +161,15 @@ class Tracker(Closing):
             self._monitor.gap(self.object_ids)
             self.backend.keep_trusted(TRUSTED, KEPT_OVER_A_GAP)
         self._adapt(pixels, source.index if source else self._index)
-        features = self.backend.encode(pixels, self._locator_of(pixels).view(pixels, given))
+        locator = self._locator or self._open_locator((pixels.shape[0], pixels.shape[1]))
+        features = self.backend.encode(pixels, locator.view(pixels, given))
         encoded = time.perf_counter()
         prediction = self._predict(features, given)
         propagated = time.perf_counter()
         labels = self._report(prediction, pixels, given, source)
         trust = min(labels.confidence.values(), default=0.5 if given is None else 1.0)
         self.backend.remember(prediction, pinned=given is not None, trust=trust)
-        self._locator_of(pixels).observe(prediction, labels, given is not None)
+        locator.observe(prediction, labels, given is not None)
         self._index, self._source_index = self._index + 1, labels.source_index
         seconds = encoded - start, propagated - encoded, time.perf_counter() - propagated
         self.stages_ms = dict(zip(("encode", "propagate", "output"), (1e3 * s for s in seconds), strict=True))
@@ -191,8 +192,10 @@ class Tracker(Closing):
         if self.backend.empty:
             raise CrwedgeError("there is nothing to keep before the first frame")
         context = self.backend.state()
+        located = self._locator.state() if self._locator is not None else ContextState({}, {})
         facts = {
             "context": context.facts,
+            "locator": located.facts,
             **self._objects.state(),
             "index": self._index,
             "source_index": self._source_index,
@@ -202,7 +205,7 @@ class Tracker(Closing):
             "cells_and_channels": self._cells_and_channels,
             **self._identity(),
         }
-        return State(context.tensors, plain(facts))
+        return State({**context.tensors, **located.tensors}, plain(facts))
 
     def restore(self, state: State) -> None:
         """Go on from a state: the next label maps are those that would have followed it.
@@ -225,6 +228,7 @@ class Tracker(Closing):
         self._index, self._source_index = state.index, state.source_index
         self._frame_size = int(facts["frame_size"][0]), int(facts["frame_size"][1])
         self._cells_and_channels = int(facts["cells_and_channels"][0]), int(facts["cells_and_channels"][1])
+        self._open_locator(self._frame_size).restore(ContextState(state.tensors, facts["locator"]))
 
     def reset(self) -> None:
         """Forget all objects and frames; the next frame needs a mask and may have another size."""
@@ -235,6 +239,8 @@ class Tracker(Closing):
 
     def close(self) -> None:
         """Give back threads and memory."""
+        if self._locator is not None:
+            self._locator.close()
         self.backend.close()
         if self.adapter is not None:
             self.adapter.close()
@@ -242,7 +248,10 @@ class Tracker(Closing):
     def _forget(self) -> None:
         self._objects, self._monitor, self._quality = Objects(), Monitor(), QualityLevel()
         self._index, self._source_index = 0, None
-        self._frame_size, self._cells_and_channels, self._locator = None, (0, 0), None
+        self._frame_size, self._cells_and_channels = None, (0, 0)
+        if self._locator is not None:
+            self._locator.close()
+        self._locator = None
 
     def _identity(self) -> dict[str, Any]:
         """What a state can only be restored with."""
@@ -280,11 +289,11 @@ class Tracker(Closing):
         if self._locator is not None:
             self._locator.edit_labels(change)
 
-    def _locator_of(self, pixels: Pixels) -> Locator:
-        """What chooses the part of each frame to compute: made with the first one, which tells the size."""
-        if self._locator is None:
-            size = self.options.size or (pixels.shape[0], pixels.shape[1])
-            self._locator = open_locator(size, self.backend)
+    def _open_locator(self, size: Size) -> Locator:
+        """What chooses the part of each frame to compute: made with the first frame, whose size is (H, W)."""
+        if self._locator is not None:
+            self._locator.close()
+        self._locator = open_locator(self.options.size or size, self.backend)
         return self._locator
 
     def _soft(self, given: MaskPrompt | KeypointPrompt, grid: Size) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -43,12 +43,6 @@ class PropagationSettings:
 
     context_length: int = 20
     """m: number of previous frames in the context, beside the pinned ones."""
-    context_spacing: Spacing = "last"
-    """`last`: the context is the last m frames. `spread`: m of the last frames whose ages are near 1, 2, 4, 8, ..."""
-    cells: int | None = None
-    """Largest number of cells (8 x 8 pixels) computed for a frame: a region that follows the objects. None: whole frames."""
-    margin: int = 6
-    """Cells around the objects in that region."""
     topk: int = 10
     """k: neighbours of each target cell."""
     radius: float = 12.0
@@ -66,13 +60,19 @@ class PropagationSettings:
     """Whether the context starts with m copies of frame 0."""
     output_norm: OutputNorm = "none"
     """`minmax`: each channel's upsampled map is scaled to 0..1 before the argmax."""
-    labels: Labels = "point"
-    """How a mask becomes soft labels of cells. `point`: resized linearly. `area`: the mean over each cell's area, where
-    every object keeps at least one cell."""
     storage: Storage = "float32"
     """Type of the stored features; similarities are always computed in float32."""
     max_pinned: int = 4
     """Largest number of pinned frames: frames with a prompt, which stay in the context. The first is never dropped."""
+    context_spacing: Spacing = "last"
+    """`last`: the context is the last m frames. `spread`: m of the last frames whose ages are near 1, 2, 4, 8, ..."""
+    labels: Labels = "point"
+    """How a mask becomes soft labels of cells. `point`: resized linearly. `area`: the mean over each cell's area, where
+    every object keeps at least one cell."""
+    cells: int | None = None
+    """Largest number of cells (8 x 8 pixels) computed for a frame: a region that follows the objects. None: whole frames."""
+    margin: int = 6
+    """Cells around the objects in that region."""
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -136,6 +136,16 @@ PRESETS: dict[str, PropagationSettings] = {
         first_frame="restricted",
         prefill=False,
         output_norm="minmax",
+    ),
+    # For cameras and small machines: a region that follows the objects at their own resolution, within a budget of cells, and
+    # a short context that reaches far back.
+    "edge": PropagationSettings(
+        context_length=5,
+        radius=12,
+        first_frame="restricted",
+        context_spacing="spread",
+        labels="area",
+        cells=1600,
     ),
     # DINOv3's evaluation. The paper does not mention a prefill; as in DINO's there is none here.
     "dinov3": PropagationSettings(

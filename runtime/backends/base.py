@@ -86,7 +86,8 @@ class ContextState:
     """A copy of a context, for snapshots; the same on every backend."""
 
     tensors: dict[str, NDArray[Any]]
-    """`features` (n, capacity, C) and `labels` (n, capacity, K) of the n slots in use; unused cells are zero."""
+    """`features` (n, capacity, C) and `labels` (n, capacity, K) of the n slots in use, where unused cells are zero; and those
+    of `ContextSlots.tensors`."""
     facts: dict[str, Any]
     """Plain values: see `ContextSlots.state`, and `slots`, the slot of each row."""
 

@@ -117,9 +117,7 @@ class ContextBuffer:
     def edit_labels(self, change: NDArray[np.float32]) -> None:
         """Multiply the labels of every frame with `change` (K, K')."""
         self._labels = np.ascontiguousarray(self._labels @ change)
-        for slot in self.slots.in_use:
-            if (prompt := self.slots.prompt(slot)) is not None:
-                self.slots.set_prompt(slot, PromptLabels(prompt.view, prompt.labels @ change))
+        self.slots.edit_prompts(change)
 
     def encode_again(self, encode: Callable[[Pixels, View], NDArray[np.float32]]) -> None:
         """Write new features (C, h, w) of every frame whose pixels were kept; labels stay."""
@@ -155,9 +153,9 @@ class ContextBuffer:
         slots = self.slots.in_use
         tensors = {"features": self._features[slots], "labels": self._labels[slots]}
         for row, slot in enumerate(slots):
-            for name in tensors:
-                tensors[name][row, self.slots.view(slot).cells :] = 0
-        return tensors, {"slots": slots, **self.slots.state()}
+            for values in tensors.values():
+                values[row, self.slots.view(slot).cells :] = 0
+        return {**tensors, **self.slots.tensors()}, {"slots": slots, **self.slots.state()}
 
     def restore(self, tensors: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> None:
         """Go on from a `state` of a buffer of the same settings.
@@ -166,15 +164,15 @@ class ContextBuffer:
             ValueError: it is of other settings, or does not fit together.
         """
         features, labels, rows = tensors["features"], tensors["labels"], [int(s) for s in facts["slots"]]
-        self.slots.restore(facts)
+        self.slots.restore(facts, tensors)
         capacity = features.shape[1]
         fits = features.shape[:2] == labels.shape[:2] == (len(rows), capacity) and features.dtype == self.storage
         if not fits or rows != self.slots.in_use or any(self.slots.view(s).cells > capacity for s in rows):
             self.clear()
             raise ValueError("the context does not fit together")
-        self._features = np.zeros((self.slots.total, capacity, features.shape[2]), self.storage)
-        self._labels = np.zeros((self.slots.total, capacity, labels.shape[2]), np.float32)
-        self._features[rows], self._labels[rows] = features, labels
+        self._features = np.zeros((self.slots.total, max(capacity, self._budget), features.shape[2]), self.storage)
+        self._labels = np.zeros((*self._features.shape[:2], labels.shape[2]), np.float32)
+        self._features[rows, :capacity], self._labels[rows, :capacity] = features, labels
 
     def clear(self) -> None:
         """Forget everything and give the memory back."""

@@ -50,7 +50,7 @@ def resample_labels(labels: NDArray[np.float32], old: View, new: View) -> NDArra
 def resample_features(features: NDArray[np.float32], old: View, new: View) -> NDArray[np.float32]:
     """Features (h * w, C) of one view, linearly, in the cells of another: (h' * w', C), unit length over C."""
     found, _ = _resample(features, old, new)
-    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+    return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12), np.float32)
 
 
 def _resample(values: NDArray[np.float32], old: View, new: View) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +105,12 @@ class ContextSlots:
         """The view of the frame in a slot."""
         return self._held[slot].view
 
+    def edit_prompts(self, change: NDArray[np.float32]) -> None:
+        """Multiply the labels of all prompts with `change` (K, K')."""
+        for held in self._held.values():
+            if held.prompt is not None:
+                held.prompt = PromptLabels(held.prompt.view, held.prompt.labels @ change)
+
     def set_prompt(self, slot: int, prompt: PromptLabels | None) -> None:
         """Keep the labels of a prompt beside the frame in a slot."""
         self._held[slot].prompt = prompt
@@ -185,16 +191,30 @@ class ContextSlots:
             "trust": [[slot, h.trust] for slot, h in held],
             "counts": [[slot, h.count] for slot, h in held],
             "count": [self._count, self._pinned_at],
+            "prompts": [
+                [slot, h.prompt.view.size, h.prompt.view.origin, h.prompt.view.grid] for slot, h in held if h.prompt
+            ],
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state` of slots of the same settings.
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Pixels and labels of prompts, where they are kept for other scales: `restore` takes them with `state`."""
+        found: dict[str, NDArray[Any]] = {}
+        for slot in self.in_use if self.rescales else ():
+            held = self._held[slot]
+            if held.pixels is not None:
+                found[f"pixels.{slot}"] = held.pixels.copy()
+            if held.prompt is not None:
+                found[f"prompt.{slot}"] = held.prompt.labels.copy()
+        return found
+
+    def restore(self, state: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a `state` of slots of the same settings, with the `tensors` of the same moment.
 
         Raises:
             ValueError: it is of other settings, or does not fit together.
         """
         pinned, ring = [int(s) for s in state["pinned"]], [int(s) for s in state["ring"]]
-        views = {int(slot): View(*(tuple(map(int, pair)) for pair in rest)) for slot, *rest in state["views"]}  # type: ignore[arg-type]
+        views = {int(slot): _view(rest) for slot, *rest in state["views"]}
         trust = {int(slot): float(value) for slot, value in state["trust"]}
         if not pinned or state["length"] != self.length or not set(pinned) | set(ring) == set(views) == set(trust):
             raise ValueError("the context does not fit together")
@@ -204,7 +224,11 @@ class ContextSlots:
         self._copies, self._copied = int(state["copies"]), int(state["copied"])
         self._count, self._pinned_at = int(state["count"][0]), int(state["count"][1])
         counts = {int(slot): int(count) for slot, count in state["counts"]}
-        self._held = {slot: _Held(views[slot], trust[slot], None, counts[slot]) for slot in views}
+        self._held = {
+            slot: _Held(views[slot], trust[slot], tensors.get(f"pixels.{slot}"), counts[slot]) for slot in views
+        }
+        for slot, *rest in state["prompts"]:
+            self._held[int(slot)].prompt = PromptLabels(_view(rest), tensors[f"prompt.{int(slot)}"])
 
     def clear(self) -> None:
         """Forget all frames."""
@@ -214,3 +238,8 @@ class ContextSlots:
     def _hold(self, slot: int, view: View, trust: float, pixels: NDArray[np.uint8] | None) -> int:
         self._held[slot] = _Held(view, trust, pixels if self.keep_frames or self.rescales else None, self._count)
         return slot
+
+
+def _view(sides: Sequence[Sequence[int]]) -> View:
+    size, origin, grid = ((int(a), int(b)) for a, b in sides)
+    return View(size, origin, grid)

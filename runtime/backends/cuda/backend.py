@@ -19,8 +19,9 @@ from crwedge.runtime.backends.cuda.pycuda_driver import open_driver
 from crwedge.runtime.backends.cuda.source import Variant
 from crwedge.runtime.backends.engine import DeviceEngine, Engine
 from crwedge.runtime.propagation.confidence import Signs, object_signs
-from crwedge.runtime.propagation.slots import ContextSlots
-from crwedge.runtime.propagation.view import View
+from crwedge.runtime.propagation.rescale import resample_features, resample_labels, rescaled, trimmed
+from crwedge.runtime.propagation.slots import ContextSlots, PromptLabels
+from crwedge.runtime.propagation.view import Size, View
 
 Known = Callable[[NDArray[np.uint8]], NDArray[np.float32] | None]
 
@@ -147,6 +148,9 @@ class CudaBackend:
         add = self._slots.pin if pinned else self._slots.append
         slot = add(features.view, trust, features.pixels)
         self._slot_to_buffer[slot] = _Stored(self._block_of(features), labels)
+        if pinned and self._slots.rescales:
+            rows = np.pad(_rows(prediction.soft), ((0, 0), (0, self._count - prediction.count)))
+            self._slots.set_prompt(slot, PromptLabels(features.view, rows))
         self._drop_unused()
 
     def keep_trusted(self, trust: float, count: int) -> None:
@@ -160,6 +164,7 @@ class CudaBackend:
             labels = self._upload_labels(self._labels_of(stored) @ change)
             self._slot_to_buffer[slot] = _Stored(stored.features, labels)
         self._memory.trim(self._capacity * self._count * 4)
+        self._slots.edit_prompts(change)
         self._count = change.shape[1]
 
     def encode_again(self, known: Known) -> None:
@@ -177,6 +182,25 @@ class CudaBackend:
                 block = self.encode(pixels, view).block
             block.check()
             self._slot_to_buffer[slot] = _Stored(block, stored.labels)
+
+    def rescale(self, size: Size) -> None:
+        """See `Backend.rescale`. The host resamples: rare, when the scale changes."""
+        found = {}
+        for slot, stored in self._slot_to_buffer.items():
+            old, pixels = stored.features.view, self._slots.pixels(slot)
+            new = trimmed(rescaled(old, size), max(self._capacity, self.settings.cells or 0))
+            prompt = self._slots.prompt(slot) or PromptLabels(old, self._labels_of(stored))
+            labels = resample_labels(prompt.labels, prompt.view, new)
+            if pixels is not None:
+                block = self.encode(pixels, new).block
+            else:
+                rows = stored.features.numpy().reshape(old.cells, -1).astype(np.float32)
+                block = self._upload(resample_features(rows, old, new).T.reshape(-1, *new.grid), new)
+            found[slot] = _Stored(block, self._upload_labels(labels))
+        for slot, stored in found.items():
+            self._slots.set_view(slot, stored.features.view)
+        self._slot_to_buffer = found
+        self._pinned_on_host.clear()
 
     def use(self, engine: Engine) -> None:
         """See `Backend.use`."""
@@ -197,18 +221,19 @@ class CudaBackend:
             cells = one.features.view.cells
             features[row, :cells] = one.features.numpy().reshape(cells, -1)
             labels[row, :cells] = self._labels_of(one)
-        return ContextState({"features": features, "labels": labels}, {"slots": slots, **self._slots.state()})
+        tensors = {"features": features, "labels": labels, **self._slots.tensors()}
+        return ContextState(tensors, {"slots": slots, **self._slots.state()})
 
     def restore(self, state: ContextState) -> None:
         """See `Backend.restore`. Features in float32 are rounded to float16."""
         features, labels, slots = state.tensors["features"], state.tensors["labels"], ContextSlots(self.settings)
-        slots.restore(state.facts)
+        slots.restore(state.facts, state.tensors)
         rows, capacity = [int(slot) for slot in state.facts["slots"]], features.shape[1]
         fits = features.shape[:2] == labels.shape[:2] == (len(rows), capacity) and rows == slots.in_use
         if not fits or features.dtype != self.settings.storage or any(slots.view(s).cells > capacity for s in rows):
             raise ValueError("the context does not fit together")
         self.clear()
-        self._slots.restore(state.facts)
+        self._slots.restore(state.facts, state.tensors)
         self._count = labels.shape[2]
         # The largest first, as it decides how large blocks are.
         for row, slot in sorted(enumerate(rows), key=lambda pair: -slots.view(pair[1]).cells):
