@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.images import resize_frame
+from crwedge.core.pictures import shrunk
 
 
 def shrink(frame: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
     """The frame (H, W, 3) with its short side at most `short_side` pixels."""
-    height, width = frame.shape[:2]
-    scale = short_side / min(height, width)
-    return frame if scale >= 1 else resize_frame(frame, (round(height * scale), round(width * scale)))
+    return resize_frame(frame, shrunk(frame.shape[0], frame.shape[1], short_side))

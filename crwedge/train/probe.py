@@ -13,7 +13,7 @@ from crwedge.core.errors import SettingError
 from crwedge.core.images import resize_frame
 from crwedge.core.labels import region_iou
 from crwedge.core.masks import object_ids, read_mask, resize_mask
-from crwedge.core.pictures import PictureSequence, list_pictures
+from crwedge.core.pictures import PictureSequence, list_pictures, shrunk
 from crwedge.core.scene import render_scene
 from crwedge.core.settings import PropagationSettings
 from crwedge.model.encoder import Encoder
@@ -51,9 +51,7 @@ def open_probe(path: str, *, frames: int = 12, short_side: int = 240) -> ProbeCl
     names = names[:: max(1, len(names) // frames)][:frames]
     sequence = PictureSequence([pictures[name] for name in names])
     images = [sequence.read(number) for number in range(len(names))]
-    height, width = images[0].shape[:2]
-    scale = min(1.0, short_side / min(height, width))
-    size = (round(height * scale), round(width * scale))
+    size = shrunk(images[0].shape[0], images[0].shape[1], short_side)
     return ProbeClip(
         [resize_frame(image, size) for image in images], [resize_mask(read_mask(masks[name]), size) for name in names]
     )
