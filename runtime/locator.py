@@ -7,12 +7,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from crwedge.core.images import grid_size
 from crwedge.core.labels import LabelMap, area_labels
 from crwedge.core.prompts import KeypointPrompt, MaskPrompt
 from crwedge.runtime.backends.base import Backend, ContextState, Prediction
 from crwedge.runtime.finder import Finder
 from crwedge.runtime.monitor import KEPT_OVER_A_GAP, LOST, TRUSTED
 from crwedge.runtime.propagation.view import Size, View
+from crwedge.runtime.quality import QualityLevel
 from crwedge.runtime.region import Box, Region, around_all, object_boxes
 
 AnyPrompt = MaskPrompt | KeypointPrompt
@@ -46,6 +48,10 @@ class Locator(Protocol):
 
     def encode_again(self) -> None:
         """The encoder has other weights."""
+        ...
+
+    def set_quality(self, level: QualityLevel) -> None:
+        """Do a share of the full work."""
         ...
 
     def state(self) -> ContextState:
@@ -86,6 +92,9 @@ class WholeFrame:
     def encode_again(self) -> None:
         """See `Locator.encode_again`."""
 
+    def set_quality(self, level: QualityLevel) -> None:
+        """See `Locator.set_quality`."""
+
     def state(self) -> ContextState:
         """See `Locator.state`."""
         return ContextState({}, {})
@@ -103,17 +112,19 @@ class RegionLocator:
     Args:
         region: chooses part and scale.
         backend: of the tracker; its context is brought to the region's scale.
-        finder: made for the overview of the region.
+        finder: looks at the overview of the region at full quality.
     """
 
     def __init__(self, region: Region, backend: Backend, finder: Finder) -> None:
         self.region = region
+        self._overview = region.overview.grid
         self.everywhere = False
         self._backend, self._finder = backend, finder
         self._scale: Size | None = None
         self._boxes: dict[int, Box | None] = {}
         self._lost: set[int] = set()
-        self._areas: dict[int, int] = {}
+        self._areas: dict[int, float] = {}
+        """Of each object, as share of the frame."""
         self._wait = 0
 
     def view(self, pixels: Pixels, prompt: AnyPrompt | None) -> View:
@@ -138,10 +149,11 @@ class RegionLocator:
         if labels.joints is not None:
             return
         if prompted and labels.frame is not None:
-            soft, _ = area_labels(labels.ids, labels.object_ids, self.region.overview.grid)
+            soft, _ = area_labels(labels.ids, labels.object_ids, self._overview)
             self._finder.learn(labels.frame, soft)
         cells = np.bincount(prediction.soft.argmax(axis=0).reshape(-1), minlength=1 + len(boxes))
-        areas = dict(zip(labels.object_ids, cells[1:].tolist(), strict=True))
+        shares = cells[1:] / np.prod(grid_size(*prediction.features.view.size))
+        areas = dict(zip(labels.object_ids, shares.tolist(), strict=True))
         fell = {i for i, area in areas.items() if area < _FALL * self._areas.get(i, 0)}
         self._areas = areas
         lost = {i for i, state in labels.states.items() if state == LOST or self._boxes[i] is None} | fell
@@ -156,6 +168,10 @@ class RegionLocator:
     def encode_again(self) -> None:
         """See `Locator.encode_again`."""
         self._finder.encode_again()
+
+    def set_quality(self, level: QualityLevel) -> None:
+        """See `Locator.set_quality`."""
+        self.region.set_cells(max(64, round(level.cells * (self._backend.settings.cells or 0))))
 
     def state(self) -> ContextState:
         """See `Locator.state`."""
@@ -179,7 +195,7 @@ class RegionLocator:
         self._scale = None if facts["scale"] is None else (int(facts["scale"][0]), int(facts["scale"][1]))
         self._boxes = {int(i): None if box is None else np.array(box) for i, box in facts["boxes"]}
         self._lost, self._wait = {int(i) for i in facts["lost"]}, int(facts["wait"])
-        self._areas = {int(i): int(area) for i, area in facts["areas"]}
+        self._areas = {int(i): float(area) for i, area in facts["areas"]}
         learnt = {name.removeprefix(_FINDER): value for name, value in mine.items()}
         self._finder.restore(None if facts["finder"] is None else ContextState(learnt, facts["finder"]))
 

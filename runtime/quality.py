@@ -13,3 +13,5 @@ class QualityLevel:
     """Share of the ring that is looked back at; all of it is kept."""
     radius: float = 1.0
     """Share of the search radius."""
+    cells: float = 1.0
+    """Share of the budget of cells, where the computed part of the frame follows the objects."""

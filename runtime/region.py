@@ -40,15 +40,20 @@ class Region:
     """
 
     def __init__(self, cells: int, margin: int, size: Size) -> None:
-        self.cells, self.margin, self.size = cells, margin, size
+        self.margin, self.size = margin, size
+        self.set_cells(cells)
+        self._level = 0
+        self._box: Box | None = None
+        self._motion = np.zeros(4)
+
+    def set_cells(self, cells: int) -> None:
+        """Compute at most so many cells of a frame from here on."""
+        self.cells = cells
         self._least = 1.0
         """The scale at which the whole frame fits the budget; the region is never computed at a lower one."""
         while np.prod(grid_size(*self._scaled(self._least))) > cells:
             self._least *= 0.99
         self._coarsest = math.ceil(-_STEPS * math.log2(self._least) - 1e-9)
-        self._level = 0
-        self._box: Box | None = None
-        self._motion = np.zeros(4)
 
     @property
     def overview(self) -> View:
@@ -66,6 +71,7 @@ class Region:
         """The view of the next frame."""
         if self._box is None:
             return self.overview
+        self._level = min(self._level, self._coarsest)
         ahead = self._box + self._motion
         box = np.concatenate([np.minimum(self._box, ahead)[:2], np.maximum(self._box, ahead)[2:]])
         while self._level < self._coarsest and self._around(box, self._level).cells > self.cells:

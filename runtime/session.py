@@ -33,12 +33,12 @@ from crwedge.core.prompts import PromptLike, read_prompt
 from crwedge.core.settings import preset
 from crwedge.runtime.adapter import Adapter
 from crwedge.runtime.backends.engine import Engine
-from crwedge.runtime.bundle_lookup import find_bundle
+from crwedge.runtime.bundle_lookup import default_preset, find_bundle
 from crwedge.runtime.events import silent
 from crwedge.runtime.frame_queue import StopToken
 from crwedge.runtime.observer import Observer
 from crwedge.runtime.ops.commands import Command, CommandFile, CommandQueue, Commands
-from crwedge.runtime.ops.rate_control import RateController
+from crwedge.runtime.ops.rate_control import CELL_LEVELS, RateController
 from crwedge.runtime.ops.snapshot import Snapshots, State, read_snapshot
 from crwedge.runtime.ops.stats import StreamStats, peak_rss_mb
 from crwedge.runtime.session_options import SessionOptions
@@ -51,6 +51,9 @@ from crwedge.runtime.stream import run_stream
 from crwedge.runtime.tracker import Tracker, TrackerOptions
 
 _log = logging.getLogger("crwedge")
+
+_USUAL_RATE = 30.0
+"""Frames a second of a camera that does not say."""
 
 
 class SourceAdapter(Adapter, Protocol):
@@ -98,7 +101,7 @@ class Session:
         self.length: int | None = None
         """Number of frames, once the source is open and where it is known."""
         self.bundle = options.model if isinstance(options.model, Bundle) else find_bundle(options.model)
-        self.settings = options.settings or preset(options.preset or self.bundle.manifest.preset)
+        self.settings = options.settings or preset(options.preset or default_preset(self.bundle))
         self._stop = stop if stop is not None else StopToken()
         self._source = source
         self._prompt = read_prompt(prompt) if isinstance(prompt, str | Path) else prompt
@@ -182,7 +185,7 @@ class Session:
                     for t in targets
                 ]
                 with self._open_tracker(source.live) as self._tracker:
-                    own = self._observers(self._tracker, state)
+                    own = self._observers(self._tracker, source, state)
                     frames = self._frames(source, state)
                     opened.pop_all()  # run_stream closes them
                     run_stream(
@@ -259,7 +262,7 @@ class Session:
         if self._start and not self.stats.frames_in and not self._stop.is_set():
             raise MaskError(f"the joints begin with frame {self._start} (from 0), which {self.name} does not have")
 
-    def _observers(self, tracker: Tracker, state: State | None) -> list[Observer]:
+    def _observers(self, tracker: Tracker, source: FrameSource, state: State | None) -> list[Observer]:
         """Restore the state, and make the session's own observers."""
         options, index = self.options, 0
         own: list[Observer] = []
@@ -274,11 +277,20 @@ class Session:
         if self._file is not None:
             readers.append(self._file)
         own.append(Commands(tracker, readers, index, options.resize_mask, self._on_event))
-        if options.fps is not None:
-            own.append(RateController(tracker, options.fps, self._on_event))
+        if (fps := self._rate(source)) is not None:
+            own.append(RateController(tracker, fps, self._on_event))
         if self._snapshots is not None:
             own.append(self._snapshots)
         return own
+
+    def _rate(self, source: FrameSource) -> float | None:
+        """Frames a second to hold: what was asked for, or the camera's own where a region can be made smaller for it."""
+        if self.options.fps is not None or not source.live or self.settings.cells is None:
+            return self.options.fps
+        least = round(self.settings.cells * CELL_LEVELS[-1].cells)
+        rate = source.fps or _USUAL_RATE
+        _log.info("%g frames a second are held with %d to %d cells of each frame", rate, least, self.settings.cells)
+        return rate
 
     def _state(self) -> State:
         """What a snapshot keeps: the tracker's state, the source, and which commands were carried out."""
@@ -301,7 +313,7 @@ class Session:
             "peak_rss_mb": round(peak_rss_mb(), 1),
             "engine": engine,
             "protocol": {
-                "preset": self.options.preset or manifest.preset,
+                "preset": self.options.preset or default_preset(self.bundle),
                 **self.settings.to_dict(),
                 "size": list(size) if size else None,
             },

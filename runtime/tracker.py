@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.bundle import Bundle
 from crwedge.core.described import described
-from crwedge.core.errors import CrwedgeError, SourceError
+from crwedge.core.errors import CrwedgeError, SettingError, SourceError
 from crwedge.core.images import check_frame, grid_size, size_text
 from crwedge.core.labels import LabelMap, area_labels, soft_labels
 from crwedge.core.prompts import KeypointPrompt, MaskPrompt, PromptLike, as_prompt
@@ -106,6 +106,11 @@ class Tracker(Closing):
         chosen = settings if isinstance(settings, PropagationSettings) else preset(settings or bundle.manifest.preset)
         options = options or TrackerOptions()
         options = replace(options, size=options.size or bundle.manifest.size)
+        if chosen.cells is not None and bundle.manifest.size is not None:
+            raise SettingError(
+                f"the bundle {bundle.manifest.name} takes frames of one size; a region needs any size: choose a preset that "
+                "computes whole frames (--preset crw), or export without --size"
+            )
         keep_frames = adapter is not None and adapter.recompute
         backend = open_backend(bundle, chosen, engine, workers, keep_frames=keep_frames, say=say, size=options.size)
         if adapter is not None:
@@ -137,7 +142,9 @@ class Tracker(Closing):
         """The context's memory as a formula and a number; known after the first mask."""
         if self.backend.empty:
             raise CrwedgeError("the memory is known once the first frame with a mask has come")
-        return memory_formula(self.settings, *self._cells_and_channels, 1 + len(self.object_ids))[0]
+        cells, channels = self._cells_and_channels
+        cells = self.settings.cells or cells
+        return memory_formula(self.settings, cells, channels, 1 + len(self.object_ids), self._frame_size)[0]
 
     def step(self, frame: Pixels | Frame, prompt: PromptLike | None = None) -> LabelMap:
         """Label one frame.
@@ -178,6 +185,8 @@ class Tracker(Closing):
     def set_quality(self, level: QualityLevel) -> None:
         """Do a share of the full work from the next frame on."""
         self._quality = level
+        if self._locator is not None:
+            self._locator.set_quality(level)
 
     def remove(self, *ids: int) -> None:
         """Follow some objects no longer: their cells become background, in the whole context.
@@ -201,7 +210,7 @@ class Tracker(Closing):
             "source_index": self._source_index,
             "frame_size": self._frame_size,
             "monitor": self._monitor.state(),
-            "quality": [self._quality.context, self._quality.radius],
+            "quality": [self._quality.context, self._quality.radius, self._quality.cells],
             "cells_and_channels": self._cells_and_channels,
             **self._identity(),
         }
@@ -294,6 +303,7 @@ class Tracker(Closing):
         if self._locator is not None:
             self._locator.close()
         self._locator = open_locator(self.options.size or size, self.backend)
+        self._locator.set_quality(self._quality)
         return self._locator
 
     def _soft(self, given: MaskPrompt | KeypointPrompt, grid: Size) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

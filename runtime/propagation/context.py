@@ -205,8 +205,18 @@ def whole_view(features: NDArray[np.float32]) -> View:
     return View.whole((8 * features.shape[1], 8 * features.shape[2]))
 
 
-def memory_formula(settings: PropagationSettings, cells: int, channels: int, labels: int) -> tuple[str, int]:
-    """What the context takes: the formula in words and figures, and its value in bytes."""
+def memory_formula(
+    settings: PropagationSettings, cells: int, channels: int, labels: int, frame: Size | None = None
+) -> tuple[str, int]:
+    """What the context takes: the formula in words and figures, and its value in bytes.
+
+    Args:
+        settings: the protocol.
+        cells: of a frame, at most.
+        channels: C of the features.
+        labels: K, the background included.
+        frame: (H, W), counted where the settings keep the pixels of the context's frames.
+    """
     width = np.dtype(settings.storage).itemsize
     m, p = settings.context_length, settings.max_pinned
     total = (m + p) * cells * (channels * width + labels * 4)
@@ -214,4 +224,10 @@ def memory_formula(settings: PropagationSettings, cells: int, channels: int, lab
         f"context memory = (m + pinned) x cells x (C x {width} + K x 4 bytes) = "
         f"({m} + {p}) x {cells} x ({channels} x {width} + {labels} x 4) = {total / 1e6:.1f} MB"
     )
+    if settings.cells is not None and frame is not None:
+        pixels = (m + p) * frame[0] * frame[1] * 3
+        total += pixels
+        text += (
+            f" + (m + pinned) x H x W x 3 = ({m} + {p}) x {frame[0]} x {frame[1]} x 3 = {pixels / 1e6:.1f} MB of frames"
+        )
     return text, total

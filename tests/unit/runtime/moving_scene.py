@@ -34,11 +34,15 @@ def texture(seed: int, height: int, width: int, grain: int, contrast: float = 70
     for size, share in ((grain, 1.0), (max(2, grain // 4), 0.6)):
         cells = rng.normal(size=(3, -(-height // size) + 1, -(-width // size) + 1)).astype(np.float32)
         found += share * contrast / 2 * resize_linear(cells, (height, width))
-    return np.clip(found, 0, 255).transpose(1, 2, 0)
+    return np.asarray(np.clip(found, 0, 255).transpose(1, 2, 0), np.float32)
 
 
 def render(
-    objects: list[MovingObject], frames: int, size: tuple[int, int] = (480, 640), cuts: tuple[int, ...] = (), seed: int = 5
+    objects: list[MovingObject],
+    frames: int,
+    size: tuple[int, int] = (480, 640),
+    cuts: tuple[int, ...] = (),
+    seed: int = 5,
 ) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
     """Frames RGB uint8 (H, W, 3) and masks (H, W), whose ids count from 1. From each cut on there is another background."""
     height, width = size
