@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import sys
 import threading
 from collections import Counter
 from logging.handlers import WatchedFileHandler
@@ -13,6 +14,17 @@ from typing import Any
 
 from crwedge.core.clock import utc_time
 from crwedge.core.errors import SinkError
+
+
+class StderrHandler(logging.Handler):
+    """Writes lines to `sys.stderr` as it is at that moment: a progress bar puts itself in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except (OSError, ValueError):
+            self.handleError(record)
 
 
 class EventLog:
@@ -32,7 +44,7 @@ class EventLog:
         self.counts: Counter[str] = Counter()
         self._lock = threading.RLock()
         try:
-            self._handler = logging.StreamHandler() if path is None else WatchedFileHandler(path, encoding="utf-8")
+            self._handler = StderrHandler() if path is None else WatchedFileHandler(path, encoding="utf-8")
         except OSError as error:
             raise SinkError(f"cannot write the log {path}: {error.strerror}; choose another --log") from error
         self._handler.handleError = self._lost  # type: ignore[method-assign]

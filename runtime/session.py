@@ -337,7 +337,7 @@ class _FirstPrompt(Observer):
             return None
         if isinstance(prompt, np.ndarray):
             mask = check_mask(resize_mask(prompt, size) if self._resize and prompt.shape != size else prompt, size)
-            _log.info("%s", describe_mask(mask, grid=grid_size(*(self._tracker.options.size or size))))
+            _log.info("note: %s", describe_mask(mask, grid=grid_size(*(self._tracker.options.size or size))))
             return mask
         if isinstance(prompt, FrameJoints):
             return prompt

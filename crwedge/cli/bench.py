@@ -16,7 +16,9 @@ def bench(
     engine: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
     size: Annotated[list[str] | None, typer.Option(help="HEIGHTxWIDTH; may be repeated.")] = None,
     preset: Annotated[str | None, typer.Option(help="Propagation protocol: crw, dino, dinov3.")] = None,
-    context: Annotated[int | None, typer.Option(help="Frames of context beside the first (m).")] = None,
+    context: Annotated[
+        int | None, typer.Option("--context", "--context-length", help="Frames of context beside the first (m).")
+    ] = None,
     first_frame: Annotated[str | None, typer.Option(help="Search the first frame: global or restricted.")] = None,
     frames: Annotated[int, typer.Option(min=3, help="Frames a row, beyond those that fill the context.")] = 5,
     dense: Annotated[bool, typer.Option(help="Time dense forms of the propagation too, at the largest size.")] = True,

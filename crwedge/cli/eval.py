@@ -29,7 +29,9 @@ Sequences = Annotated[str | None, typer.Option(help="Names of sequences to take,
 MaxFrames = Annotated[int | None, typer.Option("--max-frames", "--frames", min=3, help="Frames of each sequence.")]
 Size = Annotated[str | None, typer.Option(help="Compute at HEIGHTxWIDTH, or 'frame'; default: the protocol's own.")]
 Preset = Annotated[str | None, typer.Option(help="Propagation protocol: crw, dino, dinov3.")]
-Context = Annotated[int | None, typer.Option(help="Frames of context beside the first (m).")]
+Context = Annotated[
+    int | None, typer.Option("--context", "--context-length", help="Frames of context beside the first (m).")
+]
 Topk = Annotated[int | None, typer.Option(help="Neighbours kept for each cell (k).")]
 Radius = Annotated[float | None, typer.Option(help="Search radius in cells of 8 pixels; inf for everywhere.")]
 Temperature = Annotated[float | None, typer.Option(help="Softmax temperature.")]

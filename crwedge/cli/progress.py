@@ -37,7 +37,7 @@ class Progress:
             from rich.progress import Progress as Bar
 
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bar = Bar(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True))
+            self._bar = Bar(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True, soft_wrap=True))
             self._bar.start()
             self._task = self._bar.add_task(self.what, total=self.total, note="")
         return self

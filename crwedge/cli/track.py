@@ -43,7 +43,9 @@ def track(
     ] = None,
     engine: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
     preset: Annotated[str | None, typer.Option(help="Propagation protocol: edge (default), crw, dino, dinov3.")] = None,
-    context: Annotated[int | None, typer.Option(help="Frames of context beside the first (m).")] = None,
+    context: Annotated[
+        int | None, typer.Option("--context", "--context-length", help="Frames of context beside the first (m).")
+    ] = None,
     topk: Annotated[int | None, typer.Option(help="Neighbours kept for each cell (k).")] = None,
     radius: Annotated[
         float | None, typer.Option(help="Search radius in cells of 8 pixels; inf for everywhere.")

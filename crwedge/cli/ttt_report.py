@@ -34,6 +34,7 @@ def conclusion(rows: Sequence[dict[str, Any]]) -> str:
 def write_report(rows: Sequence[dict[str, Any]], protocol: dict[str, Any], folder: Path, note: str) -> dict[str, Any]:
     """Write all files; returns what results.json holds."""
     from crwedge.eval.results import write_csv, write_json
+    from crwedge.eval.studies import J_AND_F
 
     folder.mkdir(parents=True, exist_ok=True)
     line = conclusion(rows)
@@ -53,6 +54,8 @@ def write_report(rows: Sequence[dict[str, Any]], protocol: dict[str, Any], folde
         f"{line}.",
         "",
         "Paper: appendix H fine-tunes on the frames t-10 .. t+10, every 5 frames, with 100 updates; it gives no figure.",
+        "",
+        f"{J_AND_F} Seconds a frame: tracking and training together.",
         "",
         "| encoder | setting | J&F | over the seeds | J | F | seconds a frame | windows undone |",
         "|---|---|---|---|---|---|---|---|",

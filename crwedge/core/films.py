@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Generator, Iterator
@@ -251,14 +250,6 @@ def open_film(where: Where, name: str | None = None, **how: Any) -> AnyFilm:
 def reason(error: Exception) -> str:
     """An error in a few words; FFmpeg's own end with the address, which may hold a password."""
     return getattr(error, "strerror", None) or one_line(error).split(": '")[0]
-
-
-def quiet() -> None:
-    """FFmpeg prints nothing: broken files are named by whoever reads them, once."""
-    import av
-
-    av.logging.set_level(av.logging.PANIC)
-    logging.getLogger("libav").setLevel(logging.CRITICAL)
 
 
 def _is_cover(stream: Any) -> bool:

@@ -16,6 +16,8 @@ from crwedge.eval.follow import Follower
 from crwedge.eval.results import ResultFolder, write_csv, write_json
 from crwedge.eval.scorer import SequenceScore, overall
 
+J_AND_F = "J is the overlap with the truth, F how well the boundaries agree, J&F their mean; all in percent, higher is better."
+"""What the columns of a table mean."""
 SMALL_SEQUENCES = 4
 SMALL_FRAMES = 24
 SMALL_SIZE = (240, 427)
@@ -207,6 +209,8 @@ def write_study(
         f"{line}.",
         "",
         f"Paper: {study.section}.",
+        "",
+        J_AND_F,
         "",
         f"| {study.axis} | J&F | J | F |" + (" J&F of the seeds |" if again else ""),
         "|---|---|---|---|" + ("---|" if again else ""),

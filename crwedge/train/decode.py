@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.containers import is_cut_short
 from crwedge.core.errors import SourceError
-from crwedge.core.films import AnyFilm, open_film, quiet
+from crwedge.core.films import AnyFilm, open_film
 from crwedge.core.location import Location
 from crwedge.core.pictures import one_line
 from crwedge.core.upright import to_rgb
@@ -94,8 +94,7 @@ def video_clip(location: Location, times: Sequence[float], short_side: int) -> l
 
 
 def _opened(location: Location) -> AnyFilm:
-    """A film that is read by one thread, without a word of FFmpeg's."""
-    quiet()
+    """A film that is decoded by few threads: workers decode side by side."""
     try:
         return open_film(location, threads="SLICE", skip_damaged=True)
     except SourceError as error:

@@ -19,6 +19,7 @@ from crwedge.core.files import atomic_write
 from crwedge.core.films import VIDEO_SUFFIXES
 from crwedge.core.location import Location, existing, is_hidden, natural_key, read_lines, repeated_stem, walk_folders
 from crwedge.core.pictures import IMAGE_SUFFIXES, is_animated
+from crwedge.core.user_folders import cache_home
 from crwedge.train.decode import probe_video
 
 INDEX = ".crwedge-index.json"
@@ -215,7 +216,7 @@ def _stamp(location: Location) -> list[int]:
 
 def cache_folder() -> Path:
     """Where this package keeps what it can make again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "crwedge"
+    return cache_home()
 
 
 def _index_paths(folder: Path) -> tuple[Path, Path]:

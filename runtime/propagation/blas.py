@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import numpy  # noqa: F401  its BLAS has to be loaded before it is looked for
 from threadpoolctl import ThreadpoolController
 
 
@@ -15,18 +16,21 @@ class _Limit:
 
     Were each to restore what it found, one that ends would give the others more threads than processors, and the last
     would leave the limit behind.
+
+    Libraries are looked for once, when this module is imported, and so before a stream starts its threads: threadpoolctl
+    holds the lock of the dynamic loader while it runs Python for each library, and a thread that imports an extension at
+    that moment holds Python and waits for the loader. Neither would ever go on.
     """
 
     def __init__(self) -> None:
         self._lock, self._users = threading.Lock(), 0
-        self._controller: ThreadpoolController | None = None
+        self._controller = ThreadpoolController()
         self._limiter: Any = None
 
     def enter(self) -> None:
         with self._lock:
             self._users += 1
             if self._users == 1:
-                self._controller = self._controller or ThreadpoolController()
                 self._take_over(self._controller)
                 self._limiter = self._controller.limit(limits=1, user_api="blas")
 
@@ -34,7 +38,6 @@ class _Limit:
         with self._lock:
             self._users -= 1
             if self._users == 0:
-                assert self._controller is not None
                 self._take_over(self._controller)
                 self._limiter.restore_original_limits()
 

@@ -51,7 +51,7 @@ def draw_names(frame: NDArray[np.uint8], labels: LabelMap, names: Mapping[int, s
         if i in labels.confidence:
             words.append(f"{100 * labels.confidence[i]:.0f}%")
         text = " ".join(words)
-        left, top, right, bottom = (round(edge) for edge in pen.textbbox((0, 0), text, font=font))
+        left, top, right, bottom = (int(side) for side in pen.textbbox((0, 0), text, font=font))
         width, height = right - left + 4, bottom - top + 4
         x, y = 2, corner
         if i in places:

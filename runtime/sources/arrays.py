@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import SourceError
 from crwedge.core.images import check_frame
-from crwedge.core.pictures import read_picture
+from crwedge.core.pictures import image_to_rgb, read_picture
 from crwedge.runtime.closing import Closing
 from crwedge.runtime.sources.frame import Frame, FrameSource
 from crwedge.runtime.sources.open import open_source
@@ -68,7 +68,7 @@ def _pixels(item: Any, index: int) -> NDArray[np.uint8]:
     if isinstance(item, str | Path):
         return read_picture(item)
     if hasattr(item, "convert"):  # a Pillow image; Pillow itself need not be imported to know
-        item = np.array(item.convert("RGB"))
+        item = image_to_rgb(item, f"frame {index}")
     try:
         return check_frame(item)
     except SourceError as error:

@@ -93,8 +93,8 @@ def test_memory_stays_flat(capsys: pytest.CaptureFixture[str]) -> None:
     stats.check()
     assert stats.frames_in == FRAMES
     assert stats.failed == 0
-    assert stats.pts_repeated > 0
-    assert stats.pts_backward > 0
+    # The camera's own stamps jump and repeat; live frames are stamped by the clock.
+    assert (stats.pts_repeated, stats.pts_backward) == (0, 0)
     assert events["source_lost"] >= events["source_back"] > 0
     assert threads_left() == []
     at, held = marks.settled()

@@ -507,7 +507,8 @@ KERNEL(merge_topk, MergeTopk, GROUP * GROUPS) {
         float total = 0, moment = 0;
         for (int i = 0; i < GROUP; ++i) total += sums[i], moment += sums[GROUP + i];
         for (int label = lane; cell < p.cells && label < p.count; label += GROUP) {
-            float value = 0;
+            // A cell without any key in reach is background.
+            float value = total > 0 || label > 0 ? 0.0f : 1.0f;
             for (int i = 0; i < count; ++i) {
                 const uint64 entry = entries[i];
                 if (!entry) continue;
@@ -515,8 +516,7 @@ KERNEL(merge_topk, MergeTopk, GROUP * GROUPS) {
                 const long long at = (long long)(order - frame * (uint32)p.frame_cells) * p.count + label;
                 value += copies_of(p, frame) * expf(exponent_of(p, entry, best)) * p.frames[frame].labels[at];
             }
-            // A cell without any key in reach is background.
-            value = total > 0 ? value / total : label == 0 ? 1.0f : 0.0f;
+            if (total > 0) value /= total;
             p.labels[(long long)cell * p.count + label] = value;
             if (value > 0) shared_or(&bits[label / 32], 1u << label % 32);
         }

@@ -49,7 +49,7 @@ def test_a_study_is_written_and_goes_on_where_it_was(
         "results.json",
     }
     monkeypatch.setattr(ttt_study, "score_clip", lambda *_: pytest.fail("scored again"))
-    assert cli.run(command) == 0
+    assert cli.run([*command, "--overwrite"]) == 0
     again = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert again["rows"] == first["rows"]
 

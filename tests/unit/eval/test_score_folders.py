@@ -214,10 +214,10 @@ def test_unpadded_numbers_are_in_natural_order(tmp_path: Path) -> None:
     expected = [str(number) for number in range(1, 13)]
     assert [path.stem for path in clip.frames] == expected
     assert [path.stem for path in clip.masks] == expected
-    annotations = tmp_path / "seq" / "Annotations"
-    for path in annotations.glob("._*"):
+    masks = tmp_path / "seq" / "Annotations"
+    for path in masks.glob("._*"):
         path.unlink()
-    assert score_folders(annotations, annotations).sequences["seq"].objects[0].object_id == 1
+    assert score_folders(masks, masks).sequences["seq"].objects[0].object_id == 1
 
 
 def test_frames_beside_their_masks_are_refused(tmp_path: Path) -> None:

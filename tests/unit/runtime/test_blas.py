@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -33,3 +35,20 @@ def test_whoever_comes_first_or_goes_last_the_limit_holds_and_goes(monkeypatch: 
             assert second.submit(now).result() == {1}
             second.submit(inner.__exit__, None, None, None).result()
             assert second.submit(now).result() == {2}
+
+
+def test_libraries_are_looked_for_before_threads_start() -> None:
+    """While a step looked for them, a thread that imported an extension (PyAV, in a sink) could lock up with it for ever."""
+    code = (
+        "import threadpoolctl\n"
+        "import crwedge as cw\n"
+        "import numpy as np\n"
+        "tracker = cw.Tracker.open('shipped', engine='cpu')\n"
+        "def refused(*_): raise AssertionError('looked for libraries in a step')\n"
+        "threadpoolctl.ThreadpoolController._load_libraries = refused\n"
+        "scene = cw.render_scene(2, 64, 96)\n"
+        "tracker.step(scene.frames[0], scene.masks[0])\n"
+        "tracker.step(scene.frames[1])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

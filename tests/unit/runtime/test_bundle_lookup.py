@@ -174,5 +174,14 @@ def test_a_name_that_the_terminal_cannot_show_ends_no_run(small_scene: Scene, tm
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        assert b"1 frames at" in done.stdout
+        assert b"1 frames at" in done.stdout + done.stderr
         assert len(list((tmp_path / "é日").glob("*.png"))) == 1
+
+
+def test_standard_output_of_any_encoding(tmp_path: Path) -> None:
+    env = {**os.environ, "PYTHONIOENCODING": "ascii", "CRWEDGE_HOME": str(tmp_path / "é日")}
+    done = subprocess.run(
+        [sys.executable, "-m", "crwedge", "models"], env=env, cwd=tmp_path, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"\\xe9\\u65e5" in done.stdout

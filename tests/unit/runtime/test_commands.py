@@ -168,7 +168,7 @@ def test_what_cannot_be_followed_is_told_and_passed_over(tmp_path: Path) -> None
     assert set(objects.object_ids) == {1}
     reasons = [reason for event, reason in told.events if event == "control_refused"]
     assert told.events[-1] == ("control_done", "")
-    for word in ("there is no object", "frame 3 has passed", "no mask file", "cannot be read", "24x16"):
+    for word in ("there is no object", "frame 3 has passed", "no mask file", "cannot be read", "16x24"):
         assert sum(word in reason for reason in reasons) == 1, word
     assert sum("one JSON object" in reason for reason in reasons) == len(reasons) - len(refused)
     # Where masks are to be resized, that one is.

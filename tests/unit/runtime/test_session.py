@@ -104,7 +104,7 @@ def test_another_thread_corrects_removes_and_stops(tmp_path: Path, frames: Path,
     added, removed, unknown, small = futures
     # The observers of the caller come after the session's own: the commands are carried out with the next frames.
     assert (added.result(0), removed.result(0)) == (3, 4)
-    for future, words in ((unknown, "no object 7"), (small, "64x48")):
+    for future, words in ((unknown, "no object 7"), (small, "48x64")):
         with pytest.raises(MaskError, match=words):
             future.result(0)
     lines = lines_of(tmp_path / "o.jsonl")
