@@ -128,8 +128,12 @@ def area_labels(
     area = np.maximum(sums.sum(axis=0), 1)
     soft = (sums / area).astype(np.float32)
     for index in range(1, count):
-        if sums[index].any() and not (soft.argmax(axis=0) == index).any():
-            cell = int(sums[index].argmax())
+        winner = soft.argmax(axis=0)
+        if sums[index].any() and not (winner == index).any():
+            # Not the only cell of another object, where there is a choice.
+            cells_of = np.bincount(winner, minlength=count)
+            free = (winner == 0) | (cells_of[winner] > 1)
+            cell = int(np.argmax(sums[index] * (free | (not (free & (sums[index] > 0)).any()))))
             soft[:, cell] = 0
             soft[index, cell] = 1
     void = np.bincount(cells[mask == VOID], minlength=h * w)
