@@ -127,13 +127,13 @@ def area_labels(
     sums = np.bincount((channel[mask] * (h * w) + cells).reshape(-1), minlength=count * h * w).reshape(count, -1)
     area = np.maximum(sums.sum(axis=0), 1)
     soft = (sums / area).astype(np.float32)
-    for index in range(1, count):
+    # Objects that touch the fewest cells choose first.
+    for index in 1 + np.argsort((sums[1:] > 0).sum(axis=1), kind="stable"):
         winner = soft.argmax(axis=0)
         if sums[index].any() and not (winner == index).any():
             # Not the only cell of another object, where there is a choice.
-            cells_of = np.bincount(winner, minlength=count)
-            free = (winner == 0) | (cells_of[winner] > 1)
-            cell = int(np.argmax(sums[index] * (free | (not (free & (sums[index] > 0)).any()))))
+            free = (sums[index] > 0) & ((winner == 0) | (np.bincount(winner, minlength=count)[winner] > 1))
+            cell = int(np.argmax(sums[index] * free if free.any() else sums[index]))
             soft[:, cell] = 0
             soft[index, cell] = 1
     void = np.bincount(cells[mask == VOID], minlength=h * w)
