@@ -38,7 +38,7 @@ from crwedge.runtime.events import silent
 from crwedge.runtime.frame_queue import StopToken
 from crwedge.runtime.observer import Observer
 from crwedge.runtime.ops.commands import Command, CommandFile, CommandQueue, Commands
-from crwedge.runtime.ops.rate_control import CELL_LEVELS, RateController
+from crwedge.runtime.ops.rate_control import RateController, rate_to_hold
 from crwedge.runtime.ops.snapshot import Snapshots, State, read_snapshot
 from crwedge.runtime.ops.stats import StreamStats, peak_rss_mb
 from crwedge.runtime.session_options import SessionOptions
@@ -48,12 +48,10 @@ from crwedge.runtime.sources.frame_range import FrameRange
 from crwedge.runtime.sources.open import open_source
 from crwedge.runtime.sources.uri import redact
 from crwedge.runtime.stream import run_stream
-from crwedge.runtime.tracker import Tracker, TrackerOptions
+from crwedge.runtime.tracker import Tracker
+from crwedge.runtime.tracker_options import TrackerOptions
 
 _log = logging.getLogger("crwedge")
-
-_USUAL_RATE = 30.0
-"""Frames a second of a camera that does not say."""
 
 
 class SourceAdapter(Adapter, Protocol):
@@ -277,20 +275,11 @@ class Session:
         if self._file is not None:
             readers.append(self._file)
         own.append(Commands(tracker, readers, index, options.resize_mask, self._on_event))
-        if (fps := self._rate(source)) is not None:
+        if (fps := rate_to_hold(options.fps, source, self.settings)) is not None:
             own.append(RateController(tracker, fps, self._on_event))
         if self._snapshots is not None:
             own.append(self._snapshots)
         return own
-
-    def _rate(self, source: FrameSource) -> float | None:
-        """Frames a second to hold: what was asked for, or the camera's own where a region can be made smaller for it."""
-        if self.options.fps is not None or not source.live or self.settings.cells is None:
-            return self.options.fps
-        least = round(self.settings.cells * CELL_LEVELS[-1].cells)
-        rate = source.fps or _USUAL_RATE
-        _log.info("%g frames a second are held with %d to %d cells of each frame", rate, least, self.settings.cells)
-        return rate
 
     def _state(self) -> State:
         """What a snapshot keeps: the tracker's state, the source, and which commands were carried out."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.bundle import Bundle
-from crwedge.core.described import described
 from crwedge.core.errors import CrwedgeError, SettingError, SourceError
 from crwedge.core.images import check_frame, grid_size, size_text
-from crwedge.core.labels import LabelMap, area_labels, soft_labels
-from crwedge.core.prompts import KeypointPrompt, MaskPrompt, PromptLike, as_prompt
+from crwedge.core.labels import LabelMap
+from crwedge.core.prompts import MaskPrompt, PromptLike, as_prompt
 from crwedge.core.settings import PropagationSettings, preset
 from crwedge.runtime.adapter import Adapter
 from crwedge.runtime.backends.base import Backend, ContextState, Features, Prediction, Search
@@ -27,27 +26,15 @@ from crwedge.runtime.bundle_lookup import find_bundle
 from crwedge.runtime.closing import Closing
 from crwedge.runtime.locator import Locator, open_locator
 from crwedge.runtime.monitor import KEPT_OVER_A_GAP, TRUSTED, Monitor, expected_overlap
-from crwedge.runtime.objects import Objects
+from crwedge.runtime.objects import AnyPrompt, Objects
 from crwedge.runtime.ops.snapshot import SnapshotError, State, plain
 from crwedge.runtime.propagation.context import memory_formula
 from crwedge.runtime.propagation.view import Size
 from crwedge.runtime.quality import QualityLevel
 from crwedge.runtime.sources.frame import Frame
+from crwedge.runtime.tracker_options import TrackerOptions
 
 Pixels = NDArray[np.uint8]
-
-
-@described
-@dataclass(frozen=True)
-class TrackerOptions:
-    """How a tracker works beside its protocol."""
-
-    size: Size | None = None
-    """(H, W) to compute at; label maps keep the frame's own size. None computes at the frame's size."""
-    confidence: bool = False
-    """Whether to estimate how far each object can be trusted, without knowing the truth."""
-    any_size: bool = False
-    """Whether frames may change their size: later ones are then computed at the first one's."""
 
 
 class Tracker(Closing):
@@ -267,7 +254,7 @@ class Tracker(Closing):
         model = self.bundle.sha256 if self.bundle is not None else None
         return {"settings": self.settings.to_dict(), "size": self.options.size, "model": model}
 
-    def _check(self, frame: Any, prompt: PromptLike | None) -> tuple[Pixels, MaskPrompt | KeypointPrompt | None]:
+    def _check(self, frame: Any, prompt: PromptLike | None) -> tuple[Pixels, AnyPrompt | None]:
         """The frame's pixels and its prompt, both as they have to be; a frame that is refused changes nothing."""
         pixels = check_frame(frame)
         size, before = (pixels.shape[0], pixels.shape[1]), self._frame_size
@@ -306,28 +293,23 @@ class Tracker(Closing):
         self._locator.set_quality(self._quality)
         return self._locator
 
-    def _soft(self, given: MaskPrompt | KeypointPrompt, grid: Size) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Soft labels of a prompt on the grid of the whole frame, and the share of each cell that is known."""
-        if not isinstance(given, MaskPrompt):
-            return given.soft(grid), np.ones(grid, np.float32)
-        to_cells = area_labels if self.settings.labels == "area" else soft_labels
-        return to_cells(given.mask, self.object_ids, grid)
-
-    def _predict(self, features: Features, given: MaskPrompt | KeypointPrompt | None) -> Prediction:
+    def _predict(self, features: Features, given: AnyPrompt | None) -> Prediction:
         """Soft labels of the frame: from the context, from the prompt, or from both."""
         grid = grid_size(*features.view.size)
         if self.backend.empty:
             assert given is not None
             self._objects.start(given)
             self._cells_and_channels = features.view.cells, features.channels
-            return self.backend.label(features, features.view.part(self._soft(given, grid)[0]))
+            return self.backend.label(
+                features, features.view.part(self._objects.soft(given, grid, self.settings.labels)[0])
+            )
         prediction = self.backend.propagate(features, self._search(measured=given is None))
         if not isinstance(given, MaskPrompt):
             return prediction
         change = self._objects.add(given.ids)
         if change is not None:
             self._edit_labels(change)
-        painted, known = self._soft(given, grid)
+        painted, known = self._objects.soft(given, grid, self.settings.labels)
         painted, known = features.view.part(painted), features.view.part(known[None])[0]
         return self.backend.label(features, self._objects.corrected(prediction.soft, given, painted, known))
 
@@ -343,11 +325,7 @@ class Tracker(Closing):
         return Search(settings, newest, entropy=measured and self.options.confidence and not self.joint_names)
 
     def _report(
-        self,
-        prediction: Prediction,
-        pixels: Pixels,
-        given: MaskPrompt | KeypointPrompt | None,
-        source: Frame | None,
+        self, prediction: Prediction, pixels: Pixels, given: AnyPrompt | None, source: Frame | None
     ) -> LabelMap:
         """The label map of a frame, with what is said of each object."""
         size, ids = (pixels.shape[0], pixels.shape[1]), self.object_ids
@@ -360,17 +338,8 @@ class Tracker(Closing):
         if given is not None:
             self._monitor.prompted(given.ids)
         states = self._monitor.judge(ids, confidence, self._objects.present(labels, joints))
+        frame = source or Frame(pixels, self._index)
         return LabelMap(
-            labels,
-            self._index,
-            ids,
-            prediction.soft,
-            source.pts if source else None,
-            pixels,
-            source.index if source else None,
-            confidence,
-            states,
-            joints,
-            source.name if source else None,
-            source.time if source else None,
-        )
+            labels, self._index, ids, prediction.soft, frame.pts, pixels, source.index if source else None, confidence,
+            states, joints, frame.name, frame.time,
+        )  # fmt: skip

@@ -25,7 +25,8 @@ from crwedge.eval.feature_cache import FeatureCache
 from crwedge.runtime.backends.engine import Engine
 from crwedge.runtime.backends.open import backend_of
 from crwedge.runtime.propagation.propagate import propagate_masks, propagate_soft
-from crwedge.runtime.tracker import Tracker, TrackerOptions
+from crwedge.runtime.tracker import Tracker
+from crwedge.runtime.tracker_options import TrackerOptions
 
 Features = NDArray[np.float32]
 

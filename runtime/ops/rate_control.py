@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict
@@ -13,10 +14,16 @@ from crwedge.runtime.observer import Observer
 from crwedge.runtime.quality import QualityLevel
 
 if TYPE_CHECKING:
+    from crwedge.core.settings import PropagationSettings
+    from crwedge.runtime.sources.frame import FrameSource
     from crwedge.runtime.tracker import Tracker
+
+_log = logging.getLogger("crwedge")
 
 _WINDOW = 12
 """Frames between two changes. Their median decides, so one slow frame changes nothing."""
+_USUAL_RATE = 30.0
+"""Frames a second of a camera that does not say."""
 _ROOM = 0.6
 """Quality is raised only below this share of the time allowed, because a step up costs about a third more."""
 
@@ -31,6 +38,17 @@ LEVELS = (
 """Of whole frames, in the order in which they are tried: fewer context frames cost the least accuracy."""
 CELL_LEVELS = tuple(QualityLevel(cells=0.8**step) for step in range(9))
 """Of a region: the cells alone decide its time."""
+
+
+def rate_to_hold(fps: float | None, source: FrameSource, settings: PropagationSettings) -> float | None:
+    """Frames a second to hold: what was asked for, or the camera's own where a region can be made smaller for it."""
+    if fps is not None or not source.live or settings.cells is None:
+        return fps
+    rate, least = source.fps or _USUAL_RATE, round(settings.cells * CELL_LEVELS[-1].cells)
+    _log.info(
+        "%g frames a second are held with %d to %d cells of each frame (--fps, --cells)", rate, least, settings.cells
+    )
+    return rate
 
 
 class RateController(Observer):
