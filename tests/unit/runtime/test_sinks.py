@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import datetime
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -102,7 +101,6 @@ def test_joints_are_written_and_drawn(tmp_path: Path) -> None:
         lines.write(labels)
         video.write(labels)
     line = json.loads((tmp_path / "o.jsonl").read_text())
-    assert datetime.fromisoformat(line.pop("time")).tzinfo is not None
     assert line == {
         "index": 0,
         "pts": 0.5,
@@ -142,7 +140,7 @@ def test_window_without_opencv_or_screen_says_what_is_missing(
     small_scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(MissingExtraError, match=r"crwedge\[window\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[window\]"):
         cw.open_sink("window")
     monkeypatch.undo()
     pytest.importorskip("cv2")
