@@ -134,7 +134,7 @@ def test_trust_of_masks_is_not_given_for_joints(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("xy", "words"),
     [
-        ([[10.0, 20.0], [192.0, 5.0], [np.nan, np.nan]], r"hidden at \(192, 5\) lies outside the frame of 192x128"),
+        ([[10.0, 20.0], [192.0, 5.0], [np.nan, np.nan]], r"hidden at \(192, 5\) lies outside the frame of 128x192"),
         ([[-0.6, 20.0], [19.0, 5.0], [0.0, 0.0]], r"one at \(-0.6, 20\) lies outside"),
         ([[np.nan, 20.0]] * 3, "no joint is visible"),
     ],

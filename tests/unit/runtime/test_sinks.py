@@ -140,7 +140,7 @@ def test_window_without_opencv_or_screen_says_what_is_missing(
     small_scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(MissingExtraError, match=r"pip install .*\[window\]"):
+    with pytest.raises(MissingExtraError, match=r"\[window\]"):
         cw.open_sink("window")
     monkeypatch.undo()
     pytest.importorskip("cv2")
