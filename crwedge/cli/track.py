@@ -168,11 +168,11 @@ def track(
         control=control,
     )
     outputs = [] if as_json and not out else out
-    prompts = _prompts(source, mask, init)
     stop = StopToken()
     with contextlib.ExitStack() as stack:
         stack.enter_context(exit_on_broken_pipe())
         messages = stack.enter_context(messages_on_stderr())
+        prompts = _prompts(source, mask, init)
 
         def say(text: str) -> None:
             messages.info("note: %s", text)

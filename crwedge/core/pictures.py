@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -176,23 +176,26 @@ def open_image(where: Where) -> Iterator[Any]:
     """
     from PIL import Image
 
-    source = where.open() if isinstance(where, Location) else where
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(source)
-        with image:
-            check_pixels(image.height, image.width, str(where))
-            yield image
+        # Not by its name: Pillow maps uncompressed TIFF files into memory then, and gets those that are turned wrong.
+        with _file_of(where) as file:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                image = Image.open(file)
+            with image:
+                check_pixels(image.height, image.width, str(where))
+                yield image
     except CrwedgeError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise SourceError(f"{where} has more than {MAX_PIXELS // 10**6} million pixels; shrink it first") from error
     except Exception as error:
         raise SourceError(f"{where} cannot be read as a picture ({one_line(error, str(where))})") from error
-    finally:
-        if hasattr(source, "close"):
-            source.close()
+
+
+def _file_of(where: Where) -> IO[bytes]:
+    source: Any = where.open() if isinstance(where, Location) else where
+    return open(source, "rb") if isinstance(source, (str, Path)) else source
 
 
 def check_pixels(height: int, width: int, name: str) -> None:

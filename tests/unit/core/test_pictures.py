@@ -89,15 +89,16 @@ def test_modes_of_pillow(tmp_path: Path) -> None:
     assert error_of(read_picture(save(tmp_path / "c.jpg", flat.convert("CMYK"), quality=95)), np.asarray(flat)) < 8
 
 
+@pytest.mark.parametrize("name", ["p.png", "p.tif"])
 @pytest.mark.parametrize("turn", range(1, 9))
-def test_orientation_of_cameras(tmp_path: Path, turn: int) -> None:
+def test_orientation_of_cameras(tmp_path: Path, turn: int, name: str) -> None:
     exif = Image.Exif()
     exif[274] = turn
     upright = {
         1: COLOUR, 2: COLOUR[:, ::-1], 3: COLOUR[::-1, ::-1], 4: COLOUR[::-1],
         5: COLOUR.transpose(1, 0, 2), 6: np.rot90(COLOUR, -1), 7: COLOUR[::-1, ::-1].transpose(1, 0, 2), 8: np.rot90(COLOUR),
     }[turn]  # fmt: skip
-    assert error_of(read_picture(save(tmp_path / "p.png", Image.fromarray(COLOUR), exif=exif)), upright) == 0
+    assert error_of(read_picture(save(tmp_path / name, Image.fromarray(COLOUR), exif=exif)), upright) == 0
 
 
 @pytest.mark.parametrize("name", ["p.webp", "p.png", "p.tiff"])
