@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.bundle import Bundle
 from crwedge.core.errors import CrwedgeError, SettingError, SourceError
-from crwedge.core.images import check_frame, grid_size, size_text
+from crwedge.core.images import grid_size, size_text
 from crwedge.core.labels import LabelMap
+from crwedge.core.masks import read_mask
 from crwedge.core.prompts import MaskPrompt, PromptLike, as_prompt
 from crwedge.core.settings import PropagationSettings, preset
 from crwedge.runtime.adapter import Adapter
@@ -32,7 +33,11 @@ from crwedge.runtime.propagation.context import memory_formula
 from crwedge.runtime.propagation.view import Size
 from crwedge.runtime.quality import QualityLevel
 from crwedge.runtime.sources.frame import Frame
+from crwedge.runtime.sources.pixels import pixels_of
 from crwedge.runtime.tracker_options import TrackerOptions
+
+if TYPE_CHECKING:
+    from crwedge.runtime.sources.pixels import PixelsLike
 
 Pixels = NDArray[np.uint8]
 
@@ -133,14 +138,15 @@ class Tracker(Closing):
         cells = self.settings.cells or cells
         return memory_formula(self.settings, cells, channels, 1 + len(self.object_ids), self._frame_size)[0]
 
-    def step(self, frame: Pixels | Frame, prompt: PromptLike | None = None) -> LabelMap:
+    def step(self, frame: PixelsLike | Frame, prompt: PromptLike | str | Path | None = None) -> LabelMap:
         """Label one frame.
 
         Args:
-            frame: RGB uint8 (H, W, 3), or a `Frame` of a source, whose time stamp goes to the result.
-            prompt: (H, W) ids. On the first frame it says what to follow. On a later one it adds objects and corrects
-                those it shows; other objects stay as predicted where it is 0, and so does everything where it is 255
-                (void). Or joints, with the first frame alone: `LabelMap.joints` then says where they are.
+            frame: RGB uint8 (H, W, 3), a `Frame` of a source, whose time stamp goes to the result, a Pillow image, or the
+                path of a picture. Channels are red, green, blue: an array of OpenCV is `array[..., ::-1]`.
+            prompt: (H, W) ids, or the path of a mask. On the first frame it says what to follow. On a later one it adds
+                objects and corrects those it shows; other objects stay as predicted where it is 0, and so does everything
+                where it is 255 (void). Or joints, with the first frame alone: `LabelMap.joints` then says where they are.
 
         Returns:
             The label map, of the frame's own size.
@@ -254,15 +260,17 @@ class Tracker(Closing):
         model = self.bundle.sha256 if self.bundle is not None else None
         return {"settings": self.settings.to_dict(), "size": self.options.size, "model": model}
 
-    def _check(self, frame: Any, prompt: PromptLike | None) -> tuple[Pixels, AnyPrompt | None]:
+    def _check(self, frame: Any, prompt: PromptLike | str | Path | None) -> tuple[Pixels, AnyPrompt | None]:
         """The frame's pixels and its prompt, both as they have to be; a frame that is refused changes nothing."""
-        pixels = check_frame(frame)
+        pixels = pixels_of(frame)
         size, before = (pixels.shape[0], pixels.shape[1]), self._frame_size
         if before is not None and size != before and not self.options.any_size:
             raise SourceError(
                 f"the frame is {size_text(size)} (height x width), those before it {size_text(before)}; "
                 "reset the tracker and give a mask, or keep one size"
             )
+        if isinstance(prompt, str | Path):
+            prompt = read_mask(prompt)
         given = None if prompt is None else as_prompt(prompt, size)
         self._objects.check(given, first=self.backend.empty)
         self._frame_size = before or size
