@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -135,8 +134,9 @@ class Tracker(Closing):
         if self.backend.empty:
             raise CrwedgeError("the memory is known once the first frame with a mask has come")
         cells, channels = self._cells_and_channels
-        cells = self.settings.cells or cells
-        return memory_formula(self.settings, cells, channels, 1 + len(self.object_ids), self._frame_size)[0]
+        return memory_formula(
+            self.settings, self.settings.cells or cells, channels, 1 + len(self.object_ids), self._frame_size
+        )[0]
 
     def step(self, frame: PixelsLike | Frame, prompt: PromptLike | str | Path | None = None) -> LabelMap:
         """Label one frame.
@@ -235,14 +235,14 @@ class Tracker(Closing):
     def reset(self) -> None:
         """Forget all objects and frames; the next frame needs a mask and may have another size."""
         self.backend.clear()
+        self._close_locator()
         self._forget()
         if self.adapter is not None:
             self.adapter.reset()
 
     def close(self) -> None:
         """Give back threads and memory."""
-        if self._locator is not None:
-            self._locator.close()
+        self._close_locator()
         self.backend.close()
         if self.adapter is not None:
             self.adapter.close()
@@ -251,8 +251,6 @@ class Tracker(Closing):
         self._objects, self._monitor, self._quality = Objects(), Monitor(), QualityLevel()
         self._index, self._source_index = 0, None
         self._frame_size, self._cells_and_channels = None, (0, 0)
-        if self._locator is not None:
-            self._locator.close()
         self._locator = None
 
     def _identity(self) -> dict[str, Any]:
@@ -293,10 +291,13 @@ class Tracker(Closing):
         if self._locator is not None:
             self._locator.edit_labels(change)
 
-    def _open_locator(self, size: Size) -> Locator:
-        """What chooses the part of each frame to compute: made with the first frame, whose size is (H, W)."""
+    def _close_locator(self) -> None:
         if self._locator is not None:
             self._locator.close()
+
+    def _open_locator(self, size: Size) -> Locator:
+        """What chooses the part of each frame to compute: made with the first frame, whose size is (H, W)."""
+        self._close_locator()
         self._locator = open_locator(self.options.size or size, self.backend)
         self._locator.set_quality(self._quality)
         return self._locator
@@ -323,12 +324,8 @@ class Tracker(Closing):
 
     def _search(self, measured: bool) -> Search:
         """How the context is searched for the next frame."""
-        settings, quality = self._monitor.search(self.settings), self._quality
-        if self._locator is not None and self._locator.everywhere:
-            settings = settings.with_changes(radius=math.inf)
-        elif settings.local and quality.radius != 1:
-            settings = settings.with_changes(radius=max(2.0, round(settings.radius * quality.radius)))
-        newest = None if quality.context >= 1 else max(1, round(settings.context_length * quality.context))
+        everywhere = self._locator is not None and self._locator.everywhere
+        settings, newest = self._quality.reduced(self._monitor.search(self.settings), everywhere)
         # The expected overlap is that of masks; a joint has its own measure.
         return Search(settings, newest, entropy=measured and self.options.confidence and not self.joint_names)
 

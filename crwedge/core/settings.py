@@ -140,7 +140,7 @@ PRESETS: dict[str, PropagationSettings] = {
     # For cameras and small machines: a region that follows the objects at their own resolution, within a budget of cells, and
     # a short context that reaches far back.
     "edge": PropagationSettings(
-        context_length=5,
+        context_length=7,
         radius=12,
         first_frame="restricted",
         context_spacing="spread",
