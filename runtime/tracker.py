@@ -24,7 +24,7 @@ from crwedge.runtime.backends.engine import Engine
 from crwedge.runtime.backends.open import open_backend
 from crwedge.runtime.bundle_lookup import find_bundle
 from crwedge.runtime.closing import Closing
-from crwedge.runtime.locator import Locator, open_locator
+from crwedge.runtime.locator import Locator, Pixels, open_locator
 from crwedge.runtime.monitor import KEPT_OVER_A_GAP, TRUSTED, Monitor, expected_overlap
 from crwedge.runtime.objects import AnyPrompt, Objects
 from crwedge.runtime.ops.snapshot import SnapshotError, State, plain
@@ -37,8 +37,6 @@ from crwedge.runtime.tracker_options import TrackerOptions
 
 if TYPE_CHECKING:
     from crwedge.runtime.sources.pixels import PixelsLike
-
-Pixels = NDArray[np.uint8]
 
 
 class Tracker(Closing):
