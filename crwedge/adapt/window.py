@@ -85,7 +85,7 @@ def draw_batch(
         # With own views the walk comes home to a second view of the first frame.
         clip += [clip[0]] * (len(clip_maps) - len(clip))
         views.append(cut_views(torch.from_numpy(np.stack(clip)), clip_maps, config.size))
-        maps.append(torch.from_numpy(clip_maps))
+        maps.append(torch.from_numpy(clip_maps)[None])
         colours.append(torch.from_numpy(clip_colours))
         seeds.append(int(rng.integers(2**62)))
     return Batch(torch.stack(views), torch.stack(maps), torch.stack(colours), torch.tensor(seeds), {})

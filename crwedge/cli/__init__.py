@@ -18,6 +18,7 @@ COMMANDS = {
     "eval": "crwedge.cli.eval:app",
     "study": "crwedge.cli.study:study",
     "import": "crwedge.cli.import_:import_",
+    "check": "crwedge.cli.check:check",
     "bench": "crwedge.cli.bench:bench",
     "doctor": "crwedge.cli.doctor:doctor",
 }

@@ -44,7 +44,7 @@ class _Body:
 def render_scene(frames: int = 48, height: int = 240, width: int = 426, objects: int = 2, seed: int = 7) -> Scene:
     """Render `frames` frames of `height` x `width` with `objects` objects (1 to 50)."""
     rng = np.random.default_rng(seed)
-    background = _texture(rng, 512, saturation=0.5)
+    background = speckled_texture(rng, 512, saturation=0.5)
     bodies = [_body(rng, index, objects) for index in range(objects)]
     images = np.empty((frames, height, width, 3), np.uint8)
     masks = np.zeros((frames, height, width), np.uint8)
@@ -57,7 +57,7 @@ def render_scene(frames: int = 48, height: int = 240, width: int = 426, objects:
     for t in range(frames):
         time = t / 48
         pan_y, pan_x = np.float32(0.06 * np.sin(2 * time)), np.float32(0.25 * time)
-        image = _sample(background, np.float32(200) * (ys + pan_y), np.float32(200) * (xs + pan_x))
+        image = sample_texture(background, np.float32(200) * (ys + pan_y), np.float32(200) * (xs + pan_x))
         for number in range(objects, 0, -1):
             body = bodies[number - 1]
             angle = 2 * np.pi * (body.phase + 0.8 * time)
@@ -71,7 +71,9 @@ def render_scene(frames: int = 48, height: int = 240, width: int = 426, objects:
             a, b = v / body.radii[0], u / body.radii[1]
             inside = (np.maximum(np.abs(a), np.abs(b)) if body.box else a * a + b * b) < 1
             shade = 1 - 0.25 * np.clip(a, -1, 1)[..., None]
-            image = np.where(inside[..., None], _sample(body.texture, v * 260 + 256, u * 260 + 256) * shade, image)
+            image = np.where(
+                inside[..., None], sample_texture(body.texture, v * 260 + 256, u * 260 + 256) * shade, image
+            )
             masks[t][inside] = number
         noise = rng.normal(0, 2.0, image.shape).astype(np.float32)
         images[t] = np.clip(image * (1 + 0.04 * np.sin(5 * time)) + noise, 0, 255).astype(np.uint8)
@@ -81,7 +83,7 @@ def render_scene(frames: int = 48, height: int = 240, width: int = 426, objects:
 def _body(rng: np.random.Generator, index: int, objects: int) -> _Body:
     size = 0.2 / max(1.0, (objects / 2) ** 0.5)
     return _Body(
-        texture=_texture(rng, 512, saturation=1.0),
+        texture=speckled_texture(rng, 512, saturation=1.0),
         box=index % 2 == 1,
         radii=(size * rng.uniform(0.75, 1.0), size * rng.uniform(0.9, 1.3)),
         start=(rng.uniform(0.4, 0.6), rng.uniform(0.35, 0.65)),
@@ -92,7 +94,7 @@ def _body(rng: np.random.Generator, index: int, objects: int) -> _Body:
     )
 
 
-def _texture(rng: np.random.Generator, side: int, saturation: float) -> NDArray[np.float32]:
+def speckled_texture(rng: np.random.Generator, side: int, saturation: float) -> NDArray[np.float32]:
     """(side, side, 3) in 0..255: noise at several scales around a colour of its own."""
     total = np.zeros((3, side, side), np.float32)
     for cells, weight in ((6, 1.0), (16, 0.8), (48, 0.6), (128, 0.4)):
@@ -103,8 +105,8 @@ def _texture(rng: np.random.Generator, side: int, saturation: float) -> NDArray[
     return np.ascontiguousarray(np.clip(colour + 45 * total, 0, 255).transpose(1, 2, 0), np.float32)
 
 
-def _sample(texture: NDArray[np.float32], y: NDArray[Any], x: NDArray[Any]) -> NDArray[np.float32]:
-    """Linear samples (H, W, 3) of a texture that repeats."""
+def sample_texture(texture: NDArray[np.float32], y: NDArray[Any], x: NDArray[Any]) -> NDArray[np.float32]:
+    """Linear samples (..., 3) of a texture (side, side, 3) that repeats, at places y and x of any shape."""
     side = texture.shape[0]
     y0, x0 = np.floor(y).astype(np.int64), np.floor(x).astype(np.int64)
     fy, fx = (y - y0)[..., None].astype(np.float32), (x - x0)[..., None].astype(np.float32)

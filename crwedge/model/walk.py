@@ -21,7 +21,7 @@ class WalkResult:
     """Loss and return accuracy of one batch of walks."""
 
     loss: Tensor
-    """Scalar, float32 or float64: mean over the cycles' losses, weighted."""
+    """Scalar, float32 or float64: mean over the cycles' losses, plus that of the step between two views of frame 1."""
     losses: dict[int, Tensor]
     """Cross-entropy of each cycle s, detached scalars."""
     accuracy: dict[int, Tensor]
@@ -69,8 +69,6 @@ def walk_loss(
     back: Tensor | None = None,
     target: Tensor | None = None,
     seen: Tensor | None = None,
-    direct_temperature: float | None = None,
-    direct_weight: float = 1.0,
     across: bool = False,
     generators: Sequence[torch.Generator] | None = None,
 ) -> WalkResult:
@@ -83,8 +81,6 @@ def walk_loss(
         back: (B, M, d) embeddings of a second view of frame 1, where the walk returns to; nodes[:, 0] by default.
         target: (B, N, M) rows that sum to 1: where in `back` each node of frame 1 should return to; itself by default.
         seen: (B, N) bool: the nodes of frame 1 that count; all by default.
-        direct_temperature: tau of the step from view to view (s = 1); `temperature` by default.
-        direct_weight: weight of that step against the mean over s = 2..T.
         across: that step may also end, wrongly, in the second views of the batch's other clips.
         generators: one a clip, for the dropout.
 
@@ -100,8 +96,7 @@ def walk_loss(
         losses: dict[int, Tensor] = {}
         accuracy: dict[int, Tensor] = {}
         if back is not None:
-            tau = direct_temperature or temperature
-            losses[1], accuracy[1] = _direct_step(nodes[:, 0], back, tau, target, seen, across)
+            losses[1], accuracy[1] = _direct_step(nodes[:, 0], back, temperature, target, seen, across)
         home = nodes[:, 0] if back is None else back
         forth: Tensor | None = None
         rear: Tensor | None = None
@@ -115,7 +110,7 @@ def walk_loss(
             losses[s], accuracy[s] = _return_loss(torch.log(forth @ rear + _TINY), target, seen)
     loss = nodes.new_zeros(())
     if back is not None:
-        loss = loss + direct_weight * losses[1]
+        loss = loss + losses[1]
     cycles = [losses[s] for s in losses if s > 1]
     if cycles:
         loss = loss + torch.stack(cycles).mean()

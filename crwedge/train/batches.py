@@ -14,7 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from crwedge.train.clips import ClipSource
 from crwedge.train.config import TrainConfig
-from crwedge.train.views import cover, cut_views, draw_boxes, draw_maps
+from crwedge.train.objects import draw_layer, overlay
+from crwedge.train.views import Geometry, cut_views, draw_maps
+from crwedge.train.warps import draw_warps
 
 Place = tuple[int, int, int]
 """(step, part of the mixture, place of the clip in the whole batch)."""
@@ -27,17 +29,25 @@ class Batch:
     views: Tensor
     """(B, V, 3, S, S) uint8: V = T, or T + 1 with own views (the last is frame 1 again)."""
     maps: Tensor
-    """(B, V, 2, 3) float64, view pixels to frame pixels."""
+    """(B, L, V, 2, 3) float64, view pixels to frame pixels; layer 0 is the clip, the others are objects over it."""
     colours: Tensor
     """(B, V, 8) float32: brightness, contrast, saturation, three gains, grey or not, width of the blur."""
     seeds: Tensor
     """(B,) int64: what is drawn on the device for a clip (jitter, dropout) follows from its seed alone."""
     broken: dict[str, str]
     """Files found unreadable on the way."""
-    boxes: Tensor | None = None
-    """(B, V, pieces, 4) int64 pixels that another frame covers, where views are covered."""
-    others: Tensor | None = None
-    """(B, V, 2, 3) float64 maps of that other frame, view pixels to its pixels."""
+    warps: Tensor | None = None
+    """(B, L, V, 2, G, G) float64 control displacements, where views are warped."""
+    owner: Tensor | None = None
+    """(B, V, S, S) uint8: the layer that each pixel shows, where there are objects."""
+
+    def geometry(self, view: int) -> Geometry:
+        """How one view of each clip was made."""
+        return Geometry(
+            self.maps[:, :, view],
+            None if self.warps is None else self.warps[:, :, view],
+            None if self.owner is None else self.owner[:, view],
+        )
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
@@ -47,8 +57,8 @@ class Batch:
             self.colours.to(device, non_blocking=True),
             self.seeds,
             self.broken,
-            None if self.boxes is None else self.boxes.to(device),
-            None if self.others is None else self.others.to(device),
+            None if self.warps is None else self.warps.to(device),
+            None if self.owner is None else self.owner.to(device),
         )
 
 
@@ -67,19 +77,30 @@ class Clips(Dataset[Batch]):
         frames = self.source.clip(rng, part)
         maps = draw_maps(rng, (frames[0].shape[0], frames[0].shape[1]), len(frames), self.config)
         colours = draw_colours(rng, len(maps), self.config)
-        if len(maps) > len(frames):
+        warps = draw_warps(rng, len(maps), self.config.size, self.config.warp) if self.config.warp else None
+        count = len(frames)
+        if len(maps) > count:
             frames = [*frames, frames[0]]
-        views = _cut(frames, maps, self.config.size)
+        views = _cut(frames, maps, self.config.size, warps)
+        layers = [draw_layer(rng, self.source.frame(rng), count, self.config) for _ in range(self.config.objects)]
+        owner: Tensor | None = None
+        if layers or self.config.motion_blur:
+            views, owner = overlay(rng, views, layers, self.config)
         seeds = torch.tensor([int(rng.integers(2**62))])
-        broken = dict(self.source.broken)
-        batch = Batch(views[None], torch.from_numpy(maps)[None], torch.from_numpy(colours)[None], seeds, broken)
-        if self.config.occlude > 0:
-            other = self.source.frame(rng)
-            others = draw_maps(rng, (other.shape[0], other.shape[1]), len(frames) - 1, self.config)
-            boxes = draw_boxes(rng, others, self.config)
-            cover(views, _cut([other], others, self.config.size), boxes)
-            batch.boxes, batch.others = torch.from_numpy(boxes)[None], torch.from_numpy(others)[None]
-        return batch
+        return Batch(
+            views[None],
+            _layered([maps, *(layer.maps for layer in layers)]),
+            torch.from_numpy(colours)[None],
+            seeds,
+            dict(self.source.broken),
+            None if warps is None else _layered([warps, *(layer.warps for layer in layers)]),
+            owner[None] if owner is not None and layers else None,
+        )
+
+
+def _layered(parts: list[np.ndarray | None]) -> Tensor:
+    """Layers (V, ...) of one clip as a batch (1, L, V, ...)."""
+    return torch.from_numpy(np.stack([part for part in parts if part is not None]))[None]
 
 
 def draw_colours(rng: np.random.Generator, count: int, config: TrainConfig) -> np.ndarray:
@@ -153,13 +174,13 @@ def _own_signals(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _cut(frames: list[np.ndarray], maps: np.ndarray, size: int) -> Tensor:
+def _cut(frames: list[np.ndarray], maps: np.ndarray, size: int, warps: np.ndarray | None) -> Tensor:
     # One frame repeated is converted once.
     if all(frame is frames[0] for frame in frames):
         picture = torch.from_numpy(np.ascontiguousarray(frames[0]))[None].expand(len(maps), -1, -1, -1)
     else:
         picture = torch.from_numpy(np.stack(frames))
-    return cut_views(picture, maps, size)
+    return cut_views(picture, maps, size, warps)
 
 
 def _join(clips: list[Batch]) -> Batch:
@@ -172,6 +193,6 @@ def _join(clips: list[Batch]) -> Batch:
         torch.cat([clip.colours for clip in clips]),
         torch.cat([clip.seeds for clip in clips]),
         broken,
-        torch.cat(boxes) if (boxes := [clip.boxes for clip in clips if clip.boxes is not None]) else None,
-        torch.cat(others) if (others := [clip.others for clip in clips if clip.others is not None]) else None,
+        torch.cat(warps) if (warps := [clip.warps for clip in clips if clip.warps is not None]) else None,
+        torch.cat(owner) if (owner := [clip.owner for clip in clips if clip.owner is not None]) else None,
     )

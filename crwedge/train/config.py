@@ -18,7 +18,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "architecture": ("resnet18", "resnet50"),
     "padding": ("zeros", "reflect", "none"),
     "stage": ("res3", "res4"),
-    "schedule": ("cosine", "constant"),
+    "schedule": ("cosine", "constant", "plateau"),
     "precision": ("auto", "float32", "bfloat16"),
 }
 
@@ -114,11 +114,14 @@ class TrainConfig:
     """Strength of the jitter of brightness, contrast and saturation."""
     grey: float = 0.0
     """Share of the views in grey."""
-    occlude: float = 0.0
-    """Own views: share of a view, at most, that pieces of another frame cover. Covered cells do not count; those beside
-    them have to be known by themselves, whatever lies around."""
-    follow_pieces: bool = False
-    """Whether the pieces' own cells count too: they lie in the other view where the other frame's own cut puts them."""
+    warp: float = 0.0
+    """Own views: strength of a smooth random warp of each view, as a share of the distance between its control points."""
+    objects: int = 0
+    """Own views: parts of other frames that move over each clip by themselves, and are followed."""
+    object_area: float = 0.25
+    """Share of the first view, at most, that each of them takes."""
+    motion_blur: float = 0.0
+    """Own views: share of the views and of the objects in them that are blurred along a line."""
     blur: float = 0.0
     """Share of the frames that are blurred (a control of appendix C)."""
 
@@ -135,20 +138,12 @@ class TrainConfig:
     """Its width to height."""
     map_crop: int = 0
     """Cells left out at each border of a feature map; -1: as many as can see the border."""
-    pools: tuple[int, ...] = (1,)
-    """Own views: a node is the mean of so many cells along a side; several: the mean of their losses (multi-scale)."""
-    spread: float = 0.0
-    """Own views: a node belongs to the cells around its point by a Gaussian of so many cells; 0: to the nearest four."""
     dim: int = 128
     """d: length of the embedding, where there is a head."""
     head: int = 1
     """Layers of the head between features and embedding; 0: the features are the embedding."""
     temperature: float = 0.07
     """tau of the transitions."""
-    direct_temperature: float = 0.0
-    """tau of the step between the two views of frame 1; 0: the same."""
-    direct_weight: float = 1.0
-    """Weight of that step against the mean over the cycles."""
     across_clips: bool = False
     """Whether the nodes of the batch's other clips are negatives of that step too."""
     edge_dropout: float = 0.1
@@ -175,8 +170,11 @@ class TrainConfig:
     """Above 0: the run lasts this long and the schedule follows the clock; not reproducible."""
     learning_rate: float = 1e-4
     """Of Adam, after the warm-up."""
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """After the warm-up; cosine ends at `final_rate`."""
+    schedule: Literal["cosine", "constant", "plateau"] = "cosine"
+    """After the warm-up. `plateau` is constant and falls linearly over the last part of the run (`decay`), so that a run
+    can be resumed with fewer steps left. cosine and plateau end at `final_rate`."""
+    decay: float = 0.2
+    """Share of the run, at its end, over which the plateau schedule falls."""
     final_rate: float = 0.02
     """Last learning rate, as a share of the first."""
     warmup: int = 100
@@ -250,19 +248,31 @@ class TrainConfig:
         for name in ("temperature", "learning_rate", "memory_rate", "folder_rate"):
             if not getattr(self, name) > 0 or math.isinf(getattr(self, name)):
                 raise SettingError(f"{name} is {getattr(self, name)}; it must be a finite number above 0")
-        for name in ("edge_dropout", "stills", "reverse", "flip", "grey", "blur", "ema", "colour", "occlude"):
+        for name in (
+            "edge_dropout",
+            "stills",
+            "reverse",
+            "flip",
+            "grey",
+            "blur",
+            "ema",
+            "colour",
+            "warp",
+            "motion_blur",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingError(f"{name} is {getattr(self, name)}; it must be from 0 to 1")
         for name in ("scale", "middle_scale", "jitter_scale"):
             low, high = getattr(self, name)
             if not 0 < low <= high <= 1:
                 raise SettingError(f"{name} is {[low, high]}; it must be two rising shares between 0 and 1")
-        if not self.pools or min(self.pools) < 1:
-            raise SettingError(f"pools is {list(self.pools)}; it must hold whole numbers of at least 1")
-        if self.spread < 0 or math.isinf(self.spread) or math.isnan(self.spread):
-            raise SettingError(f"spread is {self.spread}; it must be a finite number, at least 0")
-        if self.views == "shared" and (self.pools != (1,) or self.spread or self.occlude):
-            raise SettingError('pools, spread and occlude need views = "own"')
+        for name in ("decay", "object_area"):
+            if not 0 < getattr(self, name) <= 1:
+                raise SettingError(f"{name} is {getattr(self, name)}; it must be above 0 and at most 1")
+        if not 0 <= self.objects <= 200:
+            raise SettingError(f"objects is {self.objects}; it must be from 0 to 200")
+        if self.views == "shared" and (self.warp or self.objects or self.motion_blur):
+            raise SettingError('warp, objects and motion_blur need views = "own"')
         if self.ratio < 1:
             raise SettingError(f"ratio is {self.ratio}; it must be at least 1")
         if self.nodes == "patches" and self.patch_size > self.size:
@@ -307,10 +317,6 @@ def _coerce(name: str, value: Any, default: Any) -> Any:
         value = (value,) if isinstance(value, str | int | float) else tuple(value)
         if name in ("videos", "images"):
             return tuple(str(item) for item in value)
-        if name == "pools":
-            if not all(isinstance(item, int) and not isinstance(item, bool) for item in value):
-                raise SettingError(f"pools is {list(value)}; it must hold whole numbers")
-            return value
         if not all(isinstance(item, int | float) and not isinstance(item, bool) for item in value):
             raise SettingError(f"{name} is {list(value)}; it must hold numbers")
         if name != "frame_rates" and len(value) != len(default):

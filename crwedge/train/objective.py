@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from crwedge.core.errors import SettingError
@@ -60,47 +59,19 @@ def batch_loss(model: Callable[..., Any], batch: Batch, config: TrainConfig) -> 
     generators = [torch.Generator(nodes.device).manual_seed(seed + 1) for seed in batch.seeds.tolist()]
     if config.views == "shared":
         return walk_loss(nodes, config.temperature, config.edge_dropout, generators=generators), nodes
-    results = [_between_views(pooled(nodes, pool), pool, batch, config, generators) for pool in config.pools]
-    loss = torch.stack([result.loss for result in results]).mean()
-    return WalkResult(loss, results[0].losses, results[0].accuracy), nodes
-
-
-def pooled(nodes: Tensor, pool: int) -> Tensor:
-    """Unit means (B, V, M, d) of squares of pool x pool cells, of a map's cells (B, V, N, d) row by row."""
-    if pool == 1:
-        return nodes
-    side = math.isqrt(nodes.shape[2])
-    if side < 2 * pool:
-        raise SettingError(f"pools has {pool}, which leaves fewer than 2 nodes along a map of {side} cells; raise size")
-    maps = nodes.unflatten(2, (side, side)).flatten(0, 1).permute(0, 3, 1, 2)
-    means = F.normalize(F.avg_pool2d(maps, pool), dim=1)
-    count, views = nodes.shape[:2]
-    return means.flatten(2).transpose(1, 2).reshape(count, views, -1, nodes.shape[-1])
-
-
-def _between_views(
-    nodes: Tensor, pool: int, batch: Batch, config: TrainConfig, generators: Sequence[torch.Generator]
-) -> WalkResult:
-    """The walk from one view of frame 1 to the other, over nodes (B, V, M, d)."""
     cells = math.isqrt(nodes.shape[2])
-    crop = map_crop(config)
-    boxes = None if batch.boxes is None else (batch.boxes[:, 0], batch.boxes[:, -1])
-    others = None
-    if batch.others is not None and config.follow_pieces:
-        others = batch.others[:, 0], batch.others[:, -1]
-    target, seen = cell_targets(batch.maps[:, 0], batch.maps[:, -1], cells, crop, pool, config.spread, boxes, others)
-    return walk_loss(
+    target, seen = cell_targets(batch.geometry(0), batch.geometry(-1), cells, config.size, map_crop(config))
+    result = walk_loss(
         nodes[:, :-1],
         config.temperature,
         config.edge_dropout,
         back=nodes[:, -1],
         target=target,
         seen=seen,
-        direct_temperature=config.direct_temperature or None,
-        direct_weight=config.direct_weight,
         across=config.across_clips,
         generators=generators,
     )
+    return result, nodes
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:

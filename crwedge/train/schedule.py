@@ -20,4 +20,6 @@ def learning_rate(step: int, share: float, config: TrainConfig) -> float:
     rate = config.learning_rate
     if config.schedule == "cosine":
         rate *= config.final_rate + (1 - config.final_rate) * (1 + math.cos(math.pi * share)) / 2
+    elif config.schedule == "plateau":
+        rate *= config.final_rate + (1 - config.final_rate) * min(1.0, (1 - share) / config.decay)
     return rate * min(1.0, (step + 1) / max(config.warmup, 1))

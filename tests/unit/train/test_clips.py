@@ -96,7 +96,7 @@ def test_what_cannot_be_learnt_from_is_said(tmp_path: Path) -> None:
 
 
 def test_batches_follow_from_seed_and_step(clips: Path) -> None:
-    config = small(videos=str(clips), colour=0.3, batch=4, occlude=0.5)
+    config = small(videos=str(clips), colour=0.3, batch=4, warp=0.5, objects=2, motion_blur=0.5)
     source, _ = open_clips(config)
     first = batches(source, config, start=0)
     third = [next(first) for _ in range(3)][2]
@@ -105,7 +105,7 @@ def test_batches_follow_from_seed_and_step(clips: Path) -> None:
     assert torch.equal(third.views, again.views)
     assert torch.equal(third.views, torch.cat([half.views for half in halves]))
     assert torch.equal(third.seeds, torch.cat([half.seeds for half in halves]))
-    for name in ("boxes", "others"):
+    for name in ("maps", "warps", "owner"):
         parts = torch.cat([getattr(half, name) for half in halves])
         assert torch.equal(getattr(third, name), getattr(again, name))
         assert torch.equal(getattr(third, name), parts)

@@ -36,7 +36,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 @pytest.mark.parametrize("kind", ["map", "patches"])
 def test_a_resumed_run_equals_one_that_never_stopped(kind: str, clips: Path, tmp_path: Path) -> None:
-    extra = {} if kind == "patches" else {"occlude": 0.3, "follow_pieces": True, "pools": (1, 2), "spread": 0.5}
+    extra = {} if kind == "patches" else {"warp": 0.5, "objects": 2, "motion_blur": 0.5}
     config = small(videos=str(clips), edge_dropout=0.2, colour=0.2, ema=0.9, **extra)
     if kind == "patches":
         config = replace(
@@ -210,7 +210,7 @@ def test_paper_variants_run(clips: Path, tmp_path: Path) -> None:
         {"views": "shared", "blur": 1.0, "size": 64},
         {"views": "shared", "synthetic": "noise", "size": 64},
         {"head": 2, "dim": 8, "stage": "res4", "frame_rates": (float("inf"),), "checkpoint_activations": True},
-        {"clip_length": 1, "stills": 0.5, "precision": "bfloat16", "direct_temperature": 0.05, "threads": -1},
+        {"clip_length": 1, "stills": 0.5, "precision": "bfloat16", "schedule": "plateau", "threads": -1},
     ]
     for index, variant in enumerate(variants):
         config: TrainConfig = small(**{"videos": str(clips), "steps": 1, **variant})
