@@ -26,8 +26,6 @@ _ROOM = 1.15
 """A finer scale is taken only where this many times its cells fit the budget, so that the scale does not swing."""
 _SPECK = 0.1
 """A connected part of an object that is smaller than this share of its largest one is a speck: the region leaves it out."""
-_WIDEST = 2
-"""The margin grows to so many times what was asked for, where the budget allows."""
 _SMOOTH = 0.5
 """Weight of the last motion in the expected one."""
 
@@ -80,14 +78,7 @@ class Region:
             self._level += 1
         while self._level > 0 and self._around(box, self._level - 1).cells * _ROOM <= self.cells:
             self._level -= 1
-        # What is left of the budget goes to the margin: a fast object stays inside, and its surroundings help to tell it.
-        view = self._around(box, self._level)
-        for margin in range(self.margin + 1, _WIDEST * self.margin + 1):
-            wider = self._around(box, self._level, margin)
-            if wider.cells > self.cells:
-                break
-            view = wider
-        return view
+        return self._around(box, self._level)
 
     def follow(self, box: Box | None) -> None:
         """The objects of the last frame were inside `box`; None where there was none: the region stays."""
@@ -113,10 +104,10 @@ class Region:
         self._box = None if values["box"] is None else np.array(values["box"])
         self._motion = np.array(values["motion"])
 
-    def _around(self, box: Box, level: int, margin: int | None = None) -> View:
+    def _around(self, box: Box, level: int) -> View:
         """The cells of a level that hold a box and its margin."""
         size = self.scaled(level)
-        full, margin = grid_size(*size), margin or self.margin
+        full, margin = grid_size(*size), self.margin
         low = [max(0, int(np.floor(box[axis] * full[axis] + 1e-9)) - margin) for axis in (0, 1)]
         high = [min(full[axis], int(np.ceil(box[axis + 2] * full[axis] - 1e-9)) + margin) for axis in (0, 1)]
         low = [min(first, full[axis] - 1) for axis, first in enumerate(low)]
