@@ -71,7 +71,7 @@ class PropagationSettings:
     every object keeps at least one cell."""
     cells: int | None = None
     """Largest number of cells (8 x 8 pixels) computed for a frame: a region that follows the objects. None: whole frames."""
-    margin: int = 6
+    margin: int = 4
     """Cells around the objects in that region."""
 
     def __post_init__(self) -> None:

@@ -102,7 +102,7 @@ class CpuBackend:
 
     def encode(self, frame: NDArray[np.uint8], view: View) -> CpuFeatures:
         """See `Backend.encode`."""
-        return CpuFeatures(self.engine.run(view.pixels(frame)), view, frame)
+        return CpuFeatures(view.without_halo(self.engine.run(view.encoded.pixels(frame))), view, frame)
 
     def propagate(self, features: Features, search: Search) -> CpuPrediction:
         """See `Backend.propagate`."""

@@ -86,12 +86,14 @@ class CudaBackend:
         """See `Backend.encode`. The first frame takes the memory for the features of all slots."""
         engine = self._resident()
         if engine is None:
-            return CudaFeatures(self._upload(self.engine.run(view.pixels(frame)), view), frame)
-        output = engine.run_resident(frame, view)
+            return CudaFeatures(
+                self._upload(view.without_halo(self.engine.run(view.encoded.pixels(frame))), view), frame
+            )
+        output = engine.run_resident(frame, view.encoded)
         if engine.stream == self._memory.stream:
-            return CudaFeatures(self._store(output.address, output.shape, view), frame)
+            return CudaFeatures(self._store(output.address, output.shape, view, view.encoded), frame)
         self._driver.synchronise(engine.stream)
-        features = CudaFeatures(self._store(output.address, output.shape, view), frame)
+        features = CudaFeatures(self._store(output.address, output.shape, view, view.encoded), frame)
         # The engine may write its output again.
         self._driver.synchronise(self._memory.stream)
         return features
@@ -274,20 +276,20 @@ class CudaBackend:
         host = np.ascontiguousarray(features, np.float32)
         source = self._memory.scratch("source", host.nbytes)
         self._driver.upload(source, host, self._memory.stream)
-        return self._store(source, (host.shape[0], host.shape[1], host.shape[2]), view)
+        return self._store(source, (host.shape[0], host.shape[1], host.shape[2]), view, view)
 
-    def _store(self, source: int, shape: tuple[int, int, int], view: View) -> FeatureBlock:
-        """Features (C, h, w) float32 at an address, in memory of their own."""
+    def _store(self, source: int, shape: tuple[int, int, int], view: View, given: View) -> FeatureBlock:
+        """The part of a view of features (C, h, w) float32 at an address, which cover `given`, in memory of their own."""
         channels, *grid = shape
-        if tuple(grid) != view.grid:
-            raise CrwedgeError(f"the engine gave features of {grid} cells for a view of {view.grid}")
+        if tuple(grid) != given.grid:
+            raise CrwedgeError(f"the engine gave features of {grid} cells for a view of {given.grid}")
         if view.cells > self._capacity:
             first, self._capacity = self._capacity == 0, view.cells
             self._memory.trim()
             if first:
                 self._memory.reserve(FeatureBlock.nbytes(self._capacity, channels), self._slots.total + 1)
         block = FeatureBlock(self._memory, self._capacity, view, channels)
-        self._kernels.store_features(source, block.address, block.flag, channels, view.cells)
+        self._kernels.store_features(source, given, block.address, block.flag, channels, view)
         return block
 
     def _take(self, cells: int, cell_bytes: int) -> Block:
