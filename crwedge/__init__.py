@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from crwedge.runtime.sources.open import open_source as open_source
     from crwedge.runtime.stream import run_stream as run_stream
     from crwedge.runtime.tracker import Tracker as Tracker
-    from crwedge.runtime.tracker import TrackerOptions as TrackerOptions
+    from crwedge.runtime.tracker_options import TrackerOptions as TrackerOptions
 
 __version__ = "0.1.0"
 
@@ -68,7 +68,7 @@ _HOME = {
     "TestTimeSettings": "crwedge.adapt.settings",
     "TestTimeTrainer": "crwedge.adapt.trainer",
     "Tracker": "crwedge.runtime.tracker",
-    "TrackerOptions": "crwedge.runtime.tracker",
+    "TrackerOptions": "crwedge.runtime.tracker_options",
     "export_bundle": "crwedge.export.build",
     "open_engine": "crwedge.runtime.backends.open",
     "open_sink": "crwedge.runtime.sinks.open",

@@ -140,3 +140,9 @@ def choose_if_better(bundle: Bundle, score: Callable[[Bundle], float], say: Call
 
 def _choice_file() -> Path:
     return data_home() / "model.json"
+
+
+def default_preset(bundle: Bundle) -> str:
+    """The preset that `crwedge track` uses: `edge`, unless the bundle has a protocol of its own or takes one size only."""
+    manifest = bundle.manifest
+    return "edge" if manifest.preset == "crw" and manifest.size is None else manifest.preset

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from crwedge.core.errors import MaskError
 from crwedge.core.joints import FrameJoints
 from crwedge.core.keypoints import soft_to_joints
+from crwedge.core.labels import area_labels, soft_labels
 from crwedge.core.prompts import KeypointPrompt, MaskPrompt
+from crwedge.runtime.propagation.view import Size
 
 AnyPrompt = MaskPrompt | KeypointPrompt
 
@@ -70,6 +72,18 @@ class Objects:
         self.ids = kept
         self.names = {i: name for i, name in self.names.items() if i in kept}
         return change
+
+    def soft(self, prompt: AnyPrompt, grid: Size, labels: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Soft labels (K, h, w) of a prompt on the grid of the whole frame, and the share (h, w) of each cell that is known.
+
+        Args:
+            prompt: it shows nothing but objects that are followed.
+            grid: (h, w).
+            labels: `point` or `area`, see `PropagationSettings.labels`.
+        """
+        if isinstance(prompt, KeypointPrompt):
+            return prompt.soft(grid), np.ones(grid, np.float32)
+        return (area_labels if labels == "area" else soft_labels)(prompt.mask, self.ids, grid)
 
     def corrected(
         self,

@@ -14,7 +14,8 @@ from crwedge.core.masks import read_mask
 from crwedge.core.prompts import PromptLike
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.sources.arrays import Frames, as_source
-from crwedge.runtime.tracker import Tracker, TrackerOptions
+from crwedge.runtime.tracker import Tracker
+from crwedge.runtime.tracker_options import TrackerOptions
 
 
 def propagate(

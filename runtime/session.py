@@ -33,12 +33,12 @@ from crwedge.core.prompts import PromptLike, read_prompt
 from crwedge.core.settings import preset
 from crwedge.runtime.adapter import Adapter
 from crwedge.runtime.backends.engine import Engine
-from crwedge.runtime.bundle_lookup import find_bundle
+from crwedge.runtime.bundle_lookup import default_preset, find_bundle
 from crwedge.runtime.events import silent
 from crwedge.runtime.frame_queue import StopToken
 from crwedge.runtime.observer import Observer
 from crwedge.runtime.ops.commands import Command, CommandFile, CommandQueue, Commands
-from crwedge.runtime.ops.rate_control import RateController
+from crwedge.runtime.ops.rate_control import RateController, rate_to_hold
 from crwedge.runtime.ops.snapshot import Snapshots, State, read_snapshot
 from crwedge.runtime.ops.stats import StreamStats, peak_rss_mb
 from crwedge.runtime.session_options import SessionOptions
@@ -48,7 +48,8 @@ from crwedge.runtime.sources.frame_range import FrameRange
 from crwedge.runtime.sources.open import open_source
 from crwedge.runtime.sources.uri import redact
 from crwedge.runtime.stream import run_stream
-from crwedge.runtime.tracker import Tracker, TrackerOptions
+from crwedge.runtime.tracker import Tracker
+from crwedge.runtime.tracker_options import TrackerOptions
 
 _log = logging.getLogger("crwedge")
 
@@ -98,7 +99,7 @@ class Session:
         self.length: int | None = None
         """Number of frames, once the source is open and where it is known."""
         self.bundle = options.model if isinstance(options.model, Bundle) else find_bundle(options.model)
-        self.settings = options.settings or preset(options.preset or self.bundle.manifest.preset)
+        self.settings = options.settings or preset(options.preset or default_preset(self.bundle))
         self._stop = stop if stop is not None else StopToken()
         self._source = source
         self._prompt = read_prompt(prompt) if isinstance(prompt, str | Path) else prompt
@@ -182,7 +183,7 @@ class Session:
                     for t in targets
                 ]
                 with self._open_tracker(source.live) as self._tracker:
-                    own = self._observers(self._tracker, state)
+                    own = self._observers(self._tracker, source, state)
                     frames = self._frames(source, state)
                     opened.pop_all()  # run_stream closes them
                     run_stream(
@@ -259,7 +260,7 @@ class Session:
         if self._start and not self.stats.frames_in and not self._stop.is_set():
             raise MaskError(f"the joints begin with frame {self._start} (from 0), which {self.name} does not have")
 
-    def _observers(self, tracker: Tracker, state: State | None) -> list[Observer]:
+    def _observers(self, tracker: Tracker, source: FrameSource, state: State | None) -> list[Observer]:
         """Restore the state, and make the session's own observers."""
         options, index = self.options, 0
         own: list[Observer] = []
@@ -274,8 +275,8 @@ class Session:
         if self._file is not None:
             readers.append(self._file)
         own.append(Commands(tracker, readers, index, options.resize_mask, self._on_event))
-        if options.fps is not None:
-            own.append(RateController(tracker, options.fps, self._on_event))
+        if (fps := rate_to_hold(options.fps, source, self.settings)) is not None:
+            own.append(RateController(tracker, fps, self._on_event))
         if self._snapshots is not None:
             own.append(self._snapshots)
         return own
@@ -301,7 +302,7 @@ class Session:
             "peak_rss_mb": round(peak_rss_mb(), 1),
             "engine": engine,
             "protocol": {
-                "preset": self.options.preset or manifest.preset,
+                "preset": self.options.preset or default_preset(self.bundle),
                 **self.settings.to_dict(),
                 "size": list(size) if size else None,
             },

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.bundle import Bundle
-from crwedge.core.described import described
-from crwedge.core.errors import CrwedgeError, SourceError
-from crwedge.core.images import check_frame, grid_size, size_text
-from crwedge.core.labels import LabelMap, soft_labels
-from crwedge.core.prompts import KeypointPrompt, MaskPrompt, PromptLike, as_prompt
+from crwedge.core.errors import CrwedgeError, SettingError, SourceError
+from crwedge.core.images import grid_size, size_text
+from crwedge.core.labels import LabelMap
+from crwedge.core.masks import read_mask
+from crwedge.core.prompts import MaskPrompt, PromptLike, as_prompt
 from crwedge.core.settings import PropagationSettings, preset
 from crwedge.runtime.adapter import Adapter
 from crwedge.runtime.backends.base import Backend, ContextState, Features, Prediction, Search
@@ -24,28 +24,19 @@ from crwedge.runtime.backends.engine import Engine
 from crwedge.runtime.backends.open import open_backend
 from crwedge.runtime.bundle_lookup import find_bundle
 from crwedge.runtime.closing import Closing
+from crwedge.runtime.locator import Locator, Pixels, open_locator
 from crwedge.runtime.monitor import KEPT_OVER_A_GAP, TRUSTED, Monitor, expected_overlap
-from crwedge.runtime.objects import Objects
+from crwedge.runtime.objects import AnyPrompt, Objects
 from crwedge.runtime.ops.snapshot import SnapshotError, State, plain
 from crwedge.runtime.propagation.context import memory_formula
-from crwedge.runtime.propagation.view import Size, View
+from crwedge.runtime.propagation.view import Size
 from crwedge.runtime.quality import QualityLevel
 from crwedge.runtime.sources.frame import Frame
+from crwedge.runtime.sources.pixels import pixels_of
+from crwedge.runtime.tracker_options import TrackerOptions
 
-Pixels = NDArray[np.uint8]
-
-
-@described
-@dataclass(frozen=True)
-class TrackerOptions:
-    """How a tracker works beside its protocol."""
-
-    size: Size | None = None
-    """(H, W) to compute at; label maps keep the frame's own size. None computes at the frame's size."""
-    confidence: bool = False
-    """Whether to estimate how far each object can be trusted, without knowing the truth."""
-    any_size: bool = False
-    """Whether frames may change their size: later ones are then computed at the first one's."""
+if TYPE_CHECKING:
+    from crwedge.runtime.sources.pixels import PixelsLike
 
 
 class Tracker(Closing):
@@ -76,6 +67,7 @@ class Tracker(Closing):
         self._source_index: int | None = None
         self._frame_size: Size | None = None
         self._cells_and_channels = (0, 0)
+        self._locator: Locator | None = None
 
     @classmethod
     def open(
@@ -103,6 +95,11 @@ class Tracker(Closing):
         chosen = settings if isinstance(settings, PropagationSettings) else preset(settings or bundle.manifest.preset)
         options = options or TrackerOptions()
         options = replace(options, size=options.size or bundle.manifest.size)
+        if chosen.cells is not None and bundle.manifest.size is not None:
+            raise SettingError(
+                f"the bundle {bundle.manifest.name} takes frames of one size; a region needs any size: choose a preset that "
+                "computes whole frames (--preset crw), or export without --size"
+            )
         keep_frames = adapter is not None and adapter.recompute
         backend = open_backend(bundle, chosen, engine, workers, keep_frames=keep_frames, say=say, size=options.size)
         if adapter is not None:
@@ -134,16 +131,20 @@ class Tracker(Closing):
         """The context's memory as a formula and a number; known after the first mask."""
         if self.backend.empty:
             raise CrwedgeError("the memory is known once the first frame with a mask has come")
-        return memory_formula(self.settings, *self._cells_and_channels, 1 + len(self.object_ids))[0]
+        cells, channels = self._cells_and_channels
+        return memory_formula(
+            self.settings, self.settings.cells or cells, channels, 1 + len(self.object_ids), self._frame_size
+        )[0]
 
-    def step(self, frame: Pixels | Frame, prompt: PromptLike | None = None) -> LabelMap:
+    def step(self, frame: PixelsLike | Frame, prompt: PromptLike | str | Path | None = None) -> LabelMap:
         """Label one frame.
 
         Args:
-            frame: RGB uint8 (H, W, 3), or a `Frame` of a source, whose time stamp goes to the result.
-            prompt: (H, W) ids. On the first frame it says what to follow. On a later one it adds objects and corrects
-                those it shows; other objects stay as predicted where it is 0, and so does everything where it is 255
-                (void). Or joints, with the first frame alone: `LabelMap.joints` then says where they are.
+            frame: RGB uint8 (H, W, 3), a `Frame` of a source, whose time stamp goes to the result, a Pillow image, or the
+                path of a picture. Channels are red, green, blue: an array of OpenCV is `array[..., ::-1]`.
+            prompt: (H, W) ids, or the path of a mask. On the first frame it says what to follow. On a later one it adds
+                objects and corrects those it shows; other objects stay as predicted where it is 0, and so does everything
+                where it is 255 (void). Or joints, with the first frame alone: `LabelMap.joints` then says where they are.
 
         Returns:
             The label map, of the frame's own size.
@@ -158,13 +159,15 @@ class Tracker(Closing):
             self._monitor.gap(self.object_ids)
             self.backend.keep_trusted(TRUSTED, KEPT_OVER_A_GAP)
         self._adapt(pixels, source.index if source else self._index)
-        features = self.backend.encode(pixels, self._locate(pixels))
+        locator = self._locator or self._open_locator((pixels.shape[0], pixels.shape[1]))
+        features = self.backend.encode(pixels, locator.view(pixels, given))
         encoded = time.perf_counter()
         prediction = self._predict(features, given)
         propagated = time.perf_counter()
         labels = self._report(prediction, pixels, given, source)
         trust = min(labels.confidence.values(), default=0.5 if given is None else 1.0)
         self.backend.remember(prediction, pinned=given is not None, trust=trust)
+        locator.observe(prediction, labels, given is not None)
         self._index, self._source_index = self._index + 1, labels.source_index
         seconds = encoded - start, propagated - encoded, time.perf_counter() - propagated
         self.stages_ms = dict(zip(("encode", "propagate", "output"), (1e3 * s for s in seconds), strict=True))
@@ -173,6 +176,8 @@ class Tracker(Closing):
     def set_quality(self, level: QualityLevel) -> None:
         """Do a share of the full work from the next frame on."""
         self._quality = level
+        if self._locator is not None:
+            self._locator.set_quality(level)
 
     def remove(self, *ids: int) -> None:
         """Follow some objects no longer: their cells become background, in the whole context.
@@ -180,25 +185,27 @@ class Tracker(Closing):
         Raises:
             MaskError: an object is not followed, or none would be left.
         """
-        self.backend.edit_labels(self._objects.remove(ids))
+        self._edit_labels(self._objects.remove(ids))
 
     def state(self) -> State:
         """Everything that the next label map depends on, copied: see `crwedge.runtime.ops.snapshot`."""
         if self.backend.empty:
             raise CrwedgeError("there is nothing to keep before the first frame")
         context = self.backend.state()
+        located = self._locator.state() if self._locator is not None else ContextState({}, {})
         facts = {
             "context": context.facts,
+            "locator": located.facts,
             **self._objects.state(),
             "index": self._index,
             "source_index": self._source_index,
             "frame_size": self._frame_size,
             "monitor": self._monitor.state(),
-            "quality": [self._quality.context, self._quality.radius],
+            "quality": [self._quality.context, self._quality.radius, self._quality.cells],
             "cells_and_channels": self._cells_and_channels,
             **self._identity(),
         }
-        return State(context.tensors, plain(facts))
+        return State({**context.tensors, **located.tensors}, plain(facts))
 
     def restore(self, state: State) -> None:
         """Go on from a state: the next label maps are those that would have followed it.
@@ -221,16 +228,19 @@ class Tracker(Closing):
         self._index, self._source_index = state.index, state.source_index
         self._frame_size = int(facts["frame_size"][0]), int(facts["frame_size"][1])
         self._cells_and_channels = int(facts["cells_and_channels"][0]), int(facts["cells_and_channels"][1])
+        self._open_locator(self._frame_size).restore(ContextState(state.tensors, facts["locator"]))
 
     def reset(self) -> None:
         """Forget all objects and frames; the next frame needs a mask and may have another size."""
         self.backend.clear()
+        self._close_locator()
         self._forget()
         if self.adapter is not None:
             self.adapter.reset()
 
     def close(self) -> None:
         """Give back threads and memory."""
+        self._close_locator()
         self.backend.close()
         if self.adapter is not None:
             self.adapter.close()
@@ -239,21 +249,24 @@ class Tracker(Closing):
         self._objects, self._monitor, self._quality = Objects(), Monitor(), QualityLevel()
         self._index, self._source_index = 0, None
         self._frame_size, self._cells_and_channels = None, (0, 0)
+        self._locator = None
 
     def _identity(self) -> dict[str, Any]:
         """What a state can only be restored with."""
         model = self.bundle.sha256 if self.bundle is not None else None
         return {"settings": self.settings.to_dict(), "size": self.options.size, "model": model}
 
-    def _check(self, frame: Any, prompt: PromptLike | None) -> tuple[Pixels, MaskPrompt | KeypointPrompt | None]:
+    def _check(self, frame: Any, prompt: PromptLike | str | Path | None) -> tuple[Pixels, AnyPrompt | None]:
         """The frame's pixels and its prompt, both as they have to be; a frame that is refused changes nothing."""
-        pixels = check_frame(frame)
+        pixels = pixels_of(frame)
         size, before = (pixels.shape[0], pixels.shape[1]), self._frame_size
         if before is not None and size != before and not self.options.any_size:
             raise SourceError(
                 f"the frame is {size_text(size)} (height x width), those before it {size_text(before)}; "
                 "reset the tracker and give a mask, or keep one size"
             )
+        if isinstance(prompt, str | Path):
+            prompt = read_mask(prompt)
         given = None if prompt is None else as_prompt(prompt, size)
         self._objects.check(given, first=self.backend.empty)
         self._frame_size = before or size
@@ -267,45 +280,55 @@ class Tracker(Closing):
         self.backend.use(engine)
         if self.adapter.recompute:
             self.backend.encode_again(self.adapter.features)
+        if self._locator is not None:
+            self._locator.encode_again()
 
-    def _locate(self, pixels: Pixels) -> View:
-        """The part of the frame to compute, and its scale."""
-        size = self.options.size or self._frame_size
-        return View.whole(size or (pixels.shape[0], pixels.shape[1]))
+    def _edit_labels(self, change: NDArray[np.float32]) -> None:
+        """Objects came or went: the channels of all that is remembered change."""
+        self.backend.edit_labels(change)
+        if self._locator is not None:
+            self._locator.edit_labels(change)
 
-    def _predict(self, features: Features, given: MaskPrompt | KeypointPrompt | None) -> Prediction:
+    def _close_locator(self) -> None:
+        if self._locator is not None:
+            self._locator.close()
+
+    def _open_locator(self, size: Size) -> Locator:
+        """What chooses the part of each frame to compute: made with the first frame, whose size is (H, W)."""
+        self._close_locator()
+        self._locator = open_locator(self.options.size or size, self.backend)
+        self._locator.set_quality(self._quality)
+        return self._locator
+
+    def _predict(self, features: Features, given: AnyPrompt | None) -> Prediction:
         """Soft labels of the frame: from the context, from the prompt, or from both."""
         grid = grid_size(*features.view.size)
         if self.backend.empty:
             assert given is not None
             self._objects.start(given)
             self._cells_and_channels = features.view.cells, features.channels
-            return self.backend.label(features, features.view.part(given.soft(grid)))
+            return self.backend.label(
+                features, features.view.part(self._objects.soft(given, grid, self.settings.labels)[0])
+            )
         prediction = self.backend.propagate(features, self._search(measured=given is None))
         if not isinstance(given, MaskPrompt):
             return prediction
         change = self._objects.add(given.ids)
         if change is not None:
-            self.backend.edit_labels(change)
-        painted, known = soft_labels(given.mask, self.object_ids, grid)
+            self._edit_labels(change)
+        painted, known = self._objects.soft(given, grid, self.settings.labels)
         painted, known = features.view.part(painted), features.view.part(known[None])[0]
         return self.backend.label(features, self._objects.corrected(prediction.soft, given, painted, known))
 
     def _search(self, measured: bool) -> Search:
         """How the context is searched for the next frame."""
-        settings, quality = self._monitor.search(self.settings), self._quality
-        if settings.local and quality.radius != 1:
-            settings = settings.with_changes(radius=max(2.0, round(settings.radius * quality.radius)))
-        newest = None if quality.context >= 1 else max(1, round(settings.context_length * quality.context))
+        everywhere = self._locator is not None and self._locator.everywhere
+        settings, newest = self._quality.reduced(self._monitor.search(self.settings), everywhere)
         # The expected overlap is that of masks; a joint has its own measure.
         return Search(settings, newest, entropy=measured and self.options.confidence and not self.joint_names)
 
     def _report(
-        self,
-        prediction: Prediction,
-        pixels: Pixels,
-        given: MaskPrompt | KeypointPrompt | None,
-        source: Frame | None,
+        self, prediction: Prediction, pixels: Pixels, given: AnyPrompt | None, source: Frame | None
     ) -> LabelMap:
         """The label map of a frame, with what is said of each object."""
         size, ids = (pixels.shape[0], pixels.shape[1]), self.object_ids
@@ -318,17 +341,8 @@ class Tracker(Closing):
         if given is not None:
             self._monitor.prompted(given.ids)
         states = self._monitor.judge(ids, confidence, self._objects.present(labels, joints))
+        frame = source or Frame(pixels, self._index)
         return LabelMap(
-            labels,
-            self._index,
-            ids,
-            prediction.soft,
-            source.pts if source else None,
-            pixels,
-            source.index if source else None,
-            confidence,
-            states,
-            joints,
-            source.name if source else None,
-            source.time if source else None,
-        )
+            labels, self._index, ids, prediction.soft, frame.pts, pixels, source.index if source else None, confidence,
+            states, joints, frame.name, frame.time,
+        )  # fmt: skip

@@ -42,7 +42,7 @@ def track(
         ),
     ] = None,
     engine: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
-    preset: Annotated[str | None, typer.Option(help="Propagation protocol: crw, dino, dinov3.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Propagation protocol: edge (default), crw, dino, dinov3.")] = None,
     context: Annotated[
         int | None, typer.Option("--context", "--context-length", help="Frames of context beside the first (m).")
     ] = None,
@@ -54,6 +54,10 @@ def track(
     first_frame: Annotated[str | None, typer.Option(help="Search the first frame: global or restricted.")] = None,
     storage: Annotated[str | None, typer.Option(help="Stored features: float32 or float16 (half the memory).")] = None,
     size: Annotated[str | None, typer.Option(help="Compute at HEIGHTxWIDTH; masks keep the frame's size.")] = None,
+    cells: Annotated[
+        int | None,
+        typer.Option(min=64, help="Cells of 8 x 8 pixels computed for a frame, around the objects (edge: 1600)."),
+    ] = None,
     start: Annotated[
         int | None, typer.Option(min=0, help="Frame that the mask belongs to, from 0; tracking starts with it.")
     ] = None,
@@ -121,7 +125,7 @@ def track(
     from crwedge.core.settings import preset as preset_of
     from crwedge.runtime.backends.engine import LockedEngine
     from crwedge.runtime.backends.open import ENGINES, open_engine
-    from crwedge.runtime.bundle_lookup import find_bundle
+    from crwedge.runtime.bundle_lookup import default_preset, find_bundle
     from crwedge.runtime.bundle_scores import describe_bundle
     from crwedge.runtime.events import EventLog
     from crwedge.runtime.frame_queue import StopToken
@@ -143,12 +147,13 @@ def track(
         "temperature": temperature,
         "first_frame": first_frame,
         "storage": storage,
+        "cells": cells,
     }
     options = SessionOptions(
         model=bundle,
         engine=engine,
-        preset=preset or bundle.manifest.preset,
-        settings=preset_of(preset or bundle.manifest.preset).with_changes(**changes),
+        preset=preset or default_preset(bundle),
+        settings=preset_of(preset or default_preset(bundle)).with_changes(**changes),
         size=parse_size(size) if size else None,
         threads=threads,
         start=start,

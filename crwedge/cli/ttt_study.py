@@ -209,7 +209,8 @@ def score_clip(clip: Clip, bundle: Bundle, follower: Follower, training: TestTim
     from crwedge.eval.davis import true_mask
     from crwedge.eval.scorer import SequenceScorer
     from crwedge.runtime.sources.images import ImageSource
-    from crwedge.runtime.tracker import Tracker, TrackerOptions
+    from crwedge.runtime.tracker import Tracker
+    from crwedge.runtime.tracker_options import TrackerOptions
 
     scorer, seconds = SequenceScorer("2017"), 0.0
     trainer = None if training is None else TestTimeTrainer(training)

@@ -107,6 +107,39 @@ def soft_labels(
     return soft.reshape(-1, *grid), known
 
 
+def area_labels(
+    mask: NDArray[np.uint8], object_ids: tuple[int, ...], grid: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The shares of each cell's area that belong to each object of a mask (H, W), on `grid` = (h, w).
+
+    Every object keeps at least one cell: where it would lead in none, it takes the cell that holds most of it.
+
+    Returns:
+        soft, known: as `soft_labels`.
+    """
+    (h, w), count = grid, 1 + len(object_ids)
+    channel = np.zeros(256, np.int64)
+    for index, object_id in enumerate(object_ids, start=1):
+        channel[object_id] = index
+    rows = np.arange(mask.shape[0]) * h // mask.shape[0]
+    columns = np.arange(mask.shape[1]) * w // mask.shape[1]
+    cells = rows[:, None] * w + columns
+    sums = np.bincount((channel[mask] * (h * w) + cells).reshape(-1), minlength=count * h * w).reshape(count, -1)
+    area = np.maximum(sums.sum(axis=0), 1)
+    soft = (sums / area).astype(np.float32)
+    # Objects that touch the fewest cells choose first.
+    for index in 1 + np.argsort((sums[1:] > 0).sum(axis=1), kind="stable"):
+        winner = soft.argmax(axis=0)
+        if sums[index].any() and not (winner == index).any():
+            # Not the only cell of another object, where there is a choice.
+            free = (sums[index] > 0) & ((winner == 0) | (np.bincount(winner, minlength=count)[winner] > 1))
+            cell = int(np.argmax(sums[index] * free if free.any() else sums[index]))
+            soft[:, cell] = 0
+            soft[index, cell] = 1
+    void = np.bincount(cells[mask == VOID], minlength=h * w)
+    return soft.reshape(count, h, w), (1 - void / area).astype(np.float32).reshape(h, w)
+
+
 def argmax_ids(maps: NDArray[np.float32], object_ids: tuple[int, ...]) -> NDArray[np.uint8]:
     """(K, H, W) scores -> (H, W) ids; ties go to the lower channel."""
     table = np.array((0, *object_ids), np.uint8)

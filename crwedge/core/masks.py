@@ -193,7 +193,7 @@ def describe_mask(
     if grid is not None and (small := small_objects(mask, grid)):
         cell = mask.shape[0] / grid[0], mask.shape[1] / grid[1]
         line += (
-            f"; too small for cells of {cell[1]:.0f}x{cell[0]:.0f} pixels: {', '.join(map(str, small))} "
+            f"; too small for cells of {cell[0]:.0f}x{cell[1]:.0f} pixels: {', '.join(map(str, small))} "
             "(likely to be lost; compute at a larger --size)"
         )
     return line

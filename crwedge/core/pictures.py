@@ -202,7 +202,7 @@ def check_pixels(height: int, width: int, name: str) -> None:
     """SourceError when a picture or film is larger than anything that is worked with."""
     if height * width > MAX_PIXELS:
         raise SourceError(
-            f"{name} is {width}x{height}: more than {MAX_PIXELS // 10**6} million pixels; shrink it first"
+            f"{name} is {height}x{width} (height x width): more than {MAX_PIXELS // 10**6} million pixels; shrink it first"
         )
 
 

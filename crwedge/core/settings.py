@@ -14,6 +14,8 @@ Window = Literal["disc", "square"]
 FirstFrame = Literal["global", "restricted"]
 TopkOver = Literal["joint", "frame"]
 OutputNorm = Literal["none", "minmax"]
+Labels = Literal["point", "area"]
+Spacing = Literal["last", "spread"]
 Storage = Literal["float32", "float16"]
 
 _CHOICES = {
@@ -21,6 +23,8 @@ _CHOICES = {
     "first_frame": get_args(FirstFrame),
     "topk_over": get_args(TopkOver),
     "output_norm": get_args(OutputNorm),
+    "labels": get_args(Labels),
+    "context_spacing": get_args(Spacing),
     "storage": get_args(Storage),
 }
 
@@ -60,6 +64,15 @@ class PropagationSettings:
     """Type of the stored features; similarities are always computed in float32."""
     max_pinned: int = 4
     """Largest number of pinned frames: frames with a prompt, which stay in the context. The first is never dropped."""
+    context_spacing: Spacing = "last"
+    """`last`: the context is the last m frames. `spread`: m of the last frames whose ages are near 1, 2, 4, 8, ..."""
+    labels: Labels = "point"
+    """How a mask becomes soft labels of cells. `point`: resized linearly. `area`: the mean over each cell's area, where
+    every object keeps at least one cell."""
+    cells: int | None = None
+    """Largest number of cells (8 x 8 pixels) computed for a frame: a region that follows the objects. None: whole frames."""
+    margin: int = 4
+    """Cells around the objects in that region."""
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -67,7 +80,10 @@ class PropagationSettings:
             value = getattr(self, name)
             if value not in allowed:
                 raise SettingError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
-        for name, low, high in (("context_length", 1, 1000), ("topk", 1, 1000), ("max_pinned", 1, 100)):
+        bounds = [("context_length", 1, 1000), ("topk", 1, 1000), ("max_pinned", 1, 100), ("margin", 1, 100)]
+        if self.cells is not None:
+            bounds.append(("cells", 64, 1_000_000))
+        for name, low, high in bounds:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
                 raise SettingError(f"{name} is {value!r}; it must be a whole number from {low} to {high}")
@@ -120,6 +136,16 @@ PRESETS: dict[str, PropagationSettings] = {
         first_frame="restricted",
         prefill=False,
         output_norm="minmax",
+    ),
+    # For cameras and small machines: a region that follows the objects at their own resolution, within a budget of cells, and
+    # a short context that reaches far back.
+    "edge": PropagationSettings(
+        context_length=7,
+        radius=12,
+        first_frame="restricted",
+        context_spacing="spread",
+        labels="area",
+        cells=1600,
     ),
     # DINOv3's evaluation. The paper does not mention a prefill; as in DINO's there is none here.
     "dinov3": PropagationSettings(

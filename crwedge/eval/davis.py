@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from crwedge.eval.scorer import Rule, SequenceScore, SequenceScorer, overall
 def score_clip(
     clip: Clip, follower: Follower, rule: Rule, out: Path | None = None, save: bool = False
 ) -> SequenceScore:
-    """Propagate the first mask of a sequence and score it.
+    """Propagate the first mask of a sequence and score it; without a feature cache, with the tracker itself.
 
     Args:
         clip: the sequence.
@@ -47,11 +48,19 @@ def score_clip(
 
     first = first_mask(clip, rule)
     take(0, first, first)
-    for number, ids in enumerate(follower.masks(clip.frames, first), start=1):
-        take(number, ids, true_mask(clip.masks[number], rule))
+    cells, times = [], []
+    if follower.cache is None:
+        for number, (labels, spent) in enumerate(follower.track(clip.frames, first), start=1):
+            take(number, labels.ids, true_mask(clip.masks[number], rule))
+            cells.append(labels.soft[0].size)
+            times.append(spent)
+    else:
+        for number, ids in enumerate(follower.masks(clip.frames, first), start=1):
+            take(number, ids, true_mask(clip.masks[number], rule))
     if out is not None:
         sheet.write(out / "sheets" / f"{clip.name}.jpg")
-    return scorer.conclude()
+    cost = {"cells": float(np.mean(cells)), "frame_ms": float(np.median(times))} if times else {}
+    return replace(scorer.conclude(), cost=cost)
 
 
 def first_mask(clip: Clip, rule: Rule) -> NDArray[np.uint8]:

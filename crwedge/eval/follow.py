@@ -14,15 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crwedge.core.errors import SourceError
+from crwedge.core.errors import SettingError, SourceError
 from crwedge.core.images import check_frame, grid_size, resize_frame, size_text
+from crwedge.core.labels import LabelMap
 from crwedge.core.pictures import PictureSequence, read_picture
 from crwedge.core.prompts import Prompt
 from crwedge.core.settings import PropagationSettings
 from crwedge.eval.encoders import EncoderSpec
 from crwedge.eval.feature_cache import FeatureCache
 from crwedge.runtime.backends.engine import Engine
+from crwedge.runtime.backends.open import backend_of
 from crwedge.runtime.propagation.propagate import propagate_masks, propagate_soft
+from crwedge.runtime.tracker import Tracker
+from crwedge.runtime.tracker_options import TrackerOptions
 
 Features = NDArray[np.float32]
 
@@ -71,12 +75,39 @@ class Follower:
         Yields:
             (H, W) ids of every frame but the first.
         """
+        if self.settings.cells is not None:
+            # A region has no features of whole frames that could be stored.
+            return (
+                np.where(np.isin(labels.ids, tuple(hidden)), 0, labels.ids) for labels, _ in self.track(frames, mask)
+            )
         features = self.features(frames)
         masks = propagate_masks(features, mask, settings=self.settings, workers=self.threads, hidden=hidden)
         return itertools.islice(masks, 1, None)
 
+    def track(self, frames: Sequence[Path], mask: NDArray[np.uint8]) -> Iterator[tuple[LabelMap, float]]:
+        """Label every frame but the first with the tracker itself, as `crwedge track` does.
+
+        Args:
+            frames: files of the frames.
+            mask: (H, W) ids of the first frame, 0 background.
+
+        Yields:
+            The label map of each frame, and the milliseconds that it took.
+        """
+        backend = backend_of(self.encoder.open(self.threads), self.settings, self.threads)
+        with Tracker(backend, TrackerOptions(self.size, confidence=self.settings.cells is not None)) as tracker:
+            pictures = PictureSequence(list(frames))
+            for number in range(len(frames)):
+                labels = tracker.step(pictures.read(number), mask if number == 0 else None)
+                if number:
+                    yield labels, sum(tracker.stages_ms.values())
+
     def soft(self, frames: Sequence[Path], prompt: Prompt) -> Iterator[NDArray[np.float32]]:
         """Propagate the prompt of the first frame; yields the soft labels (K, h, w) of every other frame."""
+        if self.settings.cells is not None:
+            raise SettingError(
+                "keypoints are scored on whole frames: choose a preset without a budget of cells, such as crw"
+            )
         first_soft = prompt.soft(grid_size(*(self.size or prompt.size)))
         labels = propagate_soft(self.features(frames), first_soft, self.settings, self.threads)
         return itertools.islice(labels, 1, None)

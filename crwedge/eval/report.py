@@ -39,6 +39,8 @@ def headline(summary: dict[str, Any]) -> str:
         for measure in ("J", "F"):
             words = " ".join(f"{key} {_percent(summary[measure][key])}" for key in ("mean", "recall", "decay"))
             parts.append(f"{measure} {words}")
+        if cost := summary.get("cost"):
+            parts.append(f"{cost['cells']:,.0f} cells and {cost['frame_ms']:.0f} ms a frame")
         return "   ".join(parts)
     if "PCK" in summary:
         return "   ".join(f"PCK@{key} {_percent(value)}" for key, value in summary["PCK"].items())

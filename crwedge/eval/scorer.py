@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal
 
@@ -43,6 +43,8 @@ class SequenceScore:
     scored: int
     """Number of scored frames: all but the first, the last and skipped ones."""
     objects: tuple[ObjectScore, ...]
+    cost: Mapping[str, float] = field(default_factory=dict)
+    """`cells`: mean number of cells computed for a frame. `frame_ms`: median time of a frame. Empty if not measured."""
 
     def mean(self, measure: Literal["J", "F"]) -> Statistics:
         """Mean of the objects' statistics."""
@@ -61,6 +63,8 @@ class SequenceScore:
             means = mean_statistics([score.statistics[measure] for score in self.objects])
             result[measure] = {**means.to_dict(), "raw": _plain(table.mean(axis=0))}
         result |= {"JF": self.jf, "frames": self.frames, "scored": self.scored}
+        if self.cost:
+            result["cost"] = dict(self.cost)
         result["objects"] = {
             str(score.object_id): {
                 measure: {**score.statistics[measure].to_dict(), "raw": _plain(getattr(score, measure))}
@@ -77,7 +81,7 @@ class SequenceScore:
             ObjectScore(int(name), _array(score["J"]["raw"]), _array(score["F"]["raw"]))
             for name, score in values["objects"].items()
         )
-        return cls(int(values["frames"]), int(values["scored"]), objects)
+        return cls(int(values["frames"]), int(values["scored"]), objects, values.get("cost", {}))
 
 
 class SequenceScorer:
@@ -147,6 +151,10 @@ def overall(scores: dict[str, SequenceScore]) -> dict[str, Any]:
         parts = [score.statistics[measure] for sequence in scores.values() for score in sequence.objects]
         result[measure] = mean_statistics(parts).to_dict()
     result["JF"] = (result["J"]["mean"] + result["F"]["mean"]) / 2
+    for key in ("cells", "frame_ms"):
+        known = [sequence.cost[key] for sequence in scores.values() if key in sequence.cost]
+        if known:
+            result.setdefault("cost", {})[key] = fmean(known)
     return result
 
 

@@ -102,6 +102,7 @@ def fit(
         Stop() as stop,
         Journal(folder, active=group.writer, quiet=quiet) as journal,
     ):
+        probe = open_probe(config.probe) if config.probe_every and group.writer else None
         last_said = [time.perf_counter()]
 
         def decoded(done: int, total: int) -> None:
@@ -114,7 +115,6 @@ def fit(
 
         source, broken = open_clips(config, rank=group.rank, world=group.world, report=decoded, listed=found)
         journal.broken(dict(broken))
-        probe = open_probe(config.probe) if config.probe_every and group.writer else None
         forward = torch.compile(model) if config.compile else model
         stream = batches(source, config, start=at.step, rank=group.rank, world=group.world)
         meter, metrics = Meter(), {}

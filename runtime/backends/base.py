@@ -86,7 +86,8 @@ class ContextState:
     """A copy of a context, for snapshots; the same on every backend."""
 
     tensors: dict[str, NDArray[Any]]
-    """`features` (n, capacity, C) and `labels` (n, capacity, K) of the n slots in use; unused cells are zero."""
+    """`features` (n, capacity, C) and `labels` (n, capacity, K) of the n slots in use, where unused cells are zero; and those
+    of `ContextSlots.tensors`."""
     facts: dict[str, Any]
     """Plain values: see `ContextSlots.state`, and `slots`, the slot of each row."""
 
@@ -157,6 +158,13 @@ class Backend(Protocol):
 
         Args:
             known: gives features (C, h, w) of a frame where they are already there; others are encoded here.
+        """
+        ...
+
+    def rescale(self, size: Size) -> None:
+        """Bring the context to the scale of frames of `size` = (H, W) pixels.
+
+        Frames whose pixels were kept are encoded again; features of the others, and all labels, are resampled.
         """
         ...
 

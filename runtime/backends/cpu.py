@@ -102,7 +102,7 @@ class CpuBackend:
 
     def encode(self, frame: NDArray[np.uint8], view: View) -> CpuFeatures:
         """See `Backend.encode`."""
-        return CpuFeatures(self.engine.run(view.pixels(frame)), view, frame)
+        return CpuFeatures(view.without_halo(self.engine.run(view.encoded.pixels(frame))), view, frame)
 
     def propagate(self, features: Features, search: Search) -> CpuPrediction:
         """See `Backend.propagate`."""
@@ -137,6 +137,10 @@ class CpuBackend:
             return found if found is not None and found.shape[1:] == view.grid else self.encode(pixels, view).values
 
         self._context.encode_again(encoded)
+
+    def rescale(self, size: Size) -> None:
+        """See `Backend.rescale`."""
+        self._context.rescale(size, lambda pixels, view: self.encode(pixels, view).values)
 
     def use(self, engine: Engine) -> None:
         """See `Backend.use`."""

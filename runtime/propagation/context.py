@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.propagation.slots import ContextSlots
-from crwedge.runtime.propagation.view import View
+from crwedge.runtime.propagation.rescale import resample_features, resample_labels, rescaled, trimmed
+from crwedge.runtime.propagation.slots import ContextSlots, PromptLabels
+from crwedge.runtime.propagation.view import Size, View
 
 Pixels = NDArray[np.uint8]
 
@@ -45,6 +46,7 @@ class ContextBuffer:
         self.storage = np.dtype(settings.storage)
         self._features: NDArray[Any] = np.zeros((0, 0, 0), self.storage)
         self._labels = np.zeros((0, 0, 0), np.float32)
+        self._budget = settings.cells or 0
 
     @property
     def labels(self) -> NDArray[np.float32]:
@@ -95,7 +97,10 @@ class ContextBuffer:
             pixels: RGB uint8 (H, W, 3), used where frames are kept.
         """
         view = view or whole_view(features)
-        self._write(self.slots.pin(view, trust, pixels), view, features, soft)
+        slot = self.slots.pin(view, trust, pixels)
+        self._write(slot, view, features, soft)
+        if self.slots.rescales:
+            self.slots.set_prompt(slot, PromptLabels(view, self._labels[slot, : view.cells].copy()))
 
     def append(
         self,
@@ -112,6 +117,7 @@ class ContextBuffer:
     def edit_labels(self, change: NDArray[np.float32]) -> None:
         """Multiply the labels of every frame with `change` (K, K')."""
         self._labels = np.ascontiguousarray(self._labels @ change)
+        self.slots.edit_prompts(change)
 
     def encode_again(self, encode: Callable[[Pixels, View], NDArray[np.float32]]) -> None:
         """Write new features (C, h, w) of every frame whose pixels were kept; labels stay."""
@@ -120,14 +126,36 @@ class ContextBuffer:
             if pixels is not None:
                 self._cells(slot, view)[...] = encode(pixels, view).transpose(1, 2, 0)
 
+    def rescale(self, size: Size, encode: Callable[[Pixels, View], NDArray[np.float32]]) -> None:
+        """Bring every frame to the scale of frames of `size` = (H, W) pixels.
+
+        Frames whose pixels were kept are encoded again; features of the others, and all labels, are resampled. A view that
+        would then have more cells than a slot holds loses some at its sides.
+        """
+        found = []
+        for slot in self.slots.in_use:
+            old, pixels = self.slots.view(slot), self.slots.pixels(slot)
+            new = trimmed(rescaled(old, size), self.capacity)
+            prompt = self.slots.prompt(slot) or PromptLabels(old, self._labels[slot, : old.cells])
+            labels = resample_labels(prompt.labels, prompt.view, new)
+            if pixels is not None:
+                features = encode(pixels, new).transpose(1, 2, 0).reshape(new.cells, -1)
+            else:
+                features = resample_features(self._features[slot, : old.cells].astype(np.float32), old, new)
+            found.append((slot, new, features, labels))
+        for slot, new, features, labels in found:
+            self.slots.set_view(slot, new)
+            self._features[slot, : new.cells] = features
+            self._labels[slot, : new.cells] = labels
+
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Copies of all frames in use, and plain values: what `restore` takes. See `ContextState`."""
         slots = self.slots.in_use
         tensors = {"features": self._features[slots], "labels": self._labels[slots]}
         for row, slot in enumerate(slots):
-            for name in tensors:
-                tensors[name][row, self.slots.view(slot).cells :] = 0
-        return tensors, {"slots": slots, **self.slots.state()}
+            for values in tensors.values():
+                values[row, self.slots.view(slot).cells :] = 0
+        return {**tensors, **self.slots.tensors()}, {"slots": slots, **self.slots.state()}
 
     def restore(self, tensors: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> None:
         """Go on from a `state` of a buffer of the same settings.
@@ -136,15 +164,15 @@ class ContextBuffer:
             ValueError: it is of other settings, or does not fit together.
         """
         features, labels, rows = tensors["features"], tensors["labels"], [int(s) for s in facts["slots"]]
-        self.slots.restore(facts)
+        self.slots.restore(facts, tensors)
         capacity = features.shape[1]
         fits = features.shape[:2] == labels.shape[:2] == (len(rows), capacity) and features.dtype == self.storage
         if not fits or rows != self.slots.in_use or any(self.slots.view(s).cells > capacity for s in rows):
             self.clear()
             raise ValueError("the context does not fit together")
-        self._features = np.zeros((self.slots.total, capacity, features.shape[2]), self.storage)
-        self._labels = np.zeros((self.slots.total, capacity, labels.shape[2]), np.float32)
-        self._features[rows], self._labels[rows] = features, labels
+        self._features = np.zeros((self.slots.total, max(capacity, self._budget), features.shape[2]), self.storage)
+        self._labels = np.zeros((*self._features.shape[:2], labels.shape[2]), np.float32)
+        self._features[rows, :capacity], self._labels[rows, :capacity] = features, labels
 
     def clear(self) -> None:
         """Forget everything and give the memory back."""
@@ -157,7 +185,7 @@ class ContextBuffer:
     def _write(self, slot: int, view: View, features: NDArray[np.float32], soft: NDArray[np.float32]) -> None:
         channels, count = features.shape[0], soft.shape[0]
         if view.cells > self.capacity:
-            self._grow(view.cells, channels, count)
+            self._grow(max(view.cells, self._budget), channels, count)
         self._cells(slot, view)[...] = features.transpose(1, 2, 0)
         self._labels[slot, : view.cells, :count] = soft.reshape(count, -1).T
         self._labels[slot, : view.cells, count:] = 0
@@ -177,8 +205,18 @@ def whole_view(features: NDArray[np.float32]) -> View:
     return View.whole((8 * features.shape[1], 8 * features.shape[2]))
 
 
-def memory_formula(settings: PropagationSettings, cells: int, channels: int, labels: int) -> tuple[str, int]:
-    """What the context takes: the formula in words and figures, and its value in bytes."""
+def memory_formula(
+    settings: PropagationSettings, cells: int, channels: int, labels: int, frame: Size | None = None
+) -> tuple[str, int]:
+    """What the context takes: the formula in words and figures, and its value in bytes.
+
+    Args:
+        settings: the protocol.
+        cells: of a frame, at most.
+        channels: C of the features.
+        labels: K, the background included.
+        frame: (H, W), counted where the settings keep the pixels of the context's frames.
+    """
     width = np.dtype(settings.storage).itemsize
     m, p = settings.context_length, settings.max_pinned
     total = (m + p) * cells * (channels * width + labels * 4)
@@ -186,4 +224,10 @@ def memory_formula(settings: PropagationSettings, cells: int, channels: int, lab
         f"context memory = (m + pinned) x cells x (C x {width} + K x 4 bytes) = "
         f"({m} + {p}) x {cells} x ({channels} x {width} + {labels} x 4) = {total / 1e6:.1f} MB"
     )
+    if settings.cells is not None and frame is not None:
+        pixels = (m + p) * frame[0] * frame[1] * 3
+        total += pixels
+        text += (
+            f" + (m + pinned) x H x W x 3 = ({m} + {p}) x {frame[0]} x {frame[1]} x 3 = {pixels / 1e6:.1f} MB of frames"
+        )
     return text, total

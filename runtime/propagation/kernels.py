@@ -275,3 +275,33 @@ def topk_entropy(
                     total += share
                     mean += share * power
             out[(rows[0] + dy) * w + x] = (np.log(total) - mean / total) / most
+
+
+@kernel
+def components(inside: NDArray[np.bool_], out: NDArray[np.int64]) -> int:
+    """Connected components (8 neighbours) of (h, w): their number.
+
+    Args:
+        inside: what belongs to any component.
+        out: (h, w) takes the number of each cell's component, from 1; 0 where there is none. Changed in place.
+    """
+    h, w = inside.shape
+    out[:] = 0
+    waiting = np.empty(h * w, np.int64)
+    found = 0
+    for start in range(h * w):
+        if not inside[start // w, start % w] or out[start // w, start % w]:
+            continue
+        found += 1
+        out[start // w, start % w] = found
+        waiting[0], count = start, 1
+        while count:
+            count -= 1
+            y, x = waiting[count] // w, waiting[count] % w
+            for j in range(max(0, y - 1), min(h, y + 2)):
+                for i in range(max(0, x - 1), min(w, x + 2)):
+                    if inside[j, i] and not out[j, i]:
+                        out[j, i] = found
+                        waiting[count] = j * w + i
+                        count += 1
+    return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +26,23 @@ class ContextFrame:
     """How many places it fills: the last pinned frame fills each place of the ring that no later frame has taken yet."""
 
 
+@dataclass(frozen=True)
+class PromptLabels:
+    """Soft labels as a prompt gave them: other scales are made from these, so that nothing is resampled twice."""
+
+    view: View
+    labels: NDArray[np.float32]
+    """(h * w, K)."""
+
+
 @dataclass
 class _Held:
     view: View
     trust: float
     pixels: NDArray[np.uint8] | None
+    count: int
+    """Frames that had come when this one came."""
+    prompt: PromptLabels | None = None
 
 
 class ContextSlots:
@@ -39,18 +52,21 @@ class ContextSlots:
     after them are the ring. With `prefill` the ring starts as copies of the pinned frame: these are counted, not stored.
 
     Args:
-        settings: `context_length` (m), `max_pinned` and `prefill` are used.
-        keep_frames: keep the pixels of each frame, so that it can be encoded again.
+        settings: `context_length` (m), `context_spacing`, `max_pinned`, `prefill` and `cells` are used. With `cells` the
+            pixels of each frame are kept, so that it can be encoded again at another scale.
+        keep_frames: keep the pixels in any case.
     """
 
     def __init__(self, settings: PropagationSettings, keep_frames: bool = False) -> None:
         self.length, self.max_pinned, self.prefill = settings.context_length, settings.max_pinned, settings.prefill
+        self.spread, self.rescales = settings.context_spacing == "spread", settings.cells is not None
         self.keep_frames = keep_frames
         self._pinned: list[int] = []
         self._ring: list[int] = []
         """Oldest first."""
         self._held: dict[int, _Held] = {}
         self._copies = self._copied = 0
+        self._count = self._pinned_at = 0
 
     @property
     def total(self) -> int:
@@ -89,6 +105,24 @@ class ContextSlots:
         """The view of the frame in a slot."""
         return self._held[slot].view
 
+    def edit_prompts(self, change: NDArray[np.float32]) -> None:
+        """Multiply the labels of all prompts with `change` (K, K')."""
+        for held in self._held.values():
+            if held.prompt is not None:
+                held.prompt = PromptLabels(held.prompt.view, held.prompt.labels @ change)
+
+    def set_prompt(self, slot: int, prompt: PromptLabels | None) -> None:
+        """Keep the labels of a prompt beside the frame in a slot."""
+        self._held[slot].prompt = prompt
+
+    def prompt(self, slot: int) -> PromptLabels | None:
+        """The labels of the prompt that came with the frame in a slot."""
+        return self._held[slot].prompt
+
+    def set_view(self, slot: int, view: View) -> None:
+        """The frame in a slot was computed again, or resampled, for another view."""
+        self._held[slot].view = view
+
     def pin(self, view: View, trust: float = 1.0, pixels: NDArray[np.uint8] | None = None) -> int:
         """Make room for a frame whose labels came from outside; returns its slot.
 
@@ -106,18 +140,38 @@ class ContextSlots:
             slot = self._pinned.pop(1)
         self._pinned.append(slot)
         self._copies, self._copied = self.length if self.prefill else 0, slot
+        self._count += 1
+        self._pinned_at = self._count
         return self._hold(slot, view, trust, pixels)
 
     def append(self, view: View, trust: float = 1.0, pixels: NDArray[np.uint8] | None = None) -> int:
-        """Make room in the ring, whose oldest frame falls out when it is full; returns the slot."""
-        if self._copies:
+        """Make room in the ring, where a frame falls out when it is full; returns the slot.
+
+        The oldest falls out, or with `context_spacing` the one without which the ages are nearest to 1, 2, 4, ...
+        """
+        self._count += 1
+        if self.spread:
+            # A place is a copy of the pinned frame until frames are as old as it asks for.
+            held = sum(2**place <= self._count - self._pinned_at for place in range(self.length))
+            self._copies = min(self._copies, self.length - held)
+        elif self._copies:
             self._copies -= 1
-        if len(self._ring) < self.length:
+        if len(self._ring) < self.length - (self._copies if self.spread else 0):
             slot = min(set(range(self.max_pinned, self.total)) - set(self._ring))
         else:
-            slot = self._ring.pop(0)
+            slot = self._ring.pop(self._superfluous() if self.spread else 0)
         self._ring.append(slot)
         return self._hold(slot, view, trust, pixels)
+
+    def _superfluous(self) -> int:
+        """Position in the ring of the frame that is to fall out, with the one that comes now having age 1."""
+        ages = [self._count - self._held[slot].count + 1 for slot in self._ring]
+
+        def misfit(left_out: int) -> float:
+            kept = [1, *(age for i, age in reversed(list(enumerate(ages))) if i != left_out)]
+            return sum(abs(math.log2(age) - place) for place, age in enumerate(kept))
+
+        return min(range(len(ages)), key=misfit)
 
     def keep_trusted(self, trust: float, count: int) -> None:
         """Drop every frame of the ring but the `count` newest of at least this trust, and the copies that fill it."""
@@ -135,16 +189,32 @@ class ContextSlots:
             "length": self.length,
             "views": [[slot, h.view.size, h.view.origin, h.view.grid] for slot, h in held],
             "trust": [[slot, h.trust] for slot, h in held],
+            "counts": [[slot, h.count] for slot, h in held],
+            "count": [self._count, self._pinned_at],
+            "prompts": [
+                [slot, h.prompt.view.size, h.prompt.view.origin, h.prompt.view.grid] for slot, h in held if h.prompt
+            ],
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state` of slots of the same settings.
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Pixels and labels of prompts, where they are kept for other scales: `restore` takes them with `state`."""
+        found: dict[str, NDArray[Any]] = {}
+        for slot in self.in_use if self.rescales else ():
+            held = self._held[slot]
+            if held.pixels is not None:
+                found[f"pixels.{slot}"] = held.pixels.copy()
+            if held.prompt is not None:
+                found[f"prompt.{slot}"] = held.prompt.labels.copy()
+        return found
+
+    def restore(self, state: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a `state` of slots of the same settings, with the `tensors` of the same moment.
 
         Raises:
             ValueError: it is of other settings, or does not fit together.
         """
         pinned, ring = [int(s) for s in state["pinned"]], [int(s) for s in state["ring"]]
-        views = {int(slot): View(*(tuple(map(int, pair)) for pair in rest)) for slot, *rest in state["views"]}  # type: ignore[arg-type]
+        views = {int(slot): _view(rest) for slot, *rest in state["views"]}
         trust = {int(slot): float(value) for slot, value in state["trust"]}
         if not pinned or state["length"] != self.length or not set(pinned) | set(ring) == set(views) == set(trust):
             raise ValueError("the context does not fit together")
@@ -152,13 +222,24 @@ class ContextSlots:
             raise ValueError("a frame of the context stands where none can")
         self._pinned, self._ring = pinned, ring
         self._copies, self._copied = int(state["copies"]), int(state["copied"])
-        self._held = {slot: _Held(views[slot], trust[slot], None) for slot in views}
+        self._count, self._pinned_at = int(state["count"][0]), int(state["count"][1])
+        counts = {int(slot): int(count) for slot, count in state["counts"]}
+        self._held = {
+            slot: _Held(views[slot], trust[slot], tensors.get(f"pixels.{slot}"), counts[slot]) for slot in views
+        }
+        for slot, *rest in state["prompts"]:
+            self._held[int(slot)].prompt = PromptLabels(_view(rest), tensors[f"prompt.{int(slot)}"])
 
     def clear(self) -> None:
         """Forget all frames."""
         self._pinned, self._ring, self._held = [], [], {}
-        self._copies = self._copied = 0
+        self._copies = self._copied = self._count = self._pinned_at = 0
 
     def _hold(self, slot: int, view: View, trust: float, pixels: NDArray[np.uint8] | None) -> int:
-        self._held[slot] = _Held(view, trust, pixels if self.keep_frames else None)
+        self._held[slot] = _Held(view, trust, pixels if self.keep_frames or self.rescales else None, self._count)
         return slot
+
+
+def _view(sides: Sequence[Sequence[int]]) -> View:
+    size, origin, grid = ((int(a), int(b)) for a, b in sides)
+    return View(size, origin, grid)

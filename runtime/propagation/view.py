@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from crwedge.core.images import STRIDE, grid_size, resize_frame
 
 Size = tuple[int, int]
+HALO = 2
+"""Cells around a view that are encoded and then dropped."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,22 @@ class View:
     def cells(self) -> int:
         """H * w."""
         return self.grid[0] * self.grid[1]
+
+    @property
+    def encoded(self) -> View:
+        """The view that is encoded for this one: with a halo of cells at each side that the frame's edge does not cut.
+
+        Padding with zeros changes the features at a cut edge, so that they match other cut edges; the halo is dropped.
+        """
+        full = grid_size(*self.size)
+        low = [max(0, first - HALO) for first in self.origin]
+        high = [min(total, o + n + HALO) for total, o, n in zip(full, self.origin, self.grid, strict=True)]
+        return View(self.size, (low[0], low[1]), (high[0] - low[0], high[1] - low[1]))
+
+    def without_halo(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The view's part of features (C, h', w') of `encoded`."""
+        y, x = (own - wide for own, wide in zip(self.origin, self.encoded.origin, strict=True))
+        return features[:, y : y + self.grid[0], x : x + self.grid[1]]
 
     @property
     def box(self) -> tuple[slice, slice]:

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import SourceError
-from crwedge.core.images import check_frame
-from crwedge.core.pictures import image_to_rgb, read_picture
 from crwedge.runtime.closing import Closing
 from crwedge.runtime.sources.frame import Frame, FrameSource
 from crwedge.runtime.sources.open import open_source
+from crwedge.runtime.sources.pixels import pixels_of
 
 Frames = str | Path | NDArray[np.uint8] | Iterable[Any]
 """Whatever `as_source` takes."""
@@ -65,11 +64,7 @@ def as_source(frames: Frames) -> FrameSource:
 
 
 def _pixels(item: Any, index: int) -> NDArray[np.uint8]:
-    if isinstance(item, str | Path):
-        return read_picture(item)
-    if hasattr(item, "convert"):  # a Pillow image; Pillow itself need not be imported to know
-        item = image_to_rgb(item, f"frame {index}")
     try:
-        return check_frame(item)
+        return pixels_of(item)
     except SourceError as error:
         raise SourceError(f"frame {index}: {error}") from error

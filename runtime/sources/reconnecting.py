@@ -107,7 +107,7 @@ class ReconnectingSource(Closing):
                     if now - began > SETTLED:
                         attempt = 0
                     size, last_came, came = frame.image.shape, now, came + 1
-                    pts, wall = came_at - began_all, time.time() - (now - came_at)
+                    pts, wall = round(came_at - began_all, 6), time.time() - (now - came_at)
                     yield replace(frame, index=index, pts=pts, time=wall, after_gap=gap or frame.after_gap)
                     index += 1
             except TimeoutError:

@@ -24,7 +24,8 @@ from crwedge.runtime.backends.onnx_cpu import CpuEngine
 from crwedge.runtime.backends.open import open_engine
 from crwedge.runtime.bundle_lookup import shipped_bundle
 from crwedge.runtime.sources.frame import Frame
-from crwedge.runtime.tracker import Tracker, TrackerOptions
+from crwedge.runtime.tracker import Tracker
+from crwedge.runtime.tracker_options import TrackerOptions
 from tests.emulated_cuda import EmulatedCuda
 from tests.emulated_engine import device_engine
 

@@ -82,7 +82,7 @@ def read_by_all(root: Path, kinds: dict[str, Any]) -> None:
     st.integers(0, 5),
 )
 def test_folders_of_pictures(numbers: list[int], prefix: str, mode: str, suffix: str, turn: int, zeros: int) -> None:
-    if mode == "CMYK":
+    if mode in ("CMYK", "F"):
         suffix = ".tif"
     if mode == "LA" and suffix == ".tif":
         suffix = ".png"

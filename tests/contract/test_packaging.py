@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,3 +48,17 @@ def test_no_registry_host_and_no_path_of_this_machine_is_written_down() -> None:
             text = path.read_text()
             assert "--index-url" not in text, path
             assert "--find-links" not in text, path
+
+
+def test_the_documents_install_extras_that_exist_and_no_stranger() -> None:
+    """crwedge is on no registry: a document installs the checkout, never a package of that name."""
+    extras = set(tomli.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    found = 0
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for line in path.read_text().splitlines():
+            if "pip install" in line:
+                assert "install 'crwedge" not in line, f"{path.name}: {line}"
+            for names in re.findall(r"pip install '\.\[([\w,]+)\]'", line):
+                found += 1
+                assert set(names.split(",")) <= extras, f"{path.name}: {line}"
+    assert found > 5

@@ -19,8 +19,9 @@ from crwedge.runtime.backends.cuda.pycuda_driver import open_driver
 from crwedge.runtime.backends.cuda.source import Variant
 from crwedge.runtime.backends.engine import DeviceEngine, Engine
 from crwedge.runtime.propagation.confidence import Signs, object_signs
-from crwedge.runtime.propagation.slots import ContextSlots
-from crwedge.runtime.propagation.view import View
+from crwedge.runtime.propagation.rescale import resample_features, resample_labels, rescaled, trimmed
+from crwedge.runtime.propagation.slots import ContextSlots, PromptLabels
+from crwedge.runtime.propagation.view import Size, View
 
 Known = Callable[[NDArray[np.uint8]], NDArray[np.float32] | None]
 
@@ -85,12 +86,14 @@ class CudaBackend:
         """See `Backend.encode`. The first frame takes the memory for the features of all slots."""
         engine = self._resident()
         if engine is None:
-            return CudaFeatures(self._upload(self.engine.run(view.pixels(frame)), view), frame)
-        output = engine.run_resident(frame, view)
+            return CudaFeatures(
+                self._upload(view.without_halo(self.engine.run(view.encoded.pixels(frame))), view), frame
+            )
+        output = engine.run_resident(frame, view.encoded)
         if engine.stream == self._memory.stream:
-            return CudaFeatures(self._store(output.address, output.shape, view), frame)
+            return CudaFeatures(self._store(output.address, output.shape, view, view.encoded), frame)
         self._driver.synchronise(engine.stream)
-        features = CudaFeatures(self._store(output.address, output.shape, view), frame)
+        features = CudaFeatures(self._store(output.address, output.shape, view, view.encoded), frame)
         # The engine may write its output again.
         self._driver.synchronise(self._memory.stream)
         return features
@@ -147,6 +150,9 @@ class CudaBackend:
         add = self._slots.pin if pinned else self._slots.append
         slot = add(features.view, trust, features.pixels)
         self._slot_to_buffer[slot] = _Stored(self._block_of(features), labels)
+        if pinned and self._slots.rescales:
+            rows = np.pad(_rows(prediction.soft), ((0, 0), (0, self._count - prediction.count)))
+            self._slots.set_prompt(slot, PromptLabels(features.view, rows))
         self._drop_unused()
 
     def keep_trusted(self, trust: float, count: int) -> None:
@@ -160,6 +166,7 @@ class CudaBackend:
             labels = self._upload_labels(self._labels_of(stored) @ change)
             self._slot_to_buffer[slot] = _Stored(stored.features, labels)
         self._memory.trim(self._capacity * self._count * 4)
+        self._slots.edit_prompts(change)
         self._count = change.shape[1]
 
     def encode_again(self, known: Known) -> None:
@@ -177,6 +184,25 @@ class CudaBackend:
                 block = self.encode(pixels, view).block
             block.check()
             self._slot_to_buffer[slot] = _Stored(block, stored.labels)
+
+    def rescale(self, size: Size) -> None:
+        """See `Backend.rescale`. The host resamples: rare, when the scale changes."""
+        found = {}
+        for slot, stored in self._slot_to_buffer.items():
+            old, pixels = stored.features.view, self._slots.pixels(slot)
+            new = trimmed(rescaled(old, size), max(self._capacity, self.settings.cells or 0))
+            prompt = self._slots.prompt(slot) or PromptLabels(old, self._labels_of(stored))
+            labels = resample_labels(prompt.labels, prompt.view, new)
+            if pixels is not None:
+                block = self.encode(pixels, new).block
+            else:
+                rows = stored.features.numpy().reshape(old.cells, -1).astype(np.float32)
+                block = self._upload(resample_features(rows, old, new).T.reshape(-1, *new.grid), new)
+            found[slot] = _Stored(block, self._upload_labels(labels))
+        for slot, stored in found.items():
+            self._slots.set_view(slot, stored.features.view)
+        self._slot_to_buffer = found
+        self._pinned_on_host.clear()
 
     def use(self, engine: Engine) -> None:
         """See `Backend.use`."""
@@ -197,18 +223,19 @@ class CudaBackend:
             cells = one.features.view.cells
             features[row, :cells] = one.features.numpy().reshape(cells, -1)
             labels[row, :cells] = self._labels_of(one)
-        return ContextState({"features": features, "labels": labels}, {"slots": slots, **self._slots.state()})
+        tensors = {"features": features, "labels": labels, **self._slots.tensors()}
+        return ContextState(tensors, {"slots": slots, **self._slots.state()})
 
     def restore(self, state: ContextState) -> None:
         """See `Backend.restore`. Features in float32 are rounded to float16."""
         features, labels, slots = state.tensors["features"], state.tensors["labels"], ContextSlots(self.settings)
-        slots.restore(state.facts)
+        slots.restore(state.facts, state.tensors)
         rows, capacity = [int(slot) for slot in state.facts["slots"]], features.shape[1]
         fits = features.shape[:2] == labels.shape[:2] == (len(rows), capacity) and rows == slots.in_use
         if not fits or features.dtype != self.settings.storage or any(slots.view(s).cells > capacity for s in rows):
             raise ValueError("the context does not fit together")
         self.clear()
-        self._slots.restore(state.facts)
+        self._slots.restore(state.facts, state.tensors)
         self._count = labels.shape[2]
         # The largest first, as it decides how large blocks are.
         for row, slot in sorted(enumerate(rows), key=lambda pair: -slots.view(pair[1]).cells):
@@ -249,20 +276,20 @@ class CudaBackend:
         host = np.ascontiguousarray(features, np.float32)
         source = self._memory.scratch("source", host.nbytes)
         self._driver.upload(source, host, self._memory.stream)
-        return self._store(source, (host.shape[0], host.shape[1], host.shape[2]), view)
+        return self._store(source, (host.shape[0], host.shape[1], host.shape[2]), view, view)
 
-    def _store(self, source: int, shape: tuple[int, int, int], view: View) -> FeatureBlock:
-        """Features (C, h, w) float32 at an address, in memory of their own."""
+    def _store(self, source: int, shape: tuple[int, int, int], view: View, given: View) -> FeatureBlock:
+        """The part of a view of features (C, h, w) float32 at an address, which cover `given`, in memory of their own."""
         channels, *grid = shape
-        if tuple(grid) != view.grid:
-            raise CrwedgeError(f"the engine gave features of {grid} cells for a view of {view.grid}")
+        if tuple(grid) != given.grid:
+            raise CrwedgeError(f"the engine gave features of {grid} cells for a view of {given.grid}")
         if view.cells > self._capacity:
             first, self._capacity = self._capacity == 0, view.cells
             self._memory.trim()
             if first:
                 self._memory.reserve(FeatureBlock.nbytes(self._capacity, channels), self._slots.total + 1)
         block = FeatureBlock(self._memory, self._capacity, view, channels)
-        self._kernels.store_features(source, block.address, block.flag, channels, view.cells)
+        self._kernels.store_features(source, given, block.address, block.flag, channels, view)
         return block
 
     def _take(self, cells: int, cell_bytes: int) -> Block:

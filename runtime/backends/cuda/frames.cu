@@ -42,10 +42,11 @@ KERNEL(resize, Resize, THREADS) {
 }
 
 struct StoreFeatures {
-    const float* source;  // (channels, cells), what an engine gives
+    const float* source;  // (channels, source_cells), what an engine gives
     half_bits* features;  // (cells, channels)
     int* not_finite;      // set to 1 when a feature is NaN or beyond float16
-    int channels, cells;
+    int channels, cells, w;                      // of the part that is stored: all but the halo
+    int source_cells, source_w, source_first;  // of what was given, and its cell that is the part's first
 };
 
 // Features to the layout of the context: a square of 32 cells x 32 channels turns in shared memory, so that both sides of
@@ -57,7 +58,8 @@ KERNEL(store_features, StoreFeatures, THREADS) {
         for (int i = tid; i < SQUARE * SQUARE; i += block.threads) {
             const int channel = channel0 + i / SQUARE, cell = cell0 + i % SQUARE;
             float value = 0;
-            if (channel < p.channels && cell < p.cells) value = p.source[(long long)channel * p.cells + cell];
+            const int from = p.source_first + cell / p.w * p.source_w + cell % p.w;
+            if (channel < p.channels && cell < p.cells) value = p.source[(long long)channel * p.source_cells + from];
             // A float16 holds nothing beyond 65504, and unit-length features stay below 1: this finds NaN too.
             if (!(fabsf(value) <= 65504.0f)) *p.not_finite = 1;
             square[i % SQUARE * (SQUARE + 1) + i / SQUARE] = value;

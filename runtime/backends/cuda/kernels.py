@@ -72,10 +72,17 @@ class Kernels:
         values = params.Resize(source, target, *source_size, *view.size, rows.start, columns.start, height, width)
         self._launch("frames.cu", "resize", (-(-height * width // _THREADS), 1), values)
 
-    def store_features(self, source: int, target: int, not_finite: int, channels: int, cells: int) -> None:
-        """Features (C, cells) float32 to (cells, C) float16; the int32 at `not_finite` becomes 1 where one is not finite."""
+    def store_features(self, source: int, given: View, target: int, not_finite: int, channels: int, view: View) -> None:
+        """The part of `view` of features (C, cells) float32, which cover `given`, to (cells, C) float16.
+
+        The int32 at `not_finite` becomes 1 where one is not finite.
+        """
         self.driver.fill(not_finite, 0, 4, self.stream)
-        values = params.StoreFeatures(source, target, not_finite, channels, cells)
+        y, x = (own - first for own, first in zip(view.origin, given.origin, strict=True))
+        width, cells = given.grid[1], view.cells
+        values = params.StoreFeatures(
+            source, target, not_finite, channels, cells, view.grid[1], given.cells, width, y * width + x
+        )
         grid = -(-cells // _SQUARE), -(-channels // _SQUARE)
         self._launch("frames.cu", "store_features", grid, values, _SQUARE * (_SQUARE + 1) * 4)
 

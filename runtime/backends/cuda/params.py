@@ -54,6 +54,7 @@ class StoreFeatures(Structure):
 
     _fields_ = (
         ("source", Pointer), ("features", Pointer), ("not_finite", Pointer), ("channels", c_int), ("cells", c_int),
+        ("w", c_int), ("source_cells", c_int), ("source_w", c_int), ("source_first", c_int),
     )  # fmt: skip
 
 

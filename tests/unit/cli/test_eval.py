@@ -39,6 +39,11 @@ def test_davis_in_processes(davis_tree: Path, tmp_path: Path, capsys: pytest.Cap
     assert run(["eval", "davis", str(davis_tree), "--out", str(tmp_path / "a"), *QUICK]) == 0
     assert run(["eval", "davis", str(davis_tree), "--out", str(tmp_path / "b"), "--jobs", "2", *QUICK]) == 0
     one, two = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    for summary in (one, two):
+        for score in summary["sequences"].values():
+            # Of all that is said, the time alone may differ.
+            assert score["cost"].pop("frame_ms") > 0
+            assert score["cost"]["cells"] > 0
     assert one["sequences"] == two["sequences"]
     assert list(two["sequences"]) == ["one", "two"]
 

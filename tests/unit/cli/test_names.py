@@ -11,7 +11,7 @@ import typer
 from crwedge.cli import build_app
 from crwedge.core.settings import PropagationSettings
 
-ELSEWHERE = {"window", "prefill", "output_norm", "max_pinned", "topk_over"}
+ELSEWHERE = {"context_spacing", "labels", "margin", "max_pinned", "output_norm", "prefill", "topk_over", "window"}
 """Parts of a preset that `track` has no option for."""
 
 

@@ -284,7 +284,7 @@ def test_the_jhmdb_clip_has_the_score_of_eval(data: Path, tmp_path: Path) -> Non
 
     clip = next((data / "pose").glob("jhmdb-*"))
     truth = read_joints(clip / "joint_positions.mat")
-    how = ["--size", "320x320", "--context", "7", "--max-frames", "6", "--json"]
+    how = ["--preset", "crw", "--size", "320x320", "--context", "7", "--max-frames", "6", "--json"]
     init = ["--init", str(clip / "joint_positions.mat"), "--out", str(tmp_path / "o.jsonl")]
     assert run(["track", str(clip / "JPEGImages"), *init, *how]) == 0
     scorer = PoseScorer(truth.names)

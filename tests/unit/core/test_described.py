@@ -13,7 +13,7 @@ import crwedge as cw
 from crwedge.core.bundle import Manifest
 from crwedge.core.described import described
 from crwedge.runtime.session_options import SessionOptions
-from crwedge.runtime.tracker import TrackerOptions
+from crwedge.runtime.tracker_options import TrackerOptions
 
 PUBLIC = [
     cw.Bundle, cw.Frame, cw.LabelMap, cw.PropagationSettings, cw.TestTimeSettings, Manifest, SessionOptions,

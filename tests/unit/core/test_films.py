@@ -246,7 +246,7 @@ def test_covers_of_sound_files_are_no_films(tmp_path: Path) -> None:
         sound = container.add_stream("mp3", rate=44100)
         cover = container.add_stream("mjpeg", rate=1)
         cover.height, cover.width, cover.pix_fmt = 48, 64, "yuvj420p"
-        cover.disposition = av.stream.Disposition.attached_pic
+        cover.disposition = av.stream.Disposition.attached_pic.value
         container.mux(cover.encode(av.VideoFrame.from_ndarray(numbered(1)[0], format="rgb24")))
         container.mux(cover.encode(None))
         wave = av.AudioFrame.from_ndarray(np.zeros((1, 1152), np.float32), format="fltp", layout="mono")

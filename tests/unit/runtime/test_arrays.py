@@ -62,6 +62,17 @@ def test_propagate_takes_every_form(form: str, small_scene: Scene, folder: Path)
         np.testing.assert_array_equal(labels.ids, ids)
 
 
+def test_a_step_takes_pictures_and_masks_by_their_paths(small_scene: Scene, folder: Path) -> None:
+    mask = folder / "mask.png"
+    Image.fromarray(np.uint8(255) * (small_scene.masks[0] == 1)).save(mask)
+    ids = np.asarray(small_scene.masks[0] == 1).astype(np.uint8)
+    with cw.Tracker.open("shipped", workers=1) as tracker:
+        expected = [tracker.step(small_scene.frames[0], ids).ids, tracker.step(small_scene.frames[1]).ids]
+    with cw.Tracker.open("shipped", workers=1) as tracker:
+        found = [tracker.step(folder / "0.png", mask).ids, tracker.step(Image.fromarray(small_scene.frames[1])).ids]
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_stamps_and_one_frame(small_scene: Scene) -> None:
     assert [frame.pts for frame in ArraySource(small_scene.frames[:2], fps=5)] == [0.0, 0.2]
     assert len(list(ArraySource(small_scene.frames[0]))) == 1

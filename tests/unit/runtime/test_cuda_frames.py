@@ -49,7 +49,8 @@ def test_float16_rounds_as_numpy_does() -> None:
         if bad is not None:
             given[77] = bad
         driver.upload(source, given, 0)
-        kernels.store_features(source, target, flag, 256, 1)
+        one = View.whole((8, 8))
+        kernels.store_features(source, one, target, flag, 256, one)
         driver.download(broken, flag, 0)
         assert broken[0] == (bad is not None)
         if bad is None:

@@ -11,17 +11,20 @@ import crwedge as cw
 from crwedge.core.scene import render_scene
 from crwedge.runtime.bundle_lookup import shipped_bundle
 from crwedge.runtime.events import silent
-from crwedge.runtime.ops.rate_control import LEVELS, RateController
+from crwedge.runtime.ops.rate_control import CELL_LEVELS, LEVELS, RateController
 from crwedge.runtime.quality import QualityLevel
 
 LABELS = cw.LabelMap(np.zeros((1, 1), np.uint8), 0, (), np.zeros((1, 1, 1), np.float32))
 
 
+WHOLE, REGION = cw.preset("crw"), cw.preset("edge")
+
+
 class Cost:
     """A fake tracker that takes as long as its quality says."""
 
-    def __init__(self, full_ms: float) -> None:
-        self.full_ms, self.level = full_ms, QualityLevel()
+    def __init__(self, full_ms: float, settings: cw.PropagationSettings = WHOLE) -> None:
+        self.full_ms, self.level, self.settings = full_ms, QualityLevel(), settings
         self.calls: list[QualityLevel] = []
         self.extra_ms = 0.0
 
@@ -31,11 +34,12 @@ class Cost:
 
     @property
     def stages_ms(self) -> dict[str, float]:
-        return {"encode": 0.3 * self.full_ms + self.extra_ms, "propagate": 0.7 * self.full_ms * self.share}
+        encode = 0.3 * self.full_ms * self.level.cells
+        return {"encode": encode + self.extra_ms, "propagate": 0.7 * self.full_ms * self.share}
 
     @property
     def share(self) -> float:
-        return self.level.context * self.level.radius**2
+        return self.level.context * self.level.radius**2 * self.level.cells
 
 
 def control(cost: Any, on_event: Any = silent) -> RateController:
@@ -49,6 +53,18 @@ def test_it_gives_up_context_then_radius_and_says_so() -> None:
         controller.after(LABELS)
     assert cost.calls == list(LEVELS[1:])
     assert [facts["level"] for event, facts in told if event == "quality"] == list(range(1, len(LEVELS)))
+
+
+def test_a_region_gives_up_cells_and_goes_to_what_fits_at_once() -> None:
+    cost, told = Cost(250.0, REGION), []
+    controller = control(cost, lambda event, **facts: told.append((event, facts)))
+    for _ in range(60):
+        controller.after(LABELS)
+    # 250 ms at full work, 100 ms allowed: the first share below 0.4 is taken in one step.
+    assert [level.cells for level in cost.calls] == [CELL_LEVELS[controller.level].cells]
+    assert cost.calls[-1].cells <= 0.4 < CELL_LEVELS[controller.level - 1].cells
+    assert (cost.calls[-1].context, cost.calls[-1].radius) == (1.0, 1.0)
+    assert told[0][1]["cells"] == cost.calls[-1].cells
 
 
 def test_it_comes_back_when_there_is_room() -> None:

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import datetime
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -102,7 +101,6 @@ def test_joints_are_written_and_drawn(tmp_path: Path) -> None:
         lines.write(labels)
         video.write(labels)
     line = json.loads((tmp_path / "o.jsonl").read_text())
-    assert datetime.fromisoformat(line.pop("time")).tzinfo is not None
     assert line == {
         "index": 0,
         "pts": 0.5,

@@ -12,7 +12,7 @@ from crwedge.core.images import grid_size
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.propagation.context import ContextBuffer
 from crwedge.runtime.propagation.propagator import LabelPropagator, labels_to_ids
-from crwedge.runtime.propagation.view import View
+from crwedge.runtime.propagation.view import HALO, View
 
 SIZE = (140, 180)
 FULL = grid_size(*SIZE)
@@ -145,3 +145,16 @@ def test_pixels_of_a_view_are_a_part_of_the_scaled_frame(view: View, seed: int) 
 def test_a_view_lies_inside_its_frame(origin: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="does not lie"):
         View(SIZE, origin, (2, 6))
+
+
+@settings(max_examples=30, deadline=None)
+@given(views())
+def test_the_halo_is_encoded_and_dropped(view: View) -> None:
+    features, _ = fields(4)
+    wide = view.encoded
+    np.testing.assert_array_equal(view.without_halo(wide.part(features[0])), view.part(features[0]))
+    for axis in (0, 1):
+        first, last = view.origin[axis], view.origin[axis] + view.grid[axis]
+        assert wide.origin[axis] == max(0, first - HALO)
+        assert wide.origin[axis] + wide.grid[axis] == min(FULL[axis], last + HALO)
+    assert View.whole(SIZE).encoded == View.whole(SIZE)

@@ -1,0 +1,242 @@
+"""Where in a frame to compute: the whole frame, or a region that follows the objects and looks for those that are lost."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crwedge.core.images import grid_size
+from crwedge.core.labels import LabelMap, area_labels
+from crwedge.core.prompts import KeypointPrompt, MaskPrompt
+from crwedge.runtime.backends.base import Backend, ContextState, Prediction
+from crwedge.runtime.finder import Finder
+from crwedge.runtime.monitor import KEPT_OVER_A_GAP, LOST, TRUSTED
+from crwedge.runtime.propagation.view import Size, View
+from crwedge.runtime.quality import QualityLevel
+from crwedge.runtime.region import Box, Region, around_all, object_boxes
+
+AnyPrompt = MaskPrompt | KeypointPrompt
+Pixels = NDArray[np.uint8]
+
+_FINDER = "finder."
+"""Prefix of the finder's tensors in a state."""
+_FALL = 0.5
+"""An object that loses so much of its cells from one frame to the next is looked for."""
+_PATIENCE = 3
+"""Frames between two searches for an object that is lost."""
+
+
+class Locator(Protocol):
+    """Chooses what of each frame is computed."""
+
+    everywhere: bool
+    """Whether the last view has to be searched without a neighbourhood: the objects are not where they were."""
+
+    def view(self, pixels: Pixels, prompt: AnyPrompt | None) -> View:
+        """The part of a frame RGB uint8 (H, W, 3) to compute, and its scale. The context is brought to that scale."""
+        ...
+
+    def observe(self, prediction: Prediction, labels: LabelMap, prompted: bool) -> None:
+        """A frame was labelled, from a prompt or not."""
+        ...
+
+    def edit_labels(self, change: NDArray[np.float32]) -> None:
+        """Objects came or went; see `Backend.edit_labels`."""
+        ...
+
+    def encode_again(self) -> None:
+        """The encoder has other weights."""
+        ...
+
+    def set_quality(self, level: QualityLevel) -> None:
+        """Do a share of the full work."""
+        ...
+
+    def state(self) -> ContextState:
+        """Tensors and plain values, for a snapshot."""
+        ...
+
+    def restore(self, state: ContextState) -> None:
+        """The inverse of `state`; other tensors are left alone."""
+        ...
+
+    def close(self) -> None:
+        """Give back threads and memory."""
+        ...
+
+
+class WholeFrame:
+    """Every frame is computed whole.
+
+    Args:
+        size: (H, W) to compute at; None for the frame's own.
+    """
+
+    everywhere = False
+
+    def __init__(self, size: Size | None) -> None:
+        self._size = size
+
+    def view(self, pixels: Pixels, prompt: AnyPrompt | None) -> View:
+        """See `Locator.view`."""
+        return View.whole(self._size or (pixels.shape[0], pixels.shape[1]))
+
+    def observe(self, prediction: Prediction, labels: LabelMap, prompted: bool) -> None:
+        """See `Locator.observe`."""
+
+    def edit_labels(self, change: NDArray[np.float32]) -> None:
+        """See `Locator.edit_labels`."""
+
+    def encode_again(self) -> None:
+        """See `Locator.encode_again`."""
+
+    def set_quality(self, level: QualityLevel) -> None:
+        """See `Locator.set_quality`."""
+
+    def state(self) -> ContextState:
+        """See `Locator.state`."""
+        return ContextState({}, {})
+
+    def restore(self, state: ContextState) -> None:
+        """See `Locator.restore`."""
+
+    def close(self) -> None:
+        """See `Locator.close`."""
+
+
+class RegionLocator:
+    """Follows the objects with a region, and searches the whole frame for those that are lost.
+
+    Args:
+        region: chooses part and scale.
+        backend: of the tracker; its context is brought to the region's scale.
+        finder: looks at the overview of the region at full quality.
+    """
+
+    def __init__(self, region: Region, backend: Backend, finder: Finder) -> None:
+        self.region = region
+        self._overview = region.overview.grid
+        self.everywhere = False
+        self._backend, self._finder = backend, finder
+        self._scale: Size | None = None
+        self._boxes: dict[int, Box | None] = {}
+        self._lost: set[int] = set()
+        self._areas: dict[int, float] = {}
+        """Of each object, as share of the frame."""
+        self._wait = 0
+
+    def view(self, pixels: Pixels, prompt: AnyPrompt | None) -> View:
+        """See `Locator.view`."""
+        self.everywhere = False
+        if prompt is not None:
+            # No motion is read from a prompt: what it corrects was wrong.
+            self.region.jump(around_all([prompt_box(prompt), *self._boxes.values()]))
+        elif self._lost:
+            self._search(pixels)
+        view = self.region.view()
+        if self._scale is not None and view.size != self._scale:
+            self._backend.rescale(view.size)
+        self._scale = view.size
+        return view
+
+    def observe(self, prediction: Prediction, labels: LabelMap, prompted: bool) -> None:
+        """See `Locator.observe`."""
+        boxes = object_boxes(prediction.features.view, prediction.soft)
+        self._boxes = dict(zip(labels.object_ids, boxes, strict=True))
+        self.region.follow(around_all(boxes))
+        if labels.joints is not None:
+            return
+        if prompted and labels.frame is not None:
+            soft, _ = area_labels(labels.ids, labels.object_ids, self._overview)
+            self._finder.learn(labels.frame, soft)
+        cells = np.bincount(prediction.soft.argmax(axis=0).reshape(-1), minlength=1 + len(boxes))
+        shares = cells[1:] / np.prod(grid_size(*prediction.features.view.size))
+        areas = dict(zip(labels.object_ids, shares.tolist(), strict=True))
+        fell = {i for i, area in areas.items() if area < _FALL * self._areas.get(i, 0)}
+        self._areas = areas
+        lost = {i for i, state in labels.states.items() if state == LOST or self._boxes[i] is None} | fell
+        if lost - self._lost:
+            self._wait = 0
+        self._lost = lost
+
+    def edit_labels(self, change: NDArray[np.float32]) -> None:
+        """See `Locator.edit_labels`."""
+        self._finder.edit_labels(change)
+
+    def encode_again(self) -> None:
+        """See `Locator.encode_again`."""
+        self._finder.encode_again()
+
+    def set_quality(self, level: QualityLevel) -> None:
+        """See `Locator.set_quality`."""
+        self.region.set_cells(max(64, round(level.cells * (self._backend.settings.cells or 0))))
+
+    def state(self) -> ContextState:
+        """See `Locator.state`."""
+        learnt = self._finder.state()
+        tensors = {} if learnt is None else {_FINDER + name: value for name, value in learnt.tensors.items()}
+        facts = {
+            "region": self.region.state(),
+            "scale": self._scale,
+            "boxes": [[i, None if box is None else box.tolist()] for i, box in self._boxes.items()],
+            "lost": sorted(self._lost),
+            "areas": list(self._areas.items()),
+            "wait": self._wait,
+            "finder": None if learnt is None else learnt.facts,
+        }
+        return ContextState(tensors, facts)
+
+    def restore(self, state: ContextState) -> None:
+        """See `Locator.restore`."""
+        facts, mine = state.facts, {n: v for n, v in state.tensors.items() if n.startswith(_FINDER)}
+        self.region.restore(facts["region"])
+        self._scale = None if facts["scale"] is None else (int(facts["scale"][0]), int(facts["scale"][1]))
+        self._boxes = {int(i): None if box is None else np.array(box) for i, box in facts["boxes"]}
+        self._lost, self._wait = {int(i) for i in facts["lost"]}, int(facts["wait"])
+        self._areas = {int(i): float(area) for i, area in facts["areas"]}
+        learnt = {name.removeprefix(_FINDER): value for name, value in mine.items()}
+        self._finder.restore(None if facts["finder"] is None else ContextState(learnt, facts["finder"]))
+
+    def close(self) -> None:
+        """See `Locator.close`."""
+        self._finder.close()
+
+    def _search(self, pixels: Pixels) -> None:
+        """Look for the lost objects now and then; the region goes to those that are certainly found."""
+        self._wait -= 1
+        if self._wait >= 0:
+            return
+        self._wait = _PATIENCE
+        found = self._finder.find(pixels, tuple(self._boxes))
+        sure = {i: one.box for i, one in found.items() if i in self._lost and one.confidence >= TRUSTED}
+        if not sure:
+            return
+        kept = {i: box for i, box in self._boxes.items() if i not in self._lost}
+        self.region.jump(around_all([*sure.values(), *kept.values()]))
+        self.everywhere = True
+        if not kept:
+            self._backend.keep_trusted(TRUSTED, KEPT_OVER_A_GAP)
+
+
+def open_locator(size: Size, backend: Backend) -> Locator:
+    """The locator that the backend's settings ask for, for frames of `size` = (H, W)."""
+    settings = backend.settings
+    if settings.cells is None:
+        return WholeFrame(size)
+    region = Region(settings.cells, settings.margin, size)
+    return RegionLocator(region, backend, Finder(backend, region.overview))
+
+
+def prompt_box(prompt: AnyPrompt) -> Box | None:
+    """The box around what a prompt shows, as shares of the frame's sides."""
+    height, width = prompt.size
+    if isinstance(prompt, KeypointPrompt):
+        x, y = prompt.joints.xy[prompt.joints.visible].T + 0.5
+        return np.array([y.min() / height, x.min() / width, y.max() / height, x.max() / width])
+    shown = np.isin(prompt.mask, prompt.ids)
+    rows, columns = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
+    if not rows.size:
+        return None
+    return np.array([rows[0] / height, columns[0] / width, (rows[-1] + 1) / height, (columns[-1] + 1) / width])

@@ -1,0 +1,74 @@
+"""Bring features and labels of a view to another scale of the frame."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crwedge.core.images import grid_size
+from crwedge.core.labels import Taps
+from crwedge.runtime.propagation.view import Size, View
+
+
+def rescaled(view: View, size: Size) -> View:
+    """The cells of a frame scaled to `size` = (H, W) that cover a view."""
+    old, new = grid_size(*view.size), grid_size(*size)
+    origin, grid = [], []
+    for first, cells, before, after in zip(view.origin, view.grid, old, new, strict=True):
+        low = math.floor(first * after / before + 1e-9)
+        high = min(after, math.ceil((first + cells) * after / before - 1e-9))
+        origin.append(low)
+        grid.append(high - low)
+    return View(size, (origin[0], origin[1]), (grid[0], grid[1]))
+
+
+def trimmed(view: View, cells: int) -> View:
+    """The middle of a view, with no more than `cells` cells."""
+    (y, x), (h, w) = view.origin, view.grid
+    while h * w > cells:
+        # The longer side loses a row or column at one end and then at the other.
+        if h >= w:
+            y, h = y + h % 2, h - 1
+        else:
+            x, w = x + w % 2, w - 1
+    return View(view.size, (y, x), (h, w))
+
+
+def resample_labels(labels: NDArray[np.float32], old: View, new: View) -> NDArray[np.float32]:
+    """Soft labels (h * w, K) of one view, linearly, in the cells of another: (h' * w', K).
+
+    Cells whose centre lies outside the old view are background.
+    """
+    found, inside = _resample(labels, old, new)
+    background = np.zeros(labels.shape[1], np.float32)
+    background[0] = 1
+    return np.where(inside[:, None], found, background)
+
+
+def resample_features(features: NDArray[np.float32], old: View, new: View) -> NDArray[np.float32]:
+    """Features (h * w, C) of one view, linearly, in the cells of another: (h' * w', C), unit length over C."""
+    found, _ = _resample(features, old, new)
+    return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12), np.float32)
+
+
+def _resample(values: NDArray[np.float32], old: View, new: View) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    (y0, y1, fy), in_y = _taps(old, new, 0)
+    (x0, x1, fx), in_x = _taps(old, new, 1)
+    maps = values.reshape(*old.grid, -1)
+    one = np.float32(1)
+    rows = maps[y0] * (one - fy)[:, None, None] + maps[y1] * fy[:, None, None]
+    found = rows[:, x0] * (one - fx)[:, None] + rows[:, x1] * fx[:, None]
+    return found.reshape(new.cells, -1), np.logical_and.outer(in_y, in_x).reshape(-1)
+
+
+def _taps(old: View, new: View, axis: int) -> tuple[Taps, NDArray[np.bool_]]:
+    """Where the centres of the new view's cells fall among those of the old one, and which of them lie inside it."""
+    before, after = grid_size(*old.size)[axis], grid_size(*new.size)[axis]
+    centres = (new.origin[axis] + np.arange(new.grid[axis]) + 0.5) * before / after - 0.5 - old.origin[axis]
+    last = old.grid[axis] - 1
+    position = np.clip(centres, 0, last)
+    low = np.floor(position).astype(np.int64)
+    inside = (centres >= -0.5) & (centres <= last + 0.5)
+    return (low, np.minimum(low + 1, last), (position - low).astype(np.float32)), inside

@@ -1,0 +1,151 @@
+"""Which part of a frame is computed, and at which scale: a region that follows the objects within a budget of cells.
+
+One region holds all objects, so that the cost does not grow with their number. Its scale is the finest at which the objects
+and a margin fit the budget; where they are spread too wide, it is the whole frame at a scale that fits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crwedge.core.images import grid_size
+from crwedge.runtime.propagation import kernels
+from crwedge.runtime.propagation.view import Size, View
+
+Box = NDArray[np.float64]
+"""(4,) y0, x0, y1, x1 as shares of the frame's height and width."""
+
+_STEPS = 4
+"""Steps of the scale in each factor of two."""
+_ROOM = 1.15
+"""A finer scale is taken only where this many times its cells fit the budget, so that the scale does not swing."""
+_SPECK = 0.1
+"""A connected part of an object that is smaller than this share of its largest one is a speck: the region leaves it out."""
+_SMOOTH = 0.5
+"""Weight of the last motion in the expected one."""
+
+
+class Region:
+    """The region of one stream.
+
+    Args:
+        cells: the most cells that are computed for a frame.
+        margin: cells around the objects, at the scale that is computed.
+        size: (H, W) of the frames at full scale.
+    """
+
+    def __init__(self, cells: int, margin: int, size: Size) -> None:
+        self.margin, self.size = margin, size
+        self.set_cells(cells)
+        self._level = 0
+        self._box: Box | None = None
+        self._motion = np.zeros(4)
+
+    def set_cells(self, cells: int) -> None:
+        """Compute at most so many cells of a frame from here on."""
+        self.cells = cells
+        self._least = 1.0
+        """The scale at which the whole frame fits the budget; the region is never computed at a lower one."""
+        while np.prod(grid_size(*self._scaled(self._least))) > cells:
+            self._least *= 0.99
+        self._coarsest = math.ceil(-_STEPS * math.log2(self._least) - 1e-9)
+
+    @property
+    def overview(self) -> View:
+        """The whole frame at the finest scale that fits the budget."""
+        return View.whole(self.scaled(self._coarsest))
+
+    def scaled(self, level: int) -> Size:
+        """(H, W) of the frame at a level of scale; level 0 is its own size."""
+        return self._scaled(max(self._least, 2 ** (-level / _STEPS)))
+
+    def _scaled(self, factor: float) -> Size:
+        return max(16, round(self.size[0] * factor)), max(16, round(self.size[1] * factor))
+
+    def view(self) -> View:
+        """The view of the next frame."""
+        if self._box is None:
+            return self.overview
+        self._level = min(self._level, self._coarsest)
+        ahead = self._box + self._motion
+        box = np.concatenate([np.minimum(self._box, ahead)[:2], np.maximum(self._box, ahead)[2:]])
+        while self._level < self._coarsest and self._around(box, self._level).encoded.cells > self.cells:
+            self._level += 1
+        while self._level > 0 and self._around(box, self._level - 1).encoded.cells * _ROOM <= self.cells:
+            self._level -= 1
+        return self._around(box, self._level)
+
+    def follow(self, box: Box | None) -> None:
+        """The objects of the last frame were inside `box`; None where there was none: the region stays."""
+        if box is None:
+            self._motion = np.zeros(4)
+            return
+        if self._box is not None:
+            self._motion = _SMOOTH * self._motion + (1 - _SMOOTH) * (box - self._box)
+        self._box = box
+
+    def jump(self, box: Box | None) -> None:
+        """The objects are somewhere else than they were expected: inside `box`, or, with None, anywhere."""
+        self._box, self._motion = box, np.zeros(4)
+
+    def state(self) -> dict[str, Any]:
+        """Plain values, for a snapshot."""
+        box = None if self._box is None else self._box.tolist()
+        return {"level": self._level, "box": box, "motion": self._motion.tolist()}
+
+    def restore(self, values: Mapping[str, Any]) -> None:
+        """The inverse of `state`."""
+        self._level = int(values["level"])
+        self._box = None if values["box"] is None else np.array(values["box"])
+        self._motion = np.array(values["motion"])
+
+    def _around(self, box: Box, level: int) -> View:
+        """The cells of a level that hold a box and its margin."""
+        size = self.scaled(level)
+        full, margin = grid_size(*size), self.margin
+        low = [max(0, int(np.floor(box[axis] * full[axis] + 1e-9)) - margin) for axis in (0, 1)]
+        high = [min(full[axis], int(np.ceil(box[axis + 2] * full[axis] - 1e-9)) + margin) for axis in (0, 1)]
+        low = [min(first, full[axis] - 1) for axis, first in enumerate(low)]
+        grid = [max(1, last - first) for first, last in zip(low, high, strict=True)]
+        return View(size, (low[0], low[1]), (grid[0], grid[1]))
+
+
+def object_boxes(view: View, soft: NDArray[np.float32]) -> list[Box | None]:
+    """The box around each object's cells: those where it leads all others.
+
+    Args:
+        view: what the labels cover.
+        soft: (K, h, w) soft labels, channel 0 the background.
+
+    Returns:
+        For each object, in order of the channels, the box around its parts that are no specks; None where it has no cell.
+    """
+    winner, full = soft.argmax(axis=0), grid_size(*view.size)
+    part = np.empty(winner.shape, np.int64)
+    found: list[Box | None] = []
+    for channel in range(1, soft.shape[0]):
+        count = kernels.components(winner == channel, part)
+        if not count:
+            found.append(None)
+            continue
+        sizes = np.bincount(part.reshape(-1))[1:]
+        large = np.isin(part, 1 + np.flatnonzero(sizes >= _SPECK * sizes.max()))
+        rows, columns = np.flatnonzero(large.any(axis=1)), np.flatnonzero(large.any(axis=0))
+        low = np.array([view.origin[0] + rows[0], view.origin[1] + columns[0]]) / full
+        high = np.array([view.origin[0] + rows[-1] + 1, view.origin[1] + columns[-1] + 1]) / full
+        found.append(np.concatenate([low, high]))
+    return found
+
+
+def around_all(boxes: list[Box | None]) -> Box | None:
+    """The box around all boxes that there are."""
+    there = [box for box in boxes if box is not None]
+    if not there:
+        return None
+    stacked = np.stack(there)
+    return np.concatenate([stacked[:, :2].min(axis=0), stacked[:, 2:].max(axis=0)])
