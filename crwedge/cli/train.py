@@ -23,7 +23,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/<date and time>.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
     config: Annotated[
-        Path | None, typer.Option(help="TOML file, or: default, paper, demo. With --resume the run's own.")
+        Path | None, typer.Option(help="TOML file, or: default, moving, paper, demo. With --resume the run's own.")
     ] = None,
     images: Annotated[list[str] | None, typer.Option(help="Photographs or folders of them, for still clips.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Updates of the weights.")] = None,

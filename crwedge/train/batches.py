@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from crwedge.train.clips import ClipSource
 from crwedge.train.config import TrainConfig
-from crwedge.train.objects import draw_layer, overlay
+from crwedge.train.objects import cover, draw_layer, overlay
 from crwedge.train.views import Geometry, cut_views, draw_maps
 from crwedge.train.warps import draw_warps
 
@@ -39,7 +39,7 @@ class Batch:
     warps: Tensor | None = None
     """(B, L, V, 2, G, G) float64 control displacements, where views are warped."""
     owner: Tensor | None = None
-    """(B, V, S, S) uint8: the layer that each pixel shows, where there are objects."""
+    """(B, V, S, S) uint8: the layer that each pixel shows, where something may hide it."""
 
     def geometry(self, view: int) -> Geometry:
         """How one view of each clip was made."""
@@ -84,8 +84,10 @@ class Clips(Dataset[Batch]):
         views = _cut(frames, maps, self.config.size, warps)
         layers = [draw_layer(rng, self.source.frame(rng), count, self.config) for _ in range(self.config.objects)]
         owner: Tensor | None = None
-        if layers or self.config.motion_blur:
+        if layers or self.config.motion_blur or self.config.occlude:
             views, owner = overlay(rng, views, layers, self.config)
+            if self.config.occlude:
+                cover(rng, views, owner, self.source.frame(rng), self.config)
         seeds = torch.tensor([int(rng.integers(2**62))])
         return Batch(
             views[None],
@@ -94,7 +96,7 @@ class Clips(Dataset[Batch]):
             seeds,
             dict(self.source.broken),
             None if warps is None else _layered([warps, *(layer.warps for layer in layers)]),
-            owner[None] if owner is not None and layers else None,
+            None if owner is None else owner[None],
         )
 
 

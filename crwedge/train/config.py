@@ -114,6 +114,9 @@ class TrainConfig:
     """Strength of the jitter of brightness, contrast and saturation."""
     grey: float = 0.0
     """Share of the views in grey."""
+    occlude: float = 0.0
+    """Own views: share of a view, at most, that boxes of another frame cover. Covered cells do not count; those beside them
+    have to be known by themselves, whatever lies around."""
     warp: float = 0.0
     """Own views: strength of a smooth random warp of each view, as a share of the distance between its control points."""
     objects: int = 0
@@ -257,6 +260,7 @@ class TrainConfig:
             "blur",
             "ema",
             "colour",
+            "occlude",
             "warp",
             "motion_blur",
         ):
@@ -271,8 +275,8 @@ class TrainConfig:
                 raise SettingError(f"{name} is {getattr(self, name)}; it must be above 0 and at most 1")
         if not 0 <= self.objects <= 200:
             raise SettingError(f"objects is {self.objects}; it must be from 0 to 200")
-        if self.views == "shared" and (self.warp or self.objects or self.motion_blur):
-            raise SettingError('warp, objects and motion_blur need views = "own"')
+        if self.views == "shared" and (self.occlude or self.warp or self.objects or self.motion_blur):
+            raise SettingError('occlude, warp, objects and motion_blur need views = "own"')
         if self.ratio < 1:
             raise SettingError(f"ratio is {self.ratio}; it must be at least 1")
         if self.nodes == "patches" and self.patch_size > self.size:

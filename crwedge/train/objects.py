@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crwedge.train.config import TrainConfig
-from crwedge.train.views import Map, dense_points, draw_maps, sample_points
+from crwedge.train.views import HIDDEN, Map, cut_views, dense_points, draw_maps, sample_points
 from crwedge.train.warps import draw_warps
 
 ZOOM = 2.0
 """The area that an object takes differs between views by this factor at most."""
+BOXES = 2
+"""Boxes of another frame that cover a view, where views are covered."""
 _WAVES = 6
 
 
@@ -97,6 +99,35 @@ def overlay(rng: np.random.Generator, views: Tensor, layers: list[Layer], config
             out[view] = picture[:3] + out[view] * (1 - picture[3:])
             owner[view][picture[3] > 0.5] = number
     return out.add_(0.5).clamp_(0, 255).to(torch.uint8), owner
+
+
+def draw_boxes(rng: np.random.Generator, count: int, config: TrainConfig) -> NDArray[np.int64]:
+    """Boxes (V, BOXES, 4) that cover each view, from x0, y0 up to x1, y1 in pixels.
+
+    Each takes its part of `config.occlude` of the view at most, elsewhere in each view.
+    """
+    size = config.size
+    boxes = np.zeros((count, BOXES, 4), np.int64)
+    for view, number in np.ndindex(count, BOXES):
+        side = math.sqrt(config.occlude / BOXES * rng.random()) * size
+        stretch = math.exp(rng.uniform(-math.log(2), math.log(2)) / 2)
+        lengths = np.array([min(round(side * stretch), size), min(round(side / stretch), size)])
+        low = np.array([int(rng.integers(size - length + 1)) for length in lengths])
+        boxes[view, number] = *low, *(low + lengths)
+    return boxes
+
+
+def cover(
+    rng: np.random.Generator, views: Tensor, owner: Tensor, frame: NDArray[np.uint8], config: TrainConfig
+) -> None:
+    """Cover views (V, 3, S, S) with boxes of random cuts of another frame (H, W, 3); their owner is HIDDEN. In place."""
+    maps = draw_maps(rng, (frame.shape[0], frame.shape[1]), len(views) - 1, config)
+    frames = torch.from_numpy(np.ascontiguousarray(frame))[None].expand(len(views), -1, -1, -1)
+    others = cut_views(frames, maps, config.size)
+    for view, boxes in enumerate(draw_boxes(rng, len(views), config)):
+        for x0, y0, x1, y1 in boxes:
+            views[view, :, y0:y1, x0:x1] = others[view, :, y0:y1, x0:x1]
+            owner[view, y0:y1, x0:x1] = HIDDEN
 
 
 def motion_kernel(rng: np.random.Generator, size: int) -> Tensor:

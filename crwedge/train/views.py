@@ -21,6 +21,9 @@ from crwedge.train.warps import dense_displacement, displacement, unwarped
 
 Map = NDArray[np.float64]
 
+HIDDEN = 255
+"""The owner of pixels that show nothing that is followed."""
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -31,7 +34,7 @@ class Geometry:
     warps: Tensor | None = None
     """(B, L, 2, G, G) float64 control displacements, applied to view pixels before the map."""
     owner: Tensor | None = None
-    """(B, S, S) uint8: the layer that each pixel shows; layer 0 everywhere by default."""
+    """(B, S, S) uint8: the layer that each pixel shows, or HIDDEN; layer 0 everywhere by default."""
 
 
 def draw_maps(
@@ -134,10 +137,11 @@ def corresponding(here: Geometry, there: Geometry, pixels: Tensor, size: int) ->
         places, known = unwarped(there.warps, places, size)
     if here.owner is None or there.owner is None:
         return places[:, 0], known[:, 0]
-    layer = _at(here.owner, pixels.expand(len(here.owner), -1, -1))
+    owner = _at(here.owner, pixels.expand(len(here.owner), -1, -1))
+    layer = owner.clamp(max=places.shape[1] - 1)
     place = places.gather(1, layer[:, None, None].expand(-1, 1, 2, -1))[:, 0]
     known = known.gather(1, layer[:, None])[:, 0]
-    return place, known & (_at(there.owner, place) == layer)
+    return place, known & (_at(there.owner, place) == owner) & (owner != HIDDEN)
 
 
 def _at(owner: Tensor, pixels: Tensor) -> Tensor:

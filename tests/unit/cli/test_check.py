@@ -35,9 +35,7 @@ def test_clips_are_cut_evenly_and_short_videos_are_named(footage: Path, tmp_path
     (tmp_path / "short").mkdir()
     Image.fromarray(np.zeros((64, 112, 3), np.uint8)).save(tmp_path / "short" / "0.png")
     warnings: list[str] = []
-    clips = read_clips(
-        [footage, tmp_path / "short"], count=4, frames=5, rate=12.0, short_side=32, warn=warnings.append
-    )
+    clips = read_clips([footage, tmp_path / "short"], count=4, frames=5, rate=12.0, short_side=32, warn=warnings.append)
     assert len(clips) == 2
     assert all(len(clip) == 5 and clip[0].shape == (32, 56, 3) for clip in clips)
     assert len(warnings) == 1

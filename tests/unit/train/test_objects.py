@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from crwedge.train.objects import Layer, Outline, draw_layer, draw_outline, motion_kernel, overlay
-from crwedge.train.views import Geometry, corresponding
+from crwedge.train.objects import (
+    Layer,
+    Outline,
+    cover,
+    draw_boxes,
+    draw_layer,
+    draw_outline,
+    motion_kernel,
+    overlay,
+)
+from crwedge.train.views import HIDDEN, Geometry, corresponding
 from tests.unit.train.conftest import small
 
 
@@ -79,3 +88,18 @@ def test_motion_blurs_an_object_into_what_lies_behind() -> None:
     assert ((views > 0) & (views < 255)).any()
     assert float(views.float().sum()) == pytest.approx(255 * 3 * 256, rel=0.02)
     assert abs(int(owner.sum()) - 256) < 80
+
+
+def test_boxes_cover_no_more_than_asked_and_are_marked() -> None:
+    config = small(size=64, occlude=0.5)
+    rng = np.random.default_rng(0)
+    boxes = np.concatenate([draw_boxes(rng, 3, config) for _ in range(100)])
+    assert (boxes >= 0).all()
+    assert (boxes <= 64).all()
+    shares = (boxes[..., 2:] - boxes[..., :2]).prod(-1) / 64**2
+    assert shares.max() <= 0.25 * 1.05  # sides are whole pixels
+    assert 0.1 < shares.mean() < 0.15
+    views, owner = torch.zeros(2, 3, 64, 64, dtype=torch.uint8), torch.zeros(2, 64, 64, dtype=torch.uint8)
+    cover(rng, views, owner, np.full((80, 90, 3), 255, np.uint8), config)
+    assert torch.equal(views[:, 0] == 255, owner == HIDDEN)
+    assert (owner == HIDDEN).any()

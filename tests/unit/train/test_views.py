@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from crwedge.train.augment import colour_views, jittered_patches
-from crwedge.train.views import Geometry, cell_targets, corresponding, cut_views, dense_points, draw_maps
+from crwedge.train.views import HIDDEN, Geometry, cell_targets, corresponding, cut_views, dense_points, draw_maps
 from crwedge.train.warps import draw_warps
 from tests.unit.train.conftest import small
 
@@ -123,6 +123,19 @@ def test_warped_views_correspond_as_a_search_over_all_pixels_says() -> None:
             assert math.hypot(q[0] - column, q[1] - row) < 1.0
             checked += 1
         assert checked > 10
+
+
+def test_covered_cells_do_not_count() -> None:
+    nothing = torch.zeros(1, 32, 32, dtype=torch.uint8)
+    column = nothing.clone()
+    column[:, :, 8:16] = HIDDEN  # pixels 8 to 15: the cells of column 1
+    there = Geometry(shifted(8), None, nothing)
+    seen = cell_targets(Geometry(IDENTITY, None, column), there, 4, 32)[1].view(4, 4)
+    assert seen.tolist() == [[False, False, True, True]] * 4
+    # Column 1 of the other view shows column 2 of this one.
+    seen = cell_targets(Geometry(IDENTITY, None, nothing), Geometry(shifted(8), None, column), 4, 32)[1].view(4, 4)
+    assert seen.tolist() == [[False, True, False, True]] * 4
+    assert not cell_targets(Geometry(IDENTITY, None, column), Geometry(IDENTITY, None, column), 4, 32)[1][0, 1::4].any()
 
 
 def test_hidden_cells_do_not_count_and_objects_move_by_their_own_maps() -> None:
