@@ -37,7 +37,7 @@ def test_a_view_fits_the_budget_and_holds_the_objects(
     for box in boxes:
         region.jump(box)
         view = region.view()
-        assert view.encoded.cells <= cells
+        assert view.cells <= cells
         assert all(scaled <= own for scaled, own in zip(view.size, size, strict=True))
         full = np.array(grid_size(*view.size) * 2)
         low, high = np.array(view.origin), np.array(view.origin) + view.grid
