@@ -227,7 +227,7 @@ def open_locator(size: Size, backend: Backend) -> Locator:
     settings = backend.settings
     if settings.cells is None:
         return WholeFrame(size)
-    region = Region(settings.cells, settings.margin, size)
+    region = Region(settings.cells, settings.region_margin, size)
     return RegionLocator(region, backend, Finder(backend, region.overview))
 
 
