@@ -35,13 +35,18 @@ if TYPE_CHECKING:
     from crwedge.runtime.adapter import Adapter as Adapter
     from crwedge.runtime.backends.engine import Engine as Engine
     from crwedge.runtime.backends.open import open_engine as open_engine
+    from crwedge.runtime.frame_queue import StopToken as StopToken
+    from crwedge.runtime.observer import Observer as Observer
     from crwedge.runtime.offline import propagate as propagate
     from crwedge.runtime.propagation.context import ContextBuffer as ContextBuffer
     from crwedge.runtime.propagation.propagator import LabelPropagator as LabelPropagator
+    from crwedge.runtime.session import Session as Session
+    from crwedge.runtime.session_options import SessionOptions as SessionOptions
     from crwedge.runtime.sinks.base import MaskSink as MaskSink
     from crwedge.runtime.sinks.open import open_sink as open_sink
     from crwedge.runtime.sources.frame import Frame as Frame
     from crwedge.runtime.sources.frame import FrameSource as FrameSource
+    from crwedge.runtime.sources.frame_range import FrameRange as FrameRange
     from crwedge.runtime.sources.open import open_source as open_source
     from crwedge.runtime.stream import run_stream as run_stream
     from crwedge.runtime.tracker import Tracker as Tracker
@@ -60,11 +65,16 @@ _HOME = {
     "Engine": "crwedge.runtime.backends.engine",
     "Frame": "crwedge.runtime.sources.frame",
     "FrameJoints": "crwedge.core.joints",
+    "FrameRange": "crwedge.runtime.sources.frame_range",
     "FrameSource": "crwedge.runtime.sources.frame",
     "LabelMap": "crwedge.core.labels",
     "LabelPropagator": "crwedge.runtime.propagation.propagator",
     "MaskSink": "crwedge.runtime.sinks.base",
+    "Observer": "crwedge.runtime.observer",
     "PropagationSettings": "crwedge.core.settings",
+    "Session": "crwedge.runtime.session",
+    "SessionOptions": "crwedge.runtime.session_options",
+    "StopToken": "crwedge.runtime.frame_queue",
     "TestTimeSettings": "crwedge.adapt.settings",
     "TestTimeTrainer": "crwedge.adapt.trainer",
     "Tracker": "crwedge.runtime.tracker",

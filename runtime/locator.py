@@ -42,8 +42,8 @@ class Locator(Protocol):
         """A frame was labelled, from a prompt or not."""
         ...
 
-    def edit_labels(self, change: NDArray[np.float32]) -> None:
-        """Objects came or went; see `Backend.edit_labels`."""
+    def edit_labels(self, change: NDArray[np.float32], ids: tuple[int, ...]) -> None:
+        """Objects came or went: these are left; see `Backend.edit_labels`."""
         ...
 
     def encode_again(self) -> None:
@@ -86,7 +86,7 @@ class WholeFrame:
     def observe(self, prediction: Prediction, labels: LabelMap, prompted: bool) -> None:
         """See `Locator.observe`."""
 
-    def edit_labels(self, change: NDArray[np.float32]) -> None:
+    def edit_labels(self, change: NDArray[np.float32], ids: tuple[int, ...]) -> None:
         """See `Locator.edit_labels`."""
 
     def encode_again(self) -> None:
@@ -161,9 +161,11 @@ class RegionLocator:
             self._wait = 0
         self._lost = lost
 
-    def edit_labels(self, change: NDArray[np.float32]) -> None:
+    def edit_labels(self, change: NDArray[np.float32], ids: tuple[int, ...]) -> None:
         """See `Locator.edit_labels`."""
         self._finder.edit_labels(change)
+        self._boxes = {i: self._boxes.get(i) for i in ids}
+        self._lost &= set(ids)
 
     def encode_again(self) -> None:
         """See `Locator.encode_again`."""
@@ -225,7 +227,7 @@ def open_locator(size: Size, backend: Backend) -> Locator:
     settings = backend.settings
     if settings.cells is None:
         return WholeFrame(size)
-    region = Region(settings.cells, settings.margin, size)
+    region = Region(settings.cells, settings.region_margin, size)
     return RegionLocator(region, backend, Finder(backend, region.overview))
 
 

@@ -74,9 +74,9 @@ class Region:
         self._level = min(self._level, self._coarsest)
         ahead = self._box + self._motion
         box = np.concatenate([np.minimum(self._box, ahead)[:2], np.maximum(self._box, ahead)[2:]])
-        while self._level < self._coarsest and self._around(box, self._level).encoded.cells > self.cells:
+        while self._level < self._coarsest and self._around(box, self._level).cells > self.cells:
             self._level += 1
-        while self._level > 0 and self._around(box, self._level - 1).encoded.cells * _ROOM <= self.cells:
+        while self._level > 0 and self._around(box, self._level - 1).cells * _ROOM <= self.cells:
             self._level -= 1
         return self._around(box, self._level)
 

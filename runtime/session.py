@@ -338,8 +338,7 @@ class _FirstPrompt(Observer):
         return joints
 
     def written(self, labels: LabelMap) -> None:
-        """Say what the context takes, once it is known."""
-        # The tracker may be frames ahead of the writers, so the frame is asked, not the tracker.
+        """Say what the context takes. The tracker may be frames ahead of the writers, so the frame is asked."""
         if labels.index == 0:
             _log.info("%s", self._tracker.memory_statement)
 

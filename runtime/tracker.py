@@ -287,7 +287,7 @@ class Tracker(Closing):
         """Objects came or went: the channels of all that is remembered change."""
         self.backend.edit_labels(change)
         if self._locator is not None:
-            self._locator.edit_labels(change)
+            self._locator.edit_labels(change, self.object_ids)
 
     def _close_locator(self) -> None:
         if self._locator is not None:

@@ -71,8 +71,8 @@ class PropagationSettings:
     every object keeps at least one cell."""
     cells: int | None = None
     """Largest number of cells (8 x 8 pixels) computed for a frame: a region that follows the objects. None: whole frames."""
-    margin: int = 4
-    """Cells around the objects in that region."""
+    margin: int | None = None
+    """Cells around the objects in that region. None: 4 of 1600 cells, growing with the root of the budget."""
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -80,9 +80,11 @@ class PropagationSettings:
             value = getattr(self, name)
             if value not in allowed:
                 raise SettingError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
-        bounds = [("context_length", 1, 1000), ("topk", 1, 1000), ("max_pinned", 1, 100), ("margin", 1, 100)]
+        bounds = [("context_length", 1, 1000), ("topk", 1, 1000), ("max_pinned", 1, 100)]
         if self.cells is not None:
             bounds.append(("cells", 64, 1_000_000))
+        if self.margin is not None:
+            bounds.append(("margin", 1, 100))
         for name, low, high in bounds:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
@@ -93,6 +95,11 @@ class PropagationSettings:
                 raise SettingError(f"{name} is {value!r}; it must be a number above 0")
         if math.isinf(self.temperature):
             raise SettingError("temperature is infinite; it must be finite")
+
+    @property
+    def region_margin(self) -> int:
+        """Cells around the objects."""
+        return self.margin or max(2, round(4 * math.sqrt((self.cells or 0) / 1600)))
 
     @property
     def local(self) -> bool:

@@ -333,9 +333,7 @@ def test_a_frame_is_three_launches() -> None:
 def test_a_change_of_scale_is_the_cpu_s(make: Make) -> None:
     settings = SETTINGS.with_changes(cells=150, context_spacing="spread")
     backend, expected = make(settings), cpu(settings)
-    rng = np.random.default_rng(5)
-    frames = [rng.integers(0, 256, (*SIZE, 3), np.uint8) for _ in range(4)]
-    view = View(SIZE, (2, 3), (6, 7))
+    frames, view = video(4), View(SIZE, (2, 3), (6, 7))
     softs = [random_soft(3, view.grid, seed) for seed in range(3)]
     for one in (backend, expected):
         for number, soft in enumerate(softs):
@@ -344,9 +342,8 @@ def test_a_change_of_scale_is_the_cpu_s(make: Make) -> None:
         one.rescale((66, 78))
     mine, theirs = backend.state(), expected.state()
     assert mine.facts["views"] == theirs.facts["views"]
-    np.testing.assert_allclose(
-        mine.tensors["labels"], theirs.tensors["labels"][:, : mine.tensors["labels"].shape[1]], atol=1e-5
-    )
+    labels = mine.tensors["labels"]
+    np.testing.assert_allclose(labels, theirs.tensors["labels"][:, : labels.shape[1]], atol=1e-5)
     query = View((66, 78), (1, 1), (6, 8))
     found = [one.propagate(one.encode(frames[3], query), Search(settings)).soft for one in (backend, expected)]
     np.testing.assert_allclose(found[0], found[1], atol=1e-5)

@@ -65,7 +65,7 @@ def with_commands(film: Path, path: Path) -> Path:
 
 def by_the_api(film: Path) -> list[np.ndarray]:
     found = []
-    settings = cw.preset(cw.Bundle.open(shipped_bundle()).manifest.preset).with_changes(context_length=CONTEXT)
+    settings = cw.preset("edge").with_changes(context_length=CONTEXT)
     with (
         cw.Tracker.open(shipped_bundle(), settings=settings, workers=1) as tracker,
         cw.open_source(film / "clip.mp4") as source,

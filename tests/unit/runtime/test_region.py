@@ -37,7 +37,7 @@ def test_a_view_fits_the_budget_and_holds_the_objects(
     for box in boxes:
         region.jump(box)
         view = region.view()
-        assert view.encoded.cells <= cells
+        assert view.cells <= cells
         assert all(scaled <= own for scaled, own in zip(view.size, size, strict=True))
         full = np.array(grid_size(*view.size) * 2)
         low, high = np.array(view.origin), np.array(view.origin) + view.grid
@@ -228,6 +228,14 @@ def test_corrections_additions_and_removals_in_a_region() -> None:
         tracker.remove(1)
         labels = tracker.step(pictures[5])
         assert set(np.unique(labels.ids)) <= {0, 2}
+        # An object is lost, and another goes while it is searched.
+        tracker.step(pictures[6], np.where(masks[6] == 1, 1, 0).astype(np.uint8))
+        blank = np.full_like(pictures[0], 128)
+        for _ in range(2):
+            tracker.step(blank)
+        tracker.remove(2)
+        for _ in range(4):
+            assert tracker.step(blank).object_ids == (1,)
         tracker.reset()
         tracker.step(pictures[0], masks[0])
         assert tracker.step(pictures[1]).object_ids == (1, 2)
