@@ -19,6 +19,9 @@ from crwedge.runtime.propagation.blas import one_blas_thread
 
 _MOST_CELLS = 48
 """Cells of an object that walk; more tell no more."""
+_FEWEST_CELLS = 8
+_FEW_OBJECTS = 10
+"""Up to so many objects, as many cells of each walk as there may be."""
 
 Signs = dict[str, float]
 SIGNS = ("topk_entropy", "forward_cycle", "backward_cycle", "margin")
@@ -76,16 +79,18 @@ def object_signs(
     winner_now, winner_then = labels_now.argmax(axis=1), pinned_labels.argmax(axis=1)
     second = np.partition(labels_now, -2, axis=1)[:, -2] if labels_now.shape[1] > 1 else np.zeros(h * w)
     found: list[Signs | None] = []
+    # With many objects fewer cells of each walk, so that the time does not grow with their number.
+    most = max(_FEWEST_CELLS, _MOST_CELLS * _FEW_OBJECTS // max(_FEW_OBJECTS, labels_now.shape[1] - 1))
     for channel in range(1, labels_now.shape[1]):
-        there, here = _some(np.flatnonzero(winner_then == channel)), _some(np.flatnonzero(winner_now == channel))
+        there, here = (_some(np.flatnonzero(winner == channel), most) for winner in (winner_then, winner_now))
         if not there.size:
             found.append(None)
             continue
         if not here.size:
             found.append({"topk_entropy": 1.0, "forward_cycle": 0.0, "backward_cycle": 0.0, "margin": 0.0})
             continue
-        backward = _walk(then[there], now, labels_now, settings)[:, channel]
-        forward = _walk(now[here], then, pinned_labels, settings)[:, channel]
+        backward = _walk(then[there], now, labels_now[:, channel], settings)
+        forward = _walk(now[here], then, pinned_labels[:, channel], settings)
         lead = labels_now[here, channel] - second[here]
         found.append(
             {
@@ -98,11 +103,9 @@ def object_signs(
     return found
 
 
-def _some(cells: NDArray[np.int64]) -> NDArray[np.int64]:
+def _some(cells: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     """At most so many of them, evenly spread."""
-    if cells.size <= _MOST_CELLS:
-        return cells
-    return cells[np.linspace(0, cells.size - 1, _MOST_CELLS).astype(np.int64)]
+    return cells if cells.size <= most else cells[np.linspace(0, cells.size - 1, most).astype(np.int64)]
 
 
 def _walk(
@@ -111,7 +114,7 @@ def _walk(
     labels: NDArray[np.float32],
     settings: PropagationSettings,
 ) -> NDArray[np.float32]:
-    """(n, K) labels that the queries (n, C) find among the keys (h * w, C): top-k, softmax, weighted sum."""
+    """(n,) label that the queries (n, C) find among the keys (h * w, C): top-k, softmax, weighted sum of (h * w,)."""
     with one_blas_thread():
         similarity = keys @ queries.T
     best = np.full((queries.shape[0], settings.topk), -np.inf, np.float32)
@@ -119,4 +122,4 @@ def _walk(
     kernels.scan_all(similarity, 0, 1, best, entries)
     weights = np.exp((best - best[:, :1]) / np.float32(settings.temperature))
     weights /= weights.sum(axis=1, keepdims=True)
-    return np.asarray(np.einsum("nk,nkc->nc", weights, labels[entries]), np.float32)
+    return np.asarray((weights * labels[entries]).sum(axis=1), np.float32)
