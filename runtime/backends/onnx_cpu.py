@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,8 +27,6 @@ class CpuEngine:
         self._session = Session(ort, bundle.read(ONNX), str(bundle.path / ONNX), options, ["CPUExecutionProvider"])
         self._input = self._session.current.get_inputs()[0].name
         self._size = bundle.manifest.size
-        self.at_once = max(1, cpu_count() // options.intra_op_num_threads)
-        """See `Batching.at_once`."""
         self.name = f"onnxruntime {ort.__version__} cpu"
 
     def run(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -38,13 +34,6 @@ class CpuEngine:
         self._check(frame)
         (features,) = self._session.current.run(None, {self._input: frame[None]})
         return np.asarray(features[0], np.float32)
-
-    def run_many(self, frames: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """See `Batching.run_many`. A graph of a fixed size is one of a fixed batch too."""
-        if self._size is not None:
-            return [self.run(frame) for frame in frames]
-        (features,) = self._session.current.run(None, {self._input: np.stack(frames)})
-        return list(np.asarray(features, np.float32))
 
     def refit(self, onnx: bytes) -> None:
         """See `Refittable.refit`."""
