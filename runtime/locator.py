@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Protocol
 
 import numpy as np
@@ -23,7 +24,7 @@ Pixels = NDArray[np.uint8]
 _FINDER = "finder."
 """Prefix of the finder's tensors in a state."""
 _FALL = 0.5
-"""An object that loses so much of its cells from one frame to the next is looked for."""
+"""An object that loses so much of its area from one frame to the next is looked for."""
 _PATIENCE = 3
 """Frames between two searches for an object that is lost."""
 
@@ -33,6 +34,11 @@ class Locator(Protocol):
 
     everywhere: bool
     """Whether the last view has to be searched without a neighbourhood: the objects are not where they were."""
+
+    @property
+    def missing(self) -> Set[int]:
+        """Objects that are looked for: what bears their label may be a stray."""
+        ...
 
     def view(self, pixels: Pixels, prompt: AnyPrompt | None) -> View:
         """The part of a frame RGB uint8 (H, W, 3) to compute, and its scale. The context is brought to that scale."""
@@ -75,6 +81,7 @@ class WholeFrame:
     """
 
     everywhere = False
+    missing: Set[int] = frozenset()
 
     def __init__(self, size: Size | None) -> None:
         self._size = size
@@ -127,12 +134,18 @@ class RegionLocator:
         """Of each object, as share of the frame."""
         self._wait = 0
 
+    @property
+    def missing(self) -> Set[int]:
+        """See `Locator.missing`."""
+        return self._lost
+
     def view(self, pixels: Pixels, prompt: AnyPrompt | None) -> View:
         """See `Locator.view`."""
         self.everywhere = False
         if prompt is not None:
             # No motion is read from a prompt: what it corrects was wrong.
             self.region.jump(around_all([prompt_box(prompt), *self._boxes.values()]))
+            self._lost -= set(prompt.ids)
         elif self._lost:
             self._search(pixels)
         view = self.region.view()
@@ -154,8 +167,9 @@ class RegionLocator:
         cells = np.bincount(prediction.soft.argmax(axis=0).reshape(-1), minlength=1 + len(boxes))
         shares = cells[1:] / np.prod(grid_size(*prediction.features.view.size))
         areas = dict(zip(labels.object_ids, shares.tolist(), strict=True))
-        fell = {i for i, area in areas.items() if area < _FALL * self._areas.get(i, 0)}
-        self._areas = areas
+        fell = {i for i, area in areas.items() if not prompted and area < _FALL * self._areas.get(i, 0)}
+        # It stays missing until it is found, or has come back to size: what is left of it may be a stray.
+        self._areas = {i: area if prompted or i not in fell else self._areas[i] for i, area in areas.items()}
         lost = {i for i, state in labels.states.items() if state == LOST or self._boxes[i] is None} | fell
         if lost - self._lost:
             self._wait = 0
@@ -215,9 +229,11 @@ class RegionLocator:
         sure = {i: one.box for i, one in found.items() if i in self._lost and one.confidence >= TRUSTED}
         if not sure:
             return
-        kept = {i: box for i, box in self._boxes.items() if i not in self._lost}
+        self._areas = {i: area for i, area in self._areas.items() if i not in sure}
+        kept = {i: box for i, box in self._boxes.items() if i not in self._lost and i not in sure}
         self.region.jump(around_all([*sure.values(), *kept.values()]))
         self.everywhere = True
+        self._lost -= sure.keys()
         if not kept:
             self._backend.keep_trusted(TRUSTED, KEPT_OVER_A_GAP)
 

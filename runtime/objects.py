@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -122,12 +123,20 @@ class Objects:
             return replace(prompt.joints, confidence=prompt.joints.visible.astype(np.float64))
         return FrameJoints(tuple(self.names.values()), *soft_to_joints(soft, size))
 
-    def present(self, ids: NDArray[np.uint8], joints: FrameJoints | None) -> dict[int, bool]:
-        """Whether anything is left of each object; a joint wins no pixel where the background is stronger."""
+    def present(
+        self, ids: NDArray[np.uint8], joints: FrameJoints | None, missing: Collection[int] = ()
+    ) -> dict[int, bool]:
+        """Whether anything is left of each object; a joint wins no pixel where the background is stronger.
+
+        Args:
+            ids: (H, W) label map.
+            joints: where the joints are, when these are followed.
+            missing: objects that are looked for elsewhere: what bears their label does not count.
+        """
         if joints is not None:
             return {i: bool(seen) for i, seen in zip(self.ids, joints.visible, strict=True)}
         pixels = np.bincount(ids.reshape(-1), minlength=256)
-        return {i: bool(pixels[i]) for i in self.ids}
+        return {i: bool(pixels[i]) and i not in missing for i in self.ids}
 
     def state(self) -> dict[str, Any]:
         """Plain values, for a snapshot."""

@@ -340,7 +340,8 @@ class Tracker(Closing):
         confidence = expected_overlap(prediction, ids) if measured else {}
         if given is not None:
             self._monitor.prompted(given.ids)
-        states = self._monitor.judge(ids, confidence, self._objects.present(labels, joints))
+        missing = () if self._locator is None else self._locator.missing
+        states = self._monitor.judge(ids, confidence, self._objects.present(labels, joints, missing))
         frame = source or Frame(pixels, self._index)
         return LabelMap(
             labels, self._index, ids, prediction.soft, frame.pts, pixels, source.index if source else None, confidence,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from crwedge.core.errors import CrwedgeError
 from crwedge.core.images import STRIDE, grid_size, resize_frame
 
 Size = tuple[int, int]
@@ -63,7 +64,13 @@ class View:
         return View(self.size, (low[0], low[1]), (high[0] - low[0], high[1] - low[1]))
 
     def without_halo(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The view's part of features (C, h', w') of `encoded`."""
+        """The view's part of features (C, h', w') of `encoded`.
+
+        Raises:
+            CrwedgeError: they are of another size.
+        """
+        if features.shape[1:] != self.encoded.grid:
+            raise CrwedgeError(f"the engine gave features of {features.shape[1:]} cells, not {self.encoded.grid}")
         y, x = (own - wide for own, wide in zip(self.origin, self.encoded.origin, strict=True))
         return features[:, y : y + self.grid[0], x : x + self.grid[1]]
 

@@ -75,7 +75,7 @@ def test_tensor_variant_equals_the_cpu(
     for t, view in enumerate(views):
         noisy = np.roll(base, t, axis=2) + 0.5 * rng.normal(size=base.shape)
         noisy /= np.linalg.norm(noisy, axis=0)
-        engine.features = view.part(noisy.astype(np.float16).astype(np.float32))
+        engine.features = view.encoded.part(noisy.astype(np.float16).astype(np.float32))
         found = []
         for backend in backends:
             features = backend.encode(FRAME, view)
