@@ -10,16 +10,15 @@ from numpy.typing import NDArray
 
 from crwedge.core.images import grid_size
 from crwedge.core.labels import LabelMap, area_labels
-from crwedge.core.prompts import KeypointPrompt, MaskPrompt
+from crwedge.core.prompts import KeypointPrompt
 from crwedge.runtime.backends.base import Backend, ContextState, Prediction
 from crwedge.runtime.finder import Finder
 from crwedge.runtime.monitor import KEPT_OVER_A_GAP, LOST, TRUSTED
+from crwedge.runtime.objects import AnyPrompt
+from crwedge.runtime.propagation.context import Pixels
 from crwedge.runtime.propagation.view import Size, View
 from crwedge.runtime.quality import QualityLevel
-from crwedge.runtime.region import Box, Region, around_all, object_boxes
-
-AnyPrompt = MaskPrompt | KeypointPrompt
-Pixels = NDArray[np.uint8]
+from crwedge.runtime.region import Box, Region, around_all, box_around, object_boxes
 
 _FINDER = "finder."
 """Prefix of the finder's tensors in a state."""
@@ -77,18 +76,18 @@ class WholeFrame:
     """Every frame is computed whole.
 
     Args:
-        size: (H, W) to compute at; None for the frame's own.
+        size: (H, W) to compute at.
     """
 
     everywhere = False
     missing: Set[int] = frozenset()
 
-    def __init__(self, size: Size | None) -> None:
-        self._size = size
+    def __init__(self, size: Size) -> None:
+        self._view = View.whole(size)
 
     def view(self, pixels: Pixels, prompt: AnyPrompt | None) -> View:
         """See `Locator.view`."""
-        return View.whole(self._size or (pixels.shape[0], pixels.shape[1]))
+        return self._view
 
     def observe(self, prediction: Prediction, labels: LabelMap, prompted: bool) -> None:
         """See `Locator.observe`."""
@@ -254,7 +253,4 @@ def prompt_box(prompt: AnyPrompt) -> Box | None:
         x, y = prompt.joints.xy[prompt.joints.visible].T + 0.5
         return np.array([y.min() / height, x.min() / width, y.max() / height, x.max() / width])
     shown = np.isin(prompt.mask, prompt.ids)
-    rows, columns = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
-    if not rows.size:
-        return None
-    return np.array([rows[0] / height, columns[0] / width, (rows[-1] + 1) / height, (columns[-1] + 1) / width])
+    return box_around(shown, (0, 0), prompt.size) if shown.any() else None

@@ -135,11 +135,21 @@ def object_boxes(view: View, soft: NDArray[np.float32]) -> list[Box | None]:
             continue
         sizes = np.bincount(part.reshape(-1))[1:]
         large = np.isin(part, 1 + np.flatnonzero(sizes >= _SPECK * sizes.max()))
-        rows, columns = np.flatnonzero(large.any(axis=1)), np.flatnonzero(large.any(axis=0))
-        low = np.array([view.origin[0] + rows[0], view.origin[1] + columns[0]]) / full
-        high = np.array([view.origin[0] + rows[-1] + 1, view.origin[1] + columns[-1] + 1]) / full
-        found.append(np.concatenate([low, high]))
+        found.append(box_around(large, view.origin, full))
     return found
+
+
+def box_around(inside: NDArray[np.bool_], origin: Size, full: Size) -> Box:
+    """The box around what is inside a part (h, w) of a grid.
+
+    Args:
+        inside: at least one element is.
+        origin: (y, x) of the part in the grid.
+        full: (h, w) of the grid.
+    """
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    low, high = np.array([rows[0], columns[0]]), np.array([rows[-1] + 1, columns[-1] + 1])
+    return np.concatenate([(low + origin) / full, (high + origin) / full])
 
 
 def around_all(boxes: list[Box | None]) -> Box | None:

@@ -24,11 +24,11 @@ from crwedge.runtime.backends.engine import Engine
 from crwedge.runtime.backends.open import open_backend
 from crwedge.runtime.bundle_lookup import find_bundle
 from crwedge.runtime.closing import Closing
-from crwedge.runtime.locator import Locator, Pixels, open_locator
+from crwedge.runtime.locator import Locator, open_locator
 from crwedge.runtime.monitor import KEPT_OVER_A_GAP, TRUSTED, Monitor, expected_overlap
 from crwedge.runtime.objects import AnyPrompt, Objects
 from crwedge.runtime.ops.snapshot import SnapshotError, State, plain
-from crwedge.runtime.propagation.context import memory_formula
+from crwedge.runtime.propagation.context import Pixels, memory_formula
 from crwedge.runtime.propagation.view import Size
 from crwedge.runtime.quality import QualityLevel
 from crwedge.runtime.sources.frame import Frame

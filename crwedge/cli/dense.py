@@ -60,7 +60,7 @@ class DenseProblem:
             np.stack([np.asarray(frame.features, np.float32).reshape(-1, c) for frame in frames]),
             np.concatenate([context.labels_of(frame) for frame in frames]),
             near,
-            np.array([is_global(settings, frame) for frame in frames]),
+            np.array([is_global(settings, frame.pinned) for frame in frames]),
             settings.topk,
             settings.temperature,
         )
@@ -198,7 +198,7 @@ def bench_dense(
         ours.append(_milliseconds(lambda: propagator(query, context)))
         dense.append(_milliseconds(forms[fastest]))
     propagator.close()
-    cells = sum(h * w if is_global(settings, frame) else neighbours(settings) for frame in context.frames())
+    cells = sum(h * w if is_global(settings, frame.pinned) else neighbours(settings) for frame in context.frames())
     floor_ms = 2e3 * cells * h * w * _CHANNELS / (gflops * 1e9)
     return {
         "against_dense": {

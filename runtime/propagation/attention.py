@@ -120,7 +120,7 @@ class _Job:
         self._everywhere = {
             number: np.ascontiguousarray(frame.features.reshape(frame.view.cells, -1), np.float32)
             for number, frame in enumerate(frames)
-            if is_global(settings, frame)
+            if is_global(settings, frame.pinned)
         }
 
     def strip(self, rows: tuple[int, int]) -> None:

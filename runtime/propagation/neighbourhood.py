@@ -6,12 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.propagation.context import StoredFrame
 
 
-def is_global(settings: PropagationSettings, frame: StoredFrame) -> bool:
+def is_global(settings: PropagationSettings, pinned: bool) -> bool:
     """Whether a context frame is searched everywhere rather than in the neighbourhood."""
-    return not settings.local or (frame.pinned and settings.first_frame == "global")
+    return not settings.local or (pinned and settings.first_frame == "global")
 
 
 def half_heights(settings: PropagationSettings) -> NDArray[np.int64]:

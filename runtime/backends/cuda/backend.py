@@ -19,6 +19,7 @@ from crwedge.runtime.backends.cuda.pycuda_driver import open_driver
 from crwedge.runtime.backends.cuda.source import Variant
 from crwedge.runtime.backends.engine import DeviceEngine, Engine
 from crwedge.runtime.propagation.confidence import Signs, object_signs
+from crwedge.runtime.propagation.neighbourhood import is_global
 from crwedge.runtime.propagation.rescale import resample_features, resample_labels, rescaled, trimmed
 from crwedge.runtime.propagation.slots import ContextSlots, PromptLabels
 from crwedge.runtime.propagation.view import Size, View
@@ -114,9 +115,8 @@ class CudaBackend:
                     f"features of a frame of {view.size} with {features.channels} channels do not fit a context of frames "
                     f"of {frame.view.size} with {stored.features.channels}"
                 )
-            is_global = not settings.local or (frame.pinned and settings.first_frame == "global")
             addresses = stored.features.address, stored.labels.address
-            frames.append(KeyFrame(*addresses, frame.view, frame.copies, is_global))
+            frames.append(KeyFrame(*addresses, frame.view, frame.copies, is_global(settings, frame.pinned)))
         labels, bitmask = self._take_labels(view.cells, self._count)
         entropy = self._take(view.cells, 4) if search.entropy else None
         self._kernels.propagate(

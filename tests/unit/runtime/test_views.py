@@ -13,6 +13,7 @@ from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.propagation.context import ContextBuffer
 from crwedge.runtime.propagation.propagator import LabelPropagator, labels_to_ids
 from crwedge.runtime.propagation.view import HALO, View
+from tests import reference
 
 SIZE = (140, 180)
 FULL = grid_size(*SIZE)
@@ -35,32 +36,6 @@ def fields(seed: int, frames: int = 4, c: int = 8, k: int = 3) -> tuple[NDArray[
     return features, np.ascontiguousarray(soft.transpose(0, 3, 1, 2))
 
 
-def slow(
-    features: NDArray[np.float32], view: View, context: ContextBuffer, protocol: PropagationSettings
-) -> NDArray[np.float64]:
-    """Every cell against every cell of every context frame, in coordinates of the frame."""
-    (h, w), k = view.grid, context.labels.shape[1]
-    out = np.zeros((k, h, w))
-    for y in range(h):
-        for x in range(w):
-            found: list[tuple[float, NDArray[np.float32]]] = []
-            for frame in context.frames():
-                labels = context.labels_of(frame).reshape(*frame.view.grid, -1)
-                for (j, i), _ in np.ndenumerate(frame.features[..., 0]):
-                    dy = y + view.origin[0] - j - frame.view.origin[0]
-                    dx = x + view.origin[1] - i - frame.view.origin[1]
-                    near = dy * dy + dx * dx < protocol.radius**2
-                    if near or (frame.pinned and protocol.first_frame == "global"):
-                        found += [(float(frame.features[j, i] @ features[:, y, x]), labels[j, i])] * frame.copies
-            found = sorted(found, key=lambda one: -one[0])[: protocol.topk]
-            if not found:
-                out[0, y, x] = 1
-                continue
-            weights = np.exp(np.array([value for value, _ in found]) / protocol.temperature)
-            out[:, y, x] = sum(a * b for a, (_, b) in zip(weights / weights.sum(), found, strict=True))
-    return out
-
-
 @settings(max_examples=15, deadline=None)
 @given(views(), views(), views(), st.sampled_from(["global", "restricted"]), st.integers(1, 3), st.integers(0, 99))
 def test_views_are_compared_in_coordinates_of_the_frame(
@@ -75,8 +50,19 @@ def test_views_are_compared_in_coordinates_of_the_frame(
     entropy = np.empty(query.cells, np.float32)
     got = propagator(query.part(features[2]), context, query, entropy=entropy)
     propagator.close()
-    np.testing.assert_allclose(got, slow(query.part(features[2]), query, context, protocol), atol=1e-5)
+    # The pinned frame, the one place of the ring that it still fills, and the frame that came after it.
+    parts = (first, 0), (first, 0), (second, 1)
+    expected, undecided = reference.step_in_views(
+        query.part(features[2]),
+        query.origin,
+        [view.part(features[t]) for view, t in parts],
+        [view.origin for view, _ in parts],
+        [view.part(soft[t]).astype(np.float64) for view, t in parts],
+        k=protocol.topk, radius=protocol.radius, temperature=protocol.temperature, first_frame=first_frame,
+    )  # fmt: skip
+    np.testing.assert_allclose(got, expected, atol=1e-5)
     assert ((entropy >= 0) & (entropy <= 1 + 1e-6)).all()
+    np.testing.assert_allclose(entropy, undecided.reshape(-1), atol=1e-4)
 
 
 def test_cells_within_reach_of_the_whole_frame_are_those_of_the_whole_frame() -> None:
