@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.propagation.rescale import resample_features, resample_labels, rescaled, trimmed
+from crwedge.runtime.propagation.rescale import resample_features, rescaled, trimmed
 from crwedge.runtime.propagation.slots import ContextSlots, PromptLabels
 from crwedge.runtime.propagation.view import Size, View
 
@@ -136,8 +136,7 @@ class ContextBuffer:
         for slot in self.slots.in_use:
             old, pixels = self.slots.view(slot), self.slots.pixels(slot)
             new = trimmed(rescaled(old, size), self.capacity)
-            prompt = self.slots.prompt(slot) or PromptLabels(old, self._labels[slot, : old.cells])
-            labels = resample_labels(prompt.labels, prompt.view, new)
+            labels = self.slots.labels_in(slot, new, self._labels[slot, : old.cells])
             if pixels is not None:
                 features = encode(pixels, new).transpose(1, 2, 0).reshape(new.cells, -1)
             else:

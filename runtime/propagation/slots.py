@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.settings import PropagationSettings
+from crwedge.runtime.propagation.rescale import resample_labels
 from crwedge.runtime.propagation.view import View
 
 
@@ -111,13 +112,15 @@ class ContextSlots:
             if held.prompt is not None:
                 held.prompt = PromptLabels(held.prompt.view, held.prompt.labels @ change)
 
-    def set_prompt(self, slot: int, prompt: PromptLabels | None) -> None:
+    def set_prompt(self, slot: int, prompt: PromptLabels) -> None:
         """Keep the labels of a prompt beside the frame in a slot."""
         self._held[slot].prompt = prompt
 
-    def prompt(self, slot: int) -> PromptLabels | None:
-        """The labels of the prompt that came with the frame in a slot."""
-        return self._held[slot].prompt
+    def labels_in(self, slot: int, view: View, labels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Labels (h * w, K) of the frame in a slot for another view: from its prompt, else from `labels`, those it has now."""
+        held = self._held[slot]
+        source = held.prompt or PromptLabels(held.view, labels)
+        return resample_labels(source.labels, source.view, view)
 
     def set_view(self, slot: int, view: View) -> None:
         """The frame in a slot was computed again, or resampled, for another view."""

@@ -20,7 +20,7 @@ from crwedge.runtime.backends.cuda.source import Variant
 from crwedge.runtime.backends.engine import DeviceEngine, Engine
 from crwedge.runtime.propagation.confidence import Signs, object_signs
 from crwedge.runtime.propagation.neighbourhood import is_global
-from crwedge.runtime.propagation.rescale import resample_features, resample_labels, rescaled, trimmed
+from crwedge.runtime.propagation.rescale import resample_features, rescaled, trimmed
 from crwedge.runtime.propagation.slots import ContextSlots, PromptLabels
 from crwedge.runtime.propagation.view import Size, View
 
@@ -191,8 +191,7 @@ class CudaBackend:
         for slot, stored in self._slot_to_buffer.items():
             old, pixels = stored.features.view, self._slots.pixels(slot)
             new = trimmed(rescaled(old, size), max(self._capacity, self.settings.cells or 0))
-            prompt = self._slots.prompt(slot) or PromptLabels(old, self._labels_of(stored))
-            labels = resample_labels(prompt.labels, prompt.view, new)
+            labels = self._slots.labels_in(slot, new, self._labels_of(stored))
             if pixels is not None:
                 block = self.encode(pixels, new).block
             else:
