@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from crwedge.cli.messages import messages
+from crwedge.cli.options import AsJson, Engine, Threads
 
 
 def check(
@@ -16,12 +17,12 @@ def check(
     videos: Annotated[
         list[str] | None, typer.Argument(help="Videos, folders of videos or of pictures; default: rendered films.")
     ] = None,
-    engine: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
+    engine: Engine = "auto",
     clips: Annotated[int, typer.Option(min=2, help="Clips that are cut from the footage.")] = 24,
     seed: Annotated[int, typer.Option(min=0, help="Of the warps and occluders.")] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Processors to use; default: all.")] = None,
+    threads: Threads = None,
     compare: Annotated[bool, typer.Option(help="Set the shipped encoder beside it.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score an encoder on unlabelled footage by cycle consistency.
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import platform
-from typing import Annotated, Any
+from typing import Any
 
 import typer
+
+from crwedge.cli.options import AsJson
 
 _MEANING = {
     "": "every installation",
@@ -22,7 +24,7 @@ _MEANING = {
 }
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False) -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Say what this machine has, what is missing and how to get it, and what it can do as it is.
 
     Example: crwedge doctor

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crwedge.cli.messages import messages
+from crwedge.cli.options import AsJson
 
 if TYPE_CHECKING:
     from crwedge.core.bundle import Bundle
@@ -35,7 +36,7 @@ def export(
     mask: Annotated[Path | None, typer.Option(help="Mask of the first frame of --verify.")] = None,
     truth: Annotated[Path | None, typer.Option(help="Folder of true masks for --verify: J&F is compared too.")] = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Do not measure size and speed.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Turn a checkpoint into a bundle that a device can run, and prove that it does the same.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,39 +14,40 @@ _log = logging.getLogger("crwedge")
 
 
 def open_trainer(
-    mode: str | None,
-    budget: str | None,
-    words: Sequence[str] | None,
-    save: Path | None,
+    mode: str | None, budget: str | None, recipe: str, settings: Mapping[str, Any], save: Path | None
 ) -> TestTimeTrainer | None:
     """The trainer that the options ask for, or None without `--ttt`.
 
     Args:
         mode: causal or lookahead.
         budget: see `crwedge.adapt.settings.parse_budget`.
-        words: key=value for any other setting.
+        recipe: `own` or `appendix`, where the settings start.
+        settings: other fields of `TestTimeSettings`.
         save: where the adapted encoder is to go.
 
     Raises:
-        SettingError: an option has a value that cannot be, or stands without `--ttt`.
+        SettingError: an option has a value that it cannot have, or is given without `--ttt`.
         MissingExtraError: PyTorch is not installed.
     """
     from crwedge.core.bundle import MANIFEST
     from crwedge.core.errors import SettingError
 
     if mode is None:
-        for option, value in (("--ttt-budget", budget), ("--ttt-set", words), ("--save-adapted", save)):
-            if value:
-                raise SettingError(f"{option} belongs to test-time training: add --ttt causal or --ttt lookahead")
+        keys = {"ttt-budget": budget, "save-adapted": save, "ttt-recipe": recipe != "own", **_keys(settings)}
+        if given := [key for key, value in keys.items() if value]:
+            raise SettingError(f"--set {given[0]} belongs to test-time training: add --ttt causal or --ttt lookahead")
         return None
-    from crwedge.adapt.settings import TestTimeSettings, parse_budget, parse_changes
+    from crwedge.adapt.settings import TestTimeSettings, parse_budget
     from crwedge.adapt.trainer import TestTimeTrainer
 
-    changes: dict[str, Any] = {"mode": mode, **(parse_budget(budget) if budget else {}), **parse_changes(words or ())}
     if save is not None and save.exists() and not (save / MANIFEST).is_file():
-        raise SettingError(f"--save-adapted {save} exists and is no bundle; choose another folder")
-    start = TestTimeSettings.appendix() if changes.pop("recipe", "own") == "appendix" else TestTimeSettings()
-    return TestTimeTrainer(start.with_changes(**changes))
+        raise SettingError(f"save-adapted: {save} exists and is no bundle; choose another folder")
+    start = TestTimeSettings.appendix() if recipe == "appendix" else TestTimeSettings()
+    return TestTimeTrainer(start.with_changes(mode=mode, **(parse_budget(budget) if budget else {}), **settings))
+
+
+def _keys(settings: Mapping[str, Any]) -> dict[str, bool]:
+    return {f"ttt-{name.replace('_', '-')}": True for name in settings}
 
 
 def finish(trainer: TestTimeTrainer, save: Path | None) -> dict[str, Any]:
@@ -81,5 +82,5 @@ def _why_nothing(trainer: TestTimeTrainer) -> str:
     return (
         "the video ended before a first window was trained beside it (one begins every "
         f"{settings.every} frames and takes {settings.updates} updates): give a longer video, fewer updates "
-        "(--ttt-set updates=N) or a smaller --ttt-budget"
+        "(--set ttt-updates=N) or a smaller budget (--set ttt-budget=25%)"
     )
