@@ -137,7 +137,7 @@ class BackgroundTrainer:
             channel.send({"index": index, "shape": small.shape}, small.tobytes(), settings.patience)
             while True:
                 header, body = channel.receive(settings.patience)
-                if header.get("kind") != "beat":
+                if header.get("kind") != "progress":
                     break
             _expect(header, "window")
             self._take_answer(header, body, frames[-1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,6 @@ class TestTimeTrainer:
 
     Args:
         settings: see `TestTimeSettings`.
-        say: told, in one line, of windows that were undone and of the end of training.
         worker: command of the trainer's process.
         changes: settings by name, in place of or on top of `settings`.
     """
@@ -57,14 +56,13 @@ class TestTimeTrainer:
     def __init__(
         self,
         settings: TestTimeSettings | None = None,
-        say: Callable[[str], None] = lambda text: None,
         worker: Sequence[str] = WORKER,
         **changes: Any,
     ) -> None:
         """Nothing starts before a tracker is opened with it. MissingExtraError when PyTorch is not installed."""
         self.settings = (settings or TestTimeSettings()).with_changes(**changes)
         check_installed(self.settings)
-        self.stats = TestTimeStats(say=say)
+        self.stats = TestTimeStats()
         self.recompute = self.settings.context == "recompute"
         self._worker = tuple(worker)
         self._lock = threading.Lock()
@@ -163,7 +161,7 @@ class TestTimeTrainer:
             self._first = None
         self._last = None
 
-    def save(self, path: str | Path, say: Callable[[str], None] = lambda text: None) -> Bundle:
+    def save(self, path: str | Path) -> Bundle:
         """Write the last good weights as a bundle that a later run can start from.
 
         Raises:
@@ -182,7 +180,7 @@ class TestTimeTrainer:
             file.write_bytes(weights)
             size = None if self._bundle is None else self._bundle.manifest.size
             # The network was checked when it was first exported; a few frames tell whether these weights came through.
-            return export_bundle(file, path, size=size, verify=rendered(size, _CHECKED), say=say)
+            return export_bundle(file, path, size=size, verify=rendered(size, _CHECKED))
 
     def weights(self) -> bytes:
         """`encoder.safetensors` of the last good weights; empty before the first window was kept."""

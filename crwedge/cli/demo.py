@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from crwedge.cli.messages import messages
 
 _HEIGHT, _WIDTH, _RATE, _SEED = 360, 640, 24.0, 5
 
@@ -37,15 +38,13 @@ def demo(
     from crwedge.runtime.sinks.open import open_sink
     from crwedge.runtime.tracker import Tracker
 
-    def say(text: str) -> None:
-        print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
-
+    log = messages(as_json)
     bundle = find_bundle(model)
     name = default_preset(bundle)
     if not bundle.manifest.trained:
-        say(f"note: the encoder {bundle.manifest.name} is random, not trained; masks will drift")
-    say(
-        f"rendering {frames} frames of {_HEIGHT} x {_WIDTH} with two objects and two look-alikes: about a quarter of a minute"
+        log.info(f"note: the encoder {bundle.manifest.name} is random, not trained; masks will drift")
+    log.info(
+        f"rendering {frames} frames of {_HEIGHT} x {_WIDTH}, two objects and two look-alikes: a quarter of a minute"
     )
     film = render_film(frames, _HEIGHT, _WIDTH, objects=2, seed=_SEED, rate=_RATE)
     shown = sorted({round(i * (frames - 1) / 5) for i in range(6)})
@@ -76,12 +75,12 @@ def demo(
         raise SinkError(f"cannot write {path}: {error.strerror}") from error
     # As in the field: the first frame was given and the last is not scored.
     scores = overlap[:, 1:-1].mean(axis=1) if frames > 2 else overlap[:, 1:].mean(axis=1)
-    say(
+    log.info(
         f"J (intersection over union): object 1 {scores[0]:.3f}, object 2 {scores[1]:.3f} "
         f"(preset {name}: m {protocol['context_length']}, k {protocol['topk']}, r {protocol['radius']:g})"
     )
     for what, where in (("frames, truth and result", path), ("video", out / "overlay.mp4"), ("masks", out / "masks")):
-        say(f"{what}: {where.resolve()}")
+        log.info(f"{what}: {where.resolve()}")
     if as_json:
         values = [round(float(score), 4) for score in scores]
         result: dict[str, object] = {

@@ -70,11 +70,9 @@ def labels_of(frames: int, trainer: TestTimeTrainer | None, after: Callable[[int
     ],
     ids=["exit", "kill", "raise", "sleep", "nan", "graph", "garbage", "error", "memory", "undone"],
 )
-def test_tracking_goes_on(behaviour: str, reason: str) -> None:
+def test_tracking_goes_on(behaviour: str, reason: str, said: list[str]) -> None:
     plain = labels_of(12, None, lambda index: None)
-    said: list[str] = []
     trainer = TestTimeTrainer(
-        say=said.append,
         worker=(sys.executable, "-c", START + behaviour),
         every=1,
         m=1,
@@ -120,10 +118,9 @@ def test_a_stopped_process_blocks_no_frame() -> None:
     assert trainer.stats.dropped > 0
 
 
-def test_the_real_trainer_learns_and_is_killed() -> None:
-    said: list[str] = []
+def test_the_real_trainer_learns_and_is_killed(said: list[str]) -> None:
     trainer = TestTimeTrainer(
-        say=said.append, every=2, m=2, updates=1, size=32, clips=1, nice=0, device="cpu", tolerance=10.0, patience=300.0
+        every=2, m=2, updates=1, size=32, clips=1, nice=0, device="cpu", tolerance=10.0, patience=300.0
     )
 
     def wait(index: int) -> None:
