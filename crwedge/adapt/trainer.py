@@ -70,7 +70,7 @@ class TestTimeTrainer:
         self._recent: deque[Picture] = deque(maxlen=1)
         self._first: Picture | None = None
         self._known: Renewed | None = None
-        self._ahead = False
+        self._ahead = self._waits = False
         self._last: int | None = None
         self._tuner: FineTuner | None = None
         self._background: BackgroundTrainer | None = None
@@ -81,7 +81,12 @@ class TestTimeTrainer:
         self._size: tuple[int, int] | None = None
 
     def ahead(self, source: FrameSource) -> FrameSource:
-        """The source to track: as it is when causal, m frames behind it with lookahead."""
+        """The source to track: as it is when causal, m frames behind it with lookahead.
+
+        Frames of a recorded source wait for the window they begin, unless `duty` limits training: else a short film would
+        end before anything was learnt.
+        """
+        self._waits = not source.live and self.settings.duty == 1
         if self.settings.mode == "causal":
             return source
         self._ahead = True
@@ -112,21 +117,25 @@ class TestTimeTrainer:
             )
 
     def prepare(self, frame: Picture, index: int) -> Engine | None:
-        """See `Adapter.prepare`. Returns at once unless the mode is synchronous."""
+        """See `Adapter.prepare`. Returns at once for a live source, unless the mode is synchronous."""
         if self._bundle is None:
             raise SettingError("the trainer was not started; open the tracker with Tracker.open(..., adapter=trainer)")
         if self.settings.mode == "lookahead" and not self._ahead:
             raise SettingError("lookahead needs the frames to come: track trainer.ahead(source) in place of the source")
         self.see(frame, index)
         window = self._window(index)
-        renewed: Renewed | None = None if self._background is None else self._background.take()
+        renewed: Renewed | None = None
         due = self._last is None or index - self._last >= self.settings.every
         if due and not self.stats.stopped:
             self._last = index
             if len(window) >= 2 and self._background is not None:
                 self._background.offer((index, window))
+                if self._waits:
+                    self._background.wait()
             elif len(window) >= 2:
                 renewed = self._train_now(window, index)
+        if self._background is not None:
+            renewed = self._background.take()
         with self._lock:
             # This frame joins the context once it is labelled.
             if self._first is None:

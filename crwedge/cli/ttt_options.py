@@ -79,8 +79,11 @@ def _why_nothing(trainer: TestTimeTrainer) -> str:
         return stats.stopped
     if stats.undone:
         return f"all {stats.undone} windows were undone, as the error on held frames grew (lower learning_rate)"
-    return (
-        "the video ended before a first window was trained beside it (one begins every "
-        f"{settings.every} frames and takes {settings.updates} updates): give a longer video, fewer updates "
-        "(--set ttt-updates=N) or a smaller budget (--set ttt-budget=25%)"
+    ended = (
+        f"the video ended before a first window was learnt from (one begins every {settings.every} frames and takes "
+        f"{settings.updates} updates)"
+    )
+    shorter = "give a longer video, or fewer updates (--set ttt-updates=N)"
+    return f"{ended}: {shorter}" + (
+        "; a file waits for its windows without --set ttt-budget" if settings.duty < 1 else ""
     )

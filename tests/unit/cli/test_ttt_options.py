@@ -12,7 +12,7 @@ from crwedge.cli.ttt_options import finish
 @pytest.mark.parametrize(
     ("undone", "stopped", "message"),
     [
-        (0, "", "ended before a first window was trained"),
+        (0, "", "ended before a first window was learnt from"),
         (2, "", "all 2 windows were undone"),
         (0, "PyTorch went away", "changed nothing: PyTorch went away"),
     ],
