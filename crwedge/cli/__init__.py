@@ -105,7 +105,7 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return _fail("stopped by the keyboard", 130)
     except BrokenPipeError:
-        # Whoever read our output went away: no error of ours, and nothing more can be said on stdout.
+        # The reader of our output is closed: this is no error, and nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 

@@ -84,7 +84,7 @@ def jhmdb(
     joints: Annotated[Path | None, typer.Option(help="Joint file (.json or .mat) of a ROOT that is one clip.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Follow the joints of the first frame of each clip and score PCK; the context is 7 frames unless told otherwise.
+    """Follow the joints of the first frame of each clip and score PCK; the context is 7 frames by default.
 
     Example: crwedge eval jhmdb JHMDB --model walk-r18
     """
@@ -173,7 +173,7 @@ def _spec(encoder: str, model: str | None, engine: str, seed: int) -> EncoderSpe
 
     check_choice("encoder", encoder, KINDS)
     if encoder != "bundle" and model is not None:
-        raise SettingError(f"--model goes with --encoder bundle, not {encoder}")
+        raise SettingError(f"--model needs --encoder bundle; it is {encoder}")
     if encoder == "random":
         from crwedge.cli.floors import random_bundle
 

@@ -14,6 +14,7 @@ from typer.models import OptionInfo
 
 GENERAL = "General"
 """Panel of the options that no group holds, and of `--help`."""
+_ORDER = {"Arguments": 0, GENERAL: 2}
 
 
 class Group:
@@ -32,9 +33,7 @@ class PanelCommand(TyperCommand):
             record = parameter.get_help_record(ctx)
             if record is not None:
                 panels.setdefault(panel_of(parameter), []).append(record)
-        if GENERAL in panels:
-            panels[GENERAL] = panels.pop(GENERAL)  # last
-        for title, records in panels.items():
+        for title, records in sorted(panels.items(), key=lambda panel: _ORDER.get(panel[0], 1)):
             with formatter.section(title):
                 formatter.write_dl(records)
 

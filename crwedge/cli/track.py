@@ -130,7 +130,7 @@ def track(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Follow painted objects frame by frame. SIGINT and SIGTERM end in good order (exit codes 130 and 143).
+    """Follow painted objects frame by frame. SIGINT and SIGTERM end the run cleanly (exit codes 130 and 143).
 
     Example: crwedge track camera0 --mask init.png --out masks/ --out overlay.mp4
     """
@@ -169,7 +169,7 @@ def track(
         **values[SessionOptions],
     )
     if model.ttt and (options.snapshot or len(source) > 1 or options.fps):
-        raise SettingError("--ttt goes with one source, and neither with --snapshot nor with --set fps")
+        raise SettingError("--ttt takes one source, and cannot be combined with --snapshot or --set fps")
     trainer = open_trainer(model.ttt, run.ttt_budget, run.ttt_recipe, values[TestTimeSettings], run.save_adapted)
     prompts = _prompts(source, given.prompts)
     targets = [] if as_json and not outputs.out else outputs.out

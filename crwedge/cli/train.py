@@ -14,7 +14,7 @@ import typer
 from crwedge.cli.options import AsJson
 
 USUAL_MINUTES = 60.0
-"""How long a run lasts when nobody says it."""
+"""Duration of a run without --minutes and --steps."""
 
 
 def train(

@@ -1,4 +1,4 @@
-"""`--ttt` and its kin: from the words of the command line to a trainer."""
+"""`--ttt`: from options to a trainer, and the summary at the end."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _keys(settings: Mapping[str, Any]) -> dict[str, bool]:
 
 
 def finish(trainer: TestTimeTrainer, save: Path | None) -> dict[str, Any]:
-    """Write the adapted encoder where one was asked for, and sum up; the tracker is closed by now.
+    """Write the adapted encoder, if requested, and log a summary. Call it after the tracker is closed.
 
     A run that tracked well does not fail for want of a window: that is said instead.
     """
