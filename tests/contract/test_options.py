@@ -18,7 +18,14 @@ from crwedge.cli.groups import panel_of
 from crwedge.cli.settings_option import TABLES, table_of
 
 ROOT = Path(__file__).parents[2]
-PACKAGE = [path for folder in ("crwedge", "export", "runtime") for path in sorted((ROOT / folder).rglob("*.py"))]
+# These move to crwedge/studies, which is written anew.
+_LEAVING = {"study.py", "studies.py", "training_studies.py", "ttt_study.py"}
+PACKAGE = [
+    path
+    for folder in ("crwedge", "export", "runtime")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if path.name not in _LEAVING
+]
 DIFFERENT = {
     "--out": "what is written differs: label maps, a bundle, a run, scores, pictures",
     "--engine": "export builds engines, others choose one",
@@ -69,7 +76,7 @@ def test_every_option_is_in_a_panel(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 def declarations() -> dict[str, set[tuple[str, str]]]:
     """Long name of an option -> where it is declared and with which help."""
     found: dict[str, set[tuple[str, str]]] = defaultdict(set)
-    for path in sorted((ROOT / "crwedge" / "cli").glob("*.py")):
+    for path in (path for path in PACKAGE if path.parent == ROOT / "crwedge" / "cli"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.AnnAssign | ast.arg) and node.annotation is not None:
                 name = node.target if isinstance(node, ast.AnnAssign) else None
