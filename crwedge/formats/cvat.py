@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.films import VIDEO_SUFFIXES
+from crwedge.core.masks import object_ids
 from crwedge.core.palette import palette
 from crwedge.formats.annotation import (
     MOST_OBJECTS,
@@ -64,9 +65,7 @@ class CvatWriter:
         self._numbers.append(frame.number)
         if frame.stem != f"{frame.number:05d}":
             self._named[frame.number] = frame.stem
-        present = {}
-        for i in np.flatnonzero(np.bincount(frame.ids.reshape(-1), minlength=256)[1 : MOST_OBJECTS + 1]) + 1:
-            present[int(i)] = self._shape(frame.ids == i)
+        present = {i: self._shape(frame.ids == i) for i in object_ids(frame.ids)}
         for i in sorted({*present, *self._inside}):
             shape, outside = present.get(i) or self._inside[i], int(i not in present)
             text = f'    <{self._shapes} frame="{frame.number}" keyframe="1" outside="{outside}" occluded="0" {shape}'

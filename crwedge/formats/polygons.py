@@ -158,4 +158,5 @@ def _distance(points: Points, a: Points, b: Points) -> NDArray[np.float64]:
     along = b - a
     length = float(along @ along)
     share = np.clip((points - a) @ along / length, 0, 1) if length else np.zeros(len(points))
-    return np.hypot(*(points - a - share[:, None] * along).T)
+    x, y = (points - a - share[:, None] * along).T
+    return np.asarray(np.hypot(x, y), np.float64)
