@@ -29,7 +29,7 @@ def track(
     ],
     mask: Annotated[
         list[Path] | None,
-        typer.Option(help="PNG with the objects of the first frame: value = object id; one a source."),
+        typer.Option(help="PNG (value = object id), or CVAT, COCO: its first annotated frame; one a source."),
     ] = None,
     init: Annotated[
         list[Path] | None,
@@ -41,7 +41,7 @@ def track(
     out: Annotated[
         list[str] | None,
         typer.Option(
-            help="Folder (a PNG each frame), *.mp4, *.jsonl, -, window or mqtt://host/topic; may be repeated."
+            help="Folder (a PNG each frame), *.mp4, *.jsonl, x.zip?format=cvat, -, window, mqtt://host/topic; repeatable."
         ),
     ] = None,
     engine: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
@@ -61,6 +61,7 @@ def track(
         int | None,
         typer.Option(min=64, help="Cells of 8 x 8 pixels computed for a frame, around the objects (edge: 1600)."),
     ] = None,
+    names: Annotated[str | None, typer.Option(help="Names of objects for the outputs, such as 1=dog,2=rider.")] = None,
     start: Annotated[
         int | None, typer.Option(min=0, help="Frame that the mask belongs to, from 0; tracking starts with it.")
     ] = None,
@@ -173,12 +174,13 @@ def track(
         resume=resume,
         resume_any=resume_any,
         control=control,
+        names=names,
     )
     outputs = [] if as_json and not out else out
     stop = StopToken()
     with contextlib.ExitStack() as stack:
         stack.enter_context(exit_on_broken_pipe())
-        prompts = _prompts(source, mask, init)
+        prompts = _prompts(source, mask, init, start)
         trainer = open_trainer(ttt, ttt_budget, ttt_set, save_adapted)
         events = EventLog(log)
         stack.callback(events.close)
@@ -230,11 +232,10 @@ def track(
         raise typer.Exit(code)
 
 
-def _prompts(sources: list[str], masks: list[Path] | None, inits: list[Path] | None) -> list[Any]:
+def _prompts(sources: list[str], masks: list[Path] | None, inits: list[Path] | None, start: int | None) -> list[Any]:
     """The mask or the joints of each source; None where a snapshot has to have them."""
     from crwedge.core.errors import SettingError
-    from crwedge.core.masks import read_mask
-    from crwedge.core.prompts import read_prompt
+    from crwedge.formats.prompt import read_prompt
 
     if masks and inits:
         raise SettingError("--mask and --init say the same: give one of them (--init takes masks too)")
@@ -243,7 +244,7 @@ def _prompts(sources: list[str], masks: list[Path] | None, inits: list[Path] | N
         raise SettingError(
             f"{len(sources)} sources need as many masks: give {option} {len(sources)} times, in their order"
         )
-    return [read_prompt(path) if inits else read_mask(path) for path in given or ()] or [None] * len(sources)
+    return [read_prompt(path, start) for path in given or ()] or [None] * len(sources)
 
 
 def _numbered_outputs(outputs: list[str] | None, number: int) -> list[str]:

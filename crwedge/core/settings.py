@@ -73,6 +73,8 @@ class PropagationSettings:
     """Largest number of cells (8 x 8 pixels) computed for a frame: a region that follows the objects. None: whole frames."""
     margin: int | None = None
     """Cells around the objects in that region. None: 4 of 1600 cells, growing with the root of the budget."""
+    drop_specks: bool = False
+    """Whether small parts of an object that are far from its large ones are removed from the output. The context keeps them."""
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -153,6 +155,7 @@ PRESETS: dict[str, PropagationSettings] = {
         context_spacing="spread",
         labels="area",
         cells=1600,
+        drop_specks=True,
     ),
     # DINOv3's evaluation. The paper does not mention a prefill; as in DINO's there is none here.
     "dinov3": PropagationSettings(

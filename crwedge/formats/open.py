@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 from crwedge.core.files import atomic_path
 from crwedge.core.mask_pictures import VOID
@@ -126,12 +127,34 @@ def write_annotation(
     return count
 
 
+def split_format(text: str) -> tuple[str, str | None]:
+    """`x.zip?format=cvat` -> `x.zip` and `cvat`. A path that exists as it is written has no format in it."""
+    address, mark, query = text.partition("?")
+    if not mark or os.path.lexists(text):
+        return text, None
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    if list(options) != ["format"]:
+        raise FormatError(f"{text}: what follows the ? must be format=NAME; known are {_KNOWN}")
+    check_choice("format", options["format"], FORMATS)
+    return address, options["format"]
+
+
+def is_annotation(target: str) -> bool:
+    """Whether an output is an annotation, by its name."""
+    address, form = split_format(target)
+    return form is not None or (
+        not os.path.isdir(address) and Path(address).suffix.lower() in (".zip", ".xml", ".json")
+    )
+
+
 def format_of(target: Path, form: str | None) -> str:
     """The format of a target, by its name where none is given; FormatError where that does not decide."""
     if form is None:
         found = [name for name, known in FORMATS.items() if known.suffix and known.suffix == target.suffix.lower()]
         if not found:
-            raise FormatError(f"{target} does not say which format it is to have; known are {_KNOWN}")
+            raise FormatError(
+                f"{target} does not say which format it is to have: add --to NAME or ?format=NAME; known are {_KNOWN}"
+            )
         return found[0]
     check_choice("format", form, FORMATS)
     if _is_file(target) and target.suffix.lower() not in (".zip", FORMATS[form].suffix):

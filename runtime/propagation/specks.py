@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from crwedge.core.masks import object_ids
 from crwedge.runtime.propagation import kernels
 
-SMALL = 0.02
+SMALL = 0.05
 """A speck has less than this share of the area of the object's largest part."""
 FAR = 0.1
 """A speck is farther from every larger part than this share of the largest part's diameter, sqrt(area)."""
@@ -59,7 +59,7 @@ def _gaps(box: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64
     """Pixels between a box (4,) and others (n, 4), along the longer axis; 0 where they overlap."""
     rows = np.maximum(others[:, 0] - box[2], box[0] - others[:, 2]) - 1
     columns = np.maximum(others[:, 1] - box[3], box[1] - others[:, 3]) - 1
-    return np.maximum(np.maximum(rows, columns), 0)
+    return np.asarray(np.maximum(np.maximum(rows, columns), 0), np.int64)
 
 
 def _fill(
