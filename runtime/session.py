@@ -106,6 +106,7 @@ class Session:
         given = read_prompt(prompt, options.start) if isinstance(prompt, str | Path) else prompt
         self._prompt = given.mask if isinstance(given, AnnotatedMask) else given
         self._prompt_frame, names = (given.frame, given.names) if isinstance(given, AnnotatedMask) else (0, {})
+        self._begins = "the joints begin" if isinstance(given, Joints) else "the mask begins"
         self._names = {**names, **parse_names(options.names)}
         self._outputs = [outputs] if isinstance(outputs, str | Path) else outputs
         self._engine, self._adapter, self._on_event = engine, adapter, on_event
@@ -254,14 +255,14 @@ class Session:
         else:
             skip = 0 if source.live or self.options.reverse else max(0, self._start - (self.options.start or 0))
             if skip:
-                _log.info("note: the prompt belongs to frame %d; the frames before it are passed over", self._start)
+                _log.info("note: %s with frame %d; the frames before it are passed over", self._begins, self._start)
             part = FrameRange(frames, skip, most)
         self.length = part.length
         return part
 
     def _check_start(self) -> None:
         if self._start and not self.stats.frames_in and not self._stop.is_set():
-            raise MaskError(f"the prompt belongs to frame {self._start} (from 0), which {self.name} does not have")
+            raise MaskError(f"{self._begins} with frame {self._start} (from 0), which {self.name} does not have")
 
     def _observers(self, tracker: Tracker, source: FrameSource, state: State | None) -> list[Observer]:
         """Restore the state, and make the session's own observers."""

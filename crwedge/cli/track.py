@@ -61,6 +61,10 @@ def track(
         int | None,
         typer.Option(min=64, help="Cells of 8 x 8 pixels computed for a frame, around the objects (edge: 1600)."),
     ] = None,
+    drop_specks: Annotated[
+        bool | None,
+        typer.Option("--drop-specks/--no-drop-specks", help="Remove isolated specks from the output (edge: yes)."),
+    ] = None,
     names: Annotated[str | None, typer.Option(help="Names of objects for the outputs, such as 1=dog,2=rider.")] = None,
     start: Annotated[
         int | None, typer.Option(min=0, help="Frame that the mask belongs to, from 0; tracking starts with it.")
@@ -151,6 +155,7 @@ def track(
         "first_frame": first_frame,
         "storage": storage,
         "cells": cells,
+        "drop_specks": drop_specks,
     }
     options = SessionOptions(
         model=bundle,

@@ -82,5 +82,8 @@ def _is_coco(path: Path) -> bool:
     """Whether a JSON file is COCO, and not joints."""
     if not path.is_file():
         return False
-    data = read_json(path)
+    try:
+        data = read_json(path)
+    except FormatError:
+        return False
     return isinstance(data, dict) and "annotations" in data and "images" in data
