@@ -19,6 +19,7 @@ COMMANDS = {
     "study": "crwedge.cli.study:study",
     "import": "crwedge.cli.import_:import_",
     "check": "crwedge.cli.check:check",
+    "convert": "crwedge.cli.convert:convert",
     "bench": "crwedge.cli.bench:bench",
     "doctor": "crwedge.cli.doctor:doctor",
 }
