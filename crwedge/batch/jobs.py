@@ -42,6 +42,8 @@ def make_jobs(rows: Sequence[Row], options: BatchOptions) -> list[Job]:
     Raises:
         UserError: the options of the batch cannot be used.
     """
+    check_choice("engine", options.engine, ENGINES)
+    check_outputs(options.save)
     bundles: dict[str | None, Bundle | UserError] = {}
     base = _open(options.model)
     bundles[options.model] = base

@@ -53,7 +53,8 @@ class RayPool:
         try:
             slots = self._slots(ray)
             follow = ray.remote(num_cpus=self._threads, num_gpus=self._gpus, max_retries=self._retries)(_follow)
-            waiting, running = list(reversed(jobs)), {}
+            waiting = list(reversed(jobs))
+            running: dict[Any, Job] = {}
             while waiting or running:
                 if stop.is_set():
                     yield from (Released(job.name) for job in waiting)
@@ -107,7 +108,8 @@ class RayPool:
 
 def _follow(job: Job, out: str, threads: int, run: str) -> Record:
     """One task, in a process of Ray that is used for many."""
-    return _runner(out, threads).run(job, run=run)
+    with open_results(out).attend():
+        return _runner(out, threads).run(job, run=run)
 
 
 @cache

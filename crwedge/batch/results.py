@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,7 +115,7 @@ class LocalResults:
         """See `Results.attend`."""
         import filelock
 
-        path = self._own / "workers" / f"{os.getpid()}.lock"
+        path = self._own / "workers" / f"{socket.gethostname()}-{os.getpid()}.lock"
         with filelock.FileLock(path, timeout=0):
             yield
             path.unlink(missing_ok=True)

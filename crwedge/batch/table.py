@@ -39,11 +39,11 @@ def read_table(path: str) -> list[Row]:
     if Path(path).suffix.lower() == ".jsonl":
         rows = [(number, _json(path, number, line)) for number, line in enumerate(lines, 1) if line]
     else:
-        text = [line for line in lines if line]
-        if not text:
+        head = next((line for line in lines if line), None)
+        if head is None:
             raise SettingError(f"{path} is empty; its first line names the columns, such as video,mask")
-        mark = max(",;\t", key=text[0].count)
-        reader = csv.DictReader(text, delimiter=mark, restkey="", restval="")
+        mark = max(",;\t", key=head.count)
+        reader = csv.DictReader(lines, delimiter=mark, restkey="", restval="")
         rows = []
         for row in reader:
             if row.get(""):

@@ -95,7 +95,7 @@ def batch(
     Example: crwedge batch clips/ --out results/
     """
     from crwedge.batch.driver import run_batch
-    from crwedge.batch.jobs import BatchOptions, check_outputs, make_jobs
+    from crwedge.batch.jobs import BatchOptions, make_jobs
     from crwedge.batch.option_values import parse_assignments
     from crwedge.batch.plan import plan_rows, select_rows
     from crwedge.batch.results import open_results
@@ -108,9 +108,7 @@ def batch(
     # Everything that can be refused is refused before the first output is touched.
     if gpus and ray is None:
         raise SettingError("--gpus is asked of a Ray cluster: add --ray ADDRESS")
-    saved = tuple(save or ("masks",))
-    check_outputs(saved)
-    options = BatchOptions(model, engine, preset, parse_assignments(set_ or []), saved)
+    options = BatchOptions(model, engine, preset, parse_assignments(set_ or []), tuple(save or ("masks",)))
     jobs = make_jobs(select_rows(plan_rows(source, masks), only or []), options)
     results = open_results(out)
 
