@@ -5,7 +5,10 @@ The driver alone writes the manifest. Results and inputs lie on storage that eve
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
+import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
@@ -49,8 +52,8 @@ class RayPool:
 
     def run(self, jobs: Sequence[Job], stop: StopToken) -> Iterator[Event]:
         """See `Pool.run`. Twice as many tasks as fit are handed to Ray, so that a stop leaves few of them."""
-        ray, run = self._connect(), new_run()
-        try:
+        run = new_run()
+        with self._connected() as ray:
             slots = self._slots(ray)
             follow = ray.remote(num_cpus=self._threads, num_gpus=self._gpus, max_retries=self._retries)(_follow)
             waiting = list(reversed(jobs))
@@ -67,20 +70,29 @@ class RayPool:
                 for task in ready:
                     yield Finished(self._record(ray, task, running.pop(task), run))
                 yield Idle()
-        finally:
-            ray.shutdown()
 
-    def _connect(self) -> Any:
-        # Read when Ray is imported and when it starts: nothing is sent about this run.
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        ray = import_optional("ray", extra="cluster")
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[Any]:
         local = self._address == LOCAL
-        more: dict[str, Any] = {"num_cpus": self._cpus, "include_dashboard": False} if local else {}
-        try:
-            ray.init(address=LOCAL if local else self._address, log_to_driver=False, logging_level="ERROR", **more)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise SettingError(f"--ray {self._address}: {' '.join(str(error).split())[:200]}") from error
-        return ray
+        # Read when Ray is imported, and by the processes that it starts: nothing is sent about this run.
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        if local:
+            # Ray listens on every interface; without the token nobody is heard.
+            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        ray = import_optional("ray", extra="cluster")
+        with contextlib.ExitStack() as stack:
+            more: dict[str, Any] = {}
+            if local:
+                # Its parts speak over loopback. (It would replace 127.0.0.1 by an address of the network.)
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="crw-", ignore_cleanup_errors=True))
+                more = {"num_cpus": self._cpus, "include_dashboard": False, "_temp_dir": folder}
+                more["_node_ip_address"] = "127.0.0.2"
+            try:
+                ray.init(address=self._address, log_to_driver=False, logging_level="ERROR", **more)
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                raise SettingError(f"--ray {self._address}: {' '.join(str(error).split())[:200]}") from error
+            stack.callback(ray.shutdown)
+            yield ray
 
     def _slots(self, ray: Any) -> int:
         """How many tasks fit the cluster; SettingError where none does."""

@@ -108,6 +108,10 @@ def batch(
     # Everything that can be refused is refused before the first output is touched.
     if gpus and ray is None:
         raise SettingError("--gpus is asked of a Ray cluster: add --ray ADDRESS")
+    if ray is not None and (memory or (workers and ray != "local")):
+        raise SettingError(
+            "with --ray the cluster decides how many videos run at once: leave --workers and --memory out"
+        )
     options = BatchOptions(model, engine, preset, parse_assignments(set_ or []), tuple(save or ("masks",)))
     jobs = make_jobs(select_rows(plan_rows(source, masks), only or []), options)
     results = open_results(out)
@@ -116,7 +120,8 @@ def batch(
         if ray is not None:
             from crwedge.batch.ray_pool import RayPool
 
-            return RayPool(results, ray, threads or 1, gpus, retries)
+            cpus = workers * (threads or 1) if workers else None
+            return RayPool(results, ray, threads or 1, gpus, retries, cpus)
         from crwedge.batch.machine import size_machine
         from crwedge.batch.pool import LocalPool
 

@@ -42,9 +42,8 @@ def clips(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRWEDGE_HOME", str(tmp_path / "home"))
-    yield
 
 
 class InProcessPool:

@@ -87,21 +87,22 @@ def workers_of(pid: int) -> list[int]:
 @pytest.mark.slow
 def test_workers_that_are_killed(plain: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:
     clips, expected = plain
-    rng, out = random.Random(1), tmp_path / "out"
-    reader = Reader(out, VIDEOS)
-    reader.start()
-    process = start_batch(clips, "--out", out, "--workers", 2, "--retries", 100)
-    killed = 0
-    while killed < kills() and process.poll() is None:
-        time.sleep(rng.uniform(0.1, 3.0))
-        for pid in rng.sample(found := workers_of(process.pid), min(1, len(found))):
-            os.kill(pid, signal.SIGKILL)
-            killed += 1
-    _, told = process.communicate(timeout=300)
-    assert process.returncode == 0, told
-    assert killed
-    reader.end()
-    assert masks(out) == expected
+    rng, killed, number = random.Random(1), 0, 0
+    while killed < kills():
+        number += 1
+        out = tmp_path / f"out{number}"
+        reader = Reader(out, VIDEOS)
+        reader.start()
+        process = start_batch(clips, "--out", out, "--workers", 2, "--retries", 100)
+        while killed < kills() and process.poll() is None:
+            time.sleep(rng.uniform(0.1, 3.0))
+            for pid in rng.sample(found := workers_of(process.pid), min(1, len(found))):
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+        _, told = process.communicate(timeout=300)
+        assert process.returncode == 0, told
+        reader.end()
+        assert masks(out) == expected
 
 
 @pytest.mark.slow
