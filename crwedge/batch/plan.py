@@ -15,7 +15,7 @@ from crwedge.core.errors import SettingError, SourceError
 from crwedge.core.films import VIDEO_SUFFIXES
 from crwedge.core.location import existing, read_lines
 from crwedge.core.pictures import IMAGE_SUFFIXES
-from crwedge.runtime.sources.uri import file_path
+from crwedge.runtime.sources.uri import file_path, redact
 
 _MASK_FOLDER = "masks"
 
@@ -68,6 +68,8 @@ def _rows_of(source: str, masks: Listing | None) -> list[Row]:
         system, path = filesystem(source)
         if system.isdir(path):
             return _rows_of_folder(list_folder(source), masks)
+        if not system.exists(path):
+            raise SourceError(f"there is no file or folder {redact(source)}")
         folder, _, file = source.rpartition("/")
         beside = Listing(folder, tuple(name.rsplit("/", 1)[-1] for name in system.ls(path.rpartition("/")[0], False)))
         return [_row(beside, file, masks, beside if masks is None else None)]

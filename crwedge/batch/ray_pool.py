@@ -15,7 +15,8 @@ from typing import Any
 
 from crwedge.batch.events import Event, Finished, Idle, Released, Started
 from crwedge.batch.job import Job
-from crwedge.batch.results import Record, Results, open_results
+from crwedge.batch.open import open_results
+from crwedge.batch.results import Record, Results
 from crwedge.batch.runner import Runner, committed, new_run, problem_record
 from crwedge.core.errors import SettingError
 from crwedge.core.optional import import_optional

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from crwedge.batch.job import Job
-from crwedge.batch.results import open_results
+from crwedge.batch.open import open_results
 from crwedge.batch.runner import Runner
 
 _REPORT_S = 0.25

@@ -96,9 +96,9 @@ def batch(
     """
     from crwedge.batch.driver import run_batch
     from crwedge.batch.jobs import BatchOptions, make_jobs
+    from crwedge.batch.open import open_results
     from crwedge.batch.option_values import parse_assignments
     from crwedge.batch.plan import plan_rows, select_rows
-    from crwedge.batch.results import open_results
     from crwedge.cli.batch_progress import BatchProgress
     from crwedge.cli.messages import messages_on_stderr
     from crwedge.cli.signals import exit_code, graceful_shutdown

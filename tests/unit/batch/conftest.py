@@ -64,7 +64,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crwedge.batch.pool.LocalPool", InProcessPool)
 
 
-def start_batch(*arguments: str | Path) -> subprocess.Popen[str]:
+def start_batch(*arguments: object) -> subprocess.Popen[str]:
     """`crwedge batch` in a process of its own."""
     command = [sys.executable, "-m", "crwedge", "batch", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

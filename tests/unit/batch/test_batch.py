@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from crwedge.batch.results import LocalResults
+from crwedge.batch.local_results import LocalResults
 from crwedge.cli import run
 from crwedge.core.masks import read_mask, write_mask
 from tests.unit.batch.conftest import FRAMES, lines, masks, start_batch
 
 
-def batch(*arguments: str | Path) -> int:
+def batch(*arguments: object) -> int:
     return run(["batch", *map(str, arguments)])
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -75,13 +76,14 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, byt
     return clips, masks(root / "out")
 
 
-def workers_of(pid: int) -> list[int]:
-    """Worker processes of a batch."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [int(c) for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
-    except OSError:
-        return []
+def worker_at_work(out: Path, process: subprocess.Popen[str], rng: random.Random) -> int | None:
+    """A worker that has just begun a video; None where the batch has ended."""
+    while process.poll() is None:
+        if parts := sorted(out.glob(".crwedge/parts/*")):
+            # The name of the folder ends in the process and a random word: `v0.1234.abcdef`.
+            return int(rng.choice(parts).name.split(".")[-2])
+        time.sleep(0.005)
+    return None
 
 
 @pytest.mark.slow
@@ -94,9 +96,10 @@ def test_workers_that_are_killed(plain: tuple[Path, dict[str, bytes]], tmp_path:
         reader = Reader(out, VIDEOS)
         reader.start()
         process = start_batch(clips, "--out", out, "--workers", 2, "--retries", 100)
-        while killed < kills() and process.poll() is None:
-            time.sleep(rng.uniform(0.1, 3.0))
-            for pid in rng.sample(found := workers_of(process.pid), min(1, len(found))):
+        while killed < kills() and (pid := worker_at_work(out, process, rng)) is not None:
+            # Before its first frame, in the middle, at its last step, or in the next video.
+            time.sleep(rng.uniform(0.0, 0.6))
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
                 killed += 1
         _, told = process.communicate(timeout=300)
@@ -145,7 +148,7 @@ import sys
 from pathlib import Path
 from crwedge.batch.job import Job
 from crwedge.batch.manifest import Manifest
-from crwedge.batch.results import LocalResults
+from crwedge.batch.local_results import LocalResults
 results = LocalResults(Path(sys.argv[1]))
 jobs = [Job(f"v{i}", f"/v{i}.mp4", f"/v{i}.png", "shipped", "0" * 64) for i in range(200)]
 with results.hold():

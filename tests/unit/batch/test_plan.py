@@ -92,7 +92,10 @@ def test_two_masks_and_no_mask(tmp_path: Path) -> None:
 def test_videos_and_lists(tmp_path: Path) -> None:
     tree(tmp_path, "x/a.mp4", "x/a.png", "y/b.mp4", "y/b_mask.png", "y/c.mp4")
     (tmp_path / "list.txt").write_text("# two of them\nx/a.mp4\ny/b.mp4\n")
-    expected = {"a": ("x/a.mp4", "x/a.png", {}), "b": ("y/b.mp4", "y/b_mask.png", {})}
+    expected: dict[str, tuple[str, str, dict[str, object]]] = {
+        "a": ("x/a.mp4", "x/a.png", {}),
+        "b": ("y/b.mp4", "y/b_mask.png", {}),
+    }
     assert plan(tmp_path, "x/a.mp4", "y/b.mp4") == expected
     assert plan(tmp_path, "list.txt") == expected
 
