@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from crwedge.batch.storage import filesystem, is_remote
+from crwedge.batch.storage import is_remote
 from crwedge.core.errors import SourceError
 from crwedge.core.location import is_hidden, path_key, walk_folders
+from crwedge.core.remote import filesystem
 from crwedge.runtime.sources.uri import file_path
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from crwedge.batch.listing import Listing, absolute, list_folder
 from crwedge.batch.row import Row, check_names, name_of
-from crwedge.batch.storage import filesystem, is_remote
+from crwedge.batch.storage import is_remote
 from crwedge.batch.table import TABLES, read_table
 from crwedge.core.errors import SettingError, SourceError
 from crwedge.core.films import VIDEO_SUFFIXES
 from crwedge.core.location import existing, read_lines
 from crwedge.core.pictures import IMAGE_SUFFIXES
+from crwedge.core.remote import filesystem
 from crwedge.runtime.sources.uri import file_path, redact
 
 _MASK_FOLDER = "masks"

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from crwedge.batch.results import MANIFEST, RECORD, Record, parse_manifest
-from crwedge.batch.storage import filesystem
 from crwedge.core.errors import SinkError
+from crwedge.core.remote import filesystem
 from crwedge.runtime.sources.uri import redact
 
 _LEASE = ".crwedge-batch.json"

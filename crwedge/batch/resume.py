@@ -10,8 +10,9 @@ from pathlib import Path
 from crwedge.batch.fingerprint import fingerprint, stamp_of
 from crwedge.batch.job import Job
 from crwedge.batch.results import Record, Results
-from crwedge.batch.storage import is_remote, remote_stamp
+from crwedge.batch.storage import is_remote
 from crwedge.core.errors import SettingError, SourceError
+from crwedge.core.remote import remote_stamp
 
 _INPUTS = ("video", "mask")
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import crwedge
 from crwedge.batch.fingerprint import Fingerprint, fingerprint, stamp_of
 from crwedge.batch.job import Job
 from crwedge.batch.results import Record, Results
-from crwedge.batch.storage import fetch, is_remote, remote_stamp
+from crwedge.batch.storage import is_remote
 from crwedge.core.bundle import Bundle
 from crwedge.core.clock import utc_time
 from crwedge.core.errors import CrwedgeError, MaskError, SourceError
 from crwedge.core.labels import LabelMap
 from crwedge.core.prompts import read_prompt
+from crwedge.core.remote import fetch, remote_stamp
 from crwedge.runtime.backends.engine import DeviceEngine, Engine, LockedEngine
 from crwedge.runtime.backends.open import open_engine
 from crwedge.runtime.bundle_lookup import find_bundle
@@ -26,6 +28,7 @@ from crwedge.runtime.observer import Observer
 from crwedge.runtime.session import Session
 
 _log = logging.getLogger(__name__)
+_MOST_NOTES = 10
 OnFrames = Callable[[int, int | None], None]
 """Told how many frames of the video are labelled, and how many there are, where that is known."""
 
@@ -56,11 +59,12 @@ class Runner:
         Returns:
             The line of the manifest. An error of the video is in it; it is not raised.
         """
-        base: Record = {**job.to_dict(), "attempts": attempt, "run": run, "crwedge": crwedge.__version__}
+        base: Record = {**job.to_dict(), "attempts": attempt, "run": run, "notes": [], "crwedge": crwedge.__version__}
         try:
             if (done := committed(self._results, job, run)) is not None:
                 return done
-            return self._run(job, base, on_frames)
+            with _notes_of(base["notes"]):
+                return self._run(job, base, on_frames)
         except CrwedgeError as error:
             problem = str(error)
         except Exception as error:
@@ -142,7 +146,7 @@ class Runner:
             if bundle.sha256 != job.model_sha256:
                 raise SourceError(f"the model {job.model} is another one than when the batch began")
             wanted = (int(size[0]), int(size[1])) if size else bundle.manifest.size
-            self._engine = open_engine(bundle, job.engine, self._threads, _log.info, wanted)
+            self._engine = open_engine(bundle, job.engine, self._threads, wanted)
             self._bundle, self._key = bundle, key
         return self._bundle, self._engine
 
@@ -158,6 +162,33 @@ class _Frames(Observer):
         """Count a frame."""
         self.ids.update(labels.object_ids)
         self._on_frames(self._session.stats.written, self._session.length)
+
+
+@contextlib.contextmanager
+def _notes_of(notes: list[str]) -> Iterator[None]:
+    """While the block runs, the notes that `crwedge track` would print are gathered."""
+    logger, handler = logging.getLogger("crwedge"), _NoteHandler(notes)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+class _NoteHandler(logging.Handler):
+    """Keeps what was decided for a person: how a mask was read, which engine could not be used."""
+
+    def __init__(self, notes: list[str]) -> None:
+        super().__init__()
+        self._notes = notes
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if text.startswith("note: ") and len(self._notes) < _MOST_NOTES:
+            self._notes.append(text.removeprefix("note: "))
 
 
 def new_run() -> str:

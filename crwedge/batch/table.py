@@ -11,16 +11,30 @@ from typing import Any
 from crwedge.batch.listing import absolute
 from crwedge.batch.option_values import KNOWN, parse_value
 from crwedge.batch.row import Row, name_of
-from crwedge.batch.storage import filesystem, is_remote
+from crwedge.batch.storage import is_remote
 from crwedge.core.errors import SettingError, SourceError
 from crwedge.core.location import read_lines
+from crwedge.core.remote import filesystem
 from crwedge.runtime.sources.uri import file_path
 
 TABLES = (".csv", ".tsv", ".jsonl")
 _OWN = ("name", "video", "mask", "model", "model_sha256", "source_sha256", "mask_sha256", "engine", "save")
 _GROUPS = ("settings", "options")
 RESULTS = (
-    *("state", "frames", "seconds", "fps", "outputs", "error", "attempts", "finished", "engine_name", "crwedge", "run"),
+    *(
+        "state",
+        "frames",
+        "seconds",
+        "fps",
+        "outputs",
+        "error",
+        "attempts",
+        "finished",
+        "engine_name",
+        "crwedge",
+        "run",
+        "notes",
+    ),
     *("source_stamp", "mask_stamp", "peak_rss_mb", "object_ids"),
 )
 """What a manifest says of a result; passed over where the manifest is a table of videos."""

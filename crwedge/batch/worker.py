@@ -27,7 +27,10 @@ def serve(connection: Connection, out: str, threads: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     _end_with_parent()
-    logging.getLogger("crwedge").addHandler(logging.NullHandler())
+    # Notes go into the record; only what nobody foresaw is printed.
+    faults = logging.StreamHandler()
+    faults.setLevel(logging.ERROR)
+    logging.getLogger("crwedge").addHandler(faults)
     results = open_results(out)
     with results.attend():
         runner = Runner(results, threads)

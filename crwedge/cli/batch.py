@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from crwedge.cli.config_option import apply_config
 if TYPE_CHECKING:
     from crwedge.batch.driver import Pool, Summary
 
+_log = logging.getLogger("crwedge")
 _INPUT, _OUTPUT, _HOW, _WHERE = "What to follow", "Results", "How it is followed", "Workers"
 
 
@@ -100,7 +102,6 @@ def batch(
     from crwedge.batch.option_values import parse_assignments
     from crwedge.batch.plan import plan_rows, select_rows
     from crwedge.cli.batch_progress import BatchProgress
-    from crwedge.cli.messages import messages_on_stderr
     from crwedge.cli.signals import exit_code, graceful_shutdown
     from crwedge.core.errors import SettingError
     from crwedge.runtime.frame_queue import StopToken
@@ -126,12 +127,11 @@ def batch(
         from crwedge.batch.pool import LocalPool
 
         machine = size_machine(count, workers, threads, memory)
-        messages.info("%d workers with %d threads each", machine.workers, machine.threads)
+        _log.info("%d workers with %d threads each", machine.workers, machine.threads)
         return LocalPool(results, machine, retries)
 
     stop = StopToken()
     with contextlib.ExitStack() as stack:
-        messages = stack.enter_context(messages_on_stderr())
         stack.enter_context(graceful_shutdown(stop))
         progress = stack.enter_context(BatchProgress(len(jobs), stop))
         summary = run_batch(
@@ -145,10 +145,9 @@ def batch(
 
 
 def _tell(summary: Summary, as_json: bool) -> None:
-    typer.echo(
-        f"{summary.done} of {summary.videos} videos done ({summary.skipped} before), {summary.failed} failed, "
-        f"{summary.waiting} not begun; see {summary.manifest}",
-        err=True,
+    _log.info(
+        "%d of %d videos done (%d before), %d failed, %d not begun; see %s",
+        *(summary.done, summary.videos, summary.skipped, summary.failed, summary.waiting, summary.manifest),
     )
     if as_json:
         typer.echo(json.dumps(summary.to_dict()))

@@ -99,7 +99,7 @@ def test_what_is_not_there(store: Any, capsys: pytest.CaptureFixture[str]) -> No
         assert batch(source, "--out", "memory://out") == 2
         assert len(capsys.readouterr().err.splitlines()) == 1
     with pytest.raises(SourceError, match="there is no"):
-        from crwedge.batch.storage import fetch
+        from crwedge.core.remote import fetch
 
         fetch("memory://nowhere/a.mp4", Path("/nonexistent"))
 
