@@ -11,6 +11,7 @@ from typing import Any
 COMMANDS = {
     "demo": "crwedge.cli.demo:demo",
     "track": "crwedge.cli.track:track",
+    "batch": "crwedge.cli.batch:batch",
     "train": "crwedge.cli.train:train",
     "export": "crwedge.cli.export:export",
     "models": "crwedge.cli.models:models",
