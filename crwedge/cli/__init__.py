@@ -11,6 +11,7 @@ from typing import Any
 COMMANDS = {
     "demo": "crwedge.cli.demo:demo",
     "track": "crwedge.cli.track:track",
+    "batch": "crwedge.cli.batch:batch",
     "train": "crwedge.cli.train:train",
     "export": "crwedge.cli.export:export",
     "models": "crwedge.cli.models:models",
@@ -19,6 +20,7 @@ COMMANDS = {
     "study": "crwedge.cli.study:study",
     "import": "crwedge.cli.import_:import_",
     "check": "crwedge.cli.check:check",
+    "convert": "crwedge.cli.convert:convert",
     "bench": "crwedge.cli.bench:bench",
     "doctor": "crwedge.cli.doctor:doctor",
 }

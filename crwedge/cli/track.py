@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from crwedge.cli.settings_option import SettingTable
     from crwedge.core.joints import Joints
+    from crwedge.formats.prompt import AnnotatedMask
     from crwedge.runtime.observer import Observer
     from crwedge.runtime.session_options import SessionOptions
 
@@ -171,7 +172,7 @@ def track(
     if model.ttt and (options.snapshot or len(source) > 1 or options.fps):
         raise SettingError("--ttt takes one source, and cannot be combined with --snapshot or --set fps")
     trainer = open_trainer(model.ttt, run.ttt_budget, run.ttt_recipe, values[TestTimeSettings], run.save_adapted)
-    prompts = _prompts(source, given.prompts)
+    prompts = _prompts(source, given.prompts, options.start)
     targets = [] if as_json and not outputs.out else outputs.out
     stop, events = StopToken(), EventLog(run.log)
     with contextlib.ExitStack() as stack:
@@ -225,16 +226,18 @@ def track(
         raise typer.Exit(code)
 
 
-def _prompts(sources: list[str], paths: list[Path] | None) -> Sequence[NDArray[np.uint8] | Joints | None]:
+def _prompts(
+    sources: list[str], paths: list[Path] | None, start: int | None
+) -> Sequence[NDArray[np.uint8] | Joints | AnnotatedMask | None]:
     """The mask or the joints of each source; None where a snapshot has to have them."""
     from crwedge.core.errors import SettingError
-    from crwedge.core.prompts import read_prompt
+    from crwedge.formats.prompt import read_prompt
 
     if paths and len(paths) != len(sources):
         raise SettingError(
             f"{len(sources)} sources need as many masks or joint files: give --mask {len(sources)} times, in their order"
         )
-    return [read_prompt(path) for path in paths] if paths else [None] * len(sources)
+    return [read_prompt(path, start) for path in paths] if paths else [None] * len(sources)
 
 
 def _numbered_outputs(outputs: list[str] | None, number: int) -> list[str]:
