@@ -18,7 +18,7 @@ Model = Annotated[
 Engine = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or tensorrt.")]
 Preset = Annotated[str | None, typer.Option(metavar="NAME", help="Propagation protocol: edge, crw, dino or dinov3.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Processors to use; default: all.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that stand at --out.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option(

@@ -37,7 +37,8 @@ DIFFERENT = {
     "--resume": "of train it goes on with a run",
     "--set": "train has keys of its own",
     "--settings": "train has keys of its own",
-    "--threads": "a study has its own default",
+    "--threads": "batch divides the processors among its workers",
+    "--workers": "processes that decode for train, that track for batch",
 }
 """Options of one name that mean different things, and why."""
 
