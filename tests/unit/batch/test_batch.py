@@ -194,7 +194,7 @@ def test_a_signal_finishes_what_is_begun(tmp_path: Path, clips: Path) -> None:
     ("arguments", "message"),
     [
         (["--set", "topk"], "key=value"),
-        (["--set", "topc=5"], "unknown option 'topc'"),
+        (["--set", "topc=5"], "did you mean topk"),
         (["--set", "topk=many"], "topk"),
         (["--set", "radius=-1"], "radius"),
         (["--save", "../x"], "below each video's results"),
