@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -39,7 +38,11 @@ def train(
     in_memory: Annotated[bool, typer.Option("--in-memory", help="Decode once and hold small frames.")] = False,
     cache: Annotated[str | None, typer.Option(help="Folder where held frames are kept for the next run.")] = None,
     probe: Annotated[
-        str | None, typer.Option(help="Labelled clip: a folder with JPEGImages/ and Annotations/.")
+        list[str] | None,
+        typer.Option(
+            help="Unlabelled footage to score the encoder on at each checkpoint, may be repeated; or one labelled folder "
+            "with JPEGImages/ and Annotations/."
+        ),
     ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value; any setting, as in TOML.")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="A few minutes on rendered scenes; needs no data.")] = False,
@@ -62,21 +65,16 @@ def train(
         import_optional(module, "train")
     from crwedge.train.config import TrainConfig
     from crwedge.train.config_file import describe, read_config
+    from crwedge.train.fit import run_config
 
     if list_settings:
         print(describe())
         return
     if demo and data:
         raise SettingError("--demo trains on rendered scenes; leave the data out, or leave --demo out")
-    if resume and config is None:
-        if out is None:
-            raise SettingError("--resume needs --out RUN, the folder of the run to go on with")
-        if not (out / "config.toml").is_file():
-            raise SettingError(f"{out} holds no run (no config.toml); leave --resume out to start one")
-        config = out / "config.toml"
+    recipe = "of the run" if resume else str(config or ("demo" if demo else "default"))
     if config is None:
-        config = Path("demo" if demo else "default")
-    recipe = "of the run" if resume else str(config)
+        config = run_config(out) if resume else Path(recipe)
     found = read_config(
         config,
         settings or (),
@@ -91,16 +89,22 @@ def train(
         device=device,
         in_memory=in_memory or None,
         cache=cache,
-        probe=probe,
+        probe=tuple(probe) if probe else None,
     )
+    from crwedge.cli.progress import Progress
     from crwedge.core.heap import keep_freed_memory
-    from crwedge.train.loop import fit
+    from crwedge.train.loop import train as run_training
 
-    if str(config) == "default" and found.minutes == 0 and found.steps == TrainConfig().steps:
-        # Nobody said how long, and the number of steps of the published recipe suits few machines.
-        found = replace(found, minutes=USUAL_MINUTES)
+    if recipe == "default" and found.run.minutes == 0 and found.run.steps == TrainConfig().run.steps:
+        found = found.with_changes(minutes=USUAL_MINUTES)
     keep_freed_memory()
-    fitted = fit(found, out, resume=resume, recipe=recipe)
+    with Progress("percent", 100, quiet=not sys.stderr.isatty()) as bar:
+
+        def show(event: str, **facts: Any) -> None:
+            if event == "step":
+                bar.update(int(100 * facts["share"]), f"step {facts['step']}  loss {facts['loss']:.3f}")
+
+        fitted = run_training(found, out, resume=resume, recipe=recipe, on_event=show)
     if as_json and os.environ.get("RANK", "0") == "0":
         report = {
             "checkpoint": str(fitted.checkpoint),

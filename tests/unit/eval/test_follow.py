@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from crwedge.core.colour import rgb_to_lab
 from crwedge.core.errors import MaskError, SourceError, UserError
 from crwedge.core.masks import read_mask, write_mask
 from crwedge.core.settings import PropagationSettings
 from crwedge.eval import davis, jhmdb, vip
 from crwedge.eval.datasets import davis_clips
-from crwedge.eval.encoders import ColourEngine, EncoderSpec, rgb_to_lab
+from crwedge.eval.encoders import ColourEngine, EncoderSpec
 from crwedge.eval.feature_cache import FeatureCache
 from crwedge.eval.follow import Follower
 from crwedge.eval.report import write_report
