@@ -212,18 +212,9 @@ def _names(sequences: str | None) -> list[str]:
 
 
 def _spec(encoder: str, model: str | None, engine: str, seed: int) -> EncoderSpec:
-    from crwedge.core.errors import SettingError
-    from crwedge.core.settings import check_choice
-    from crwedge.eval.encoders import KINDS, EncoderSpec
+    from crwedge.studies.baselines import encoder_spec
 
-    check_choice("encoder", encoder, KINDS)
-    if encoder != "bundle" and model is not None:
-        raise SettingError(f"--model goes with --encoder bundle, not {encoder}")
-    if encoder == "random":
-        from crwedge.cli.floors import random_bundle
-
-        model = str(random_bundle(seed))
-    return EncoderSpec(encoder, model, engine).resolved()
+    return encoder_spec(encoder, model, engine, seed)
 
 
 def _settings(

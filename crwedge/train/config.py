@@ -61,6 +61,12 @@ class TrainConfig:
         if self.data.clip_length == 1 and not own:
             raise SettingError('data.clip_length 1 needs views.mode = "own": a walk over one shared view goes nowhere')
 
+    def changes(self) -> dict[str, Any]:
+        """Settings that differ from their defaults, by name; plain values."""
+        default = TrainConfig()
+        pairs = ((name, getattr(self, table), getattr(default, table)) for name, table in TABLE_OF.items())
+        return {name: getattr(own, name) for name, own, usual in pairs if getattr(own, name) != getattr(usual, name)}
+
     def with_changes(self, **changes: Any) -> TrainConfig:
         """A checked copy with other values of single settings, by name: `with_changes(temperature=0.05, batch=8)`.
 

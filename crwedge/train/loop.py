@@ -108,7 +108,8 @@ def train(
     ):
         probe = open_probe(run.probe) if context.is_main and (run.probe_every or run.probe) else None
         data = index_data(config.data)
-        journal.log(first_line(config, data, context.device, recipe))
+        if data or config.data.synthetic:
+            journal.log(first_line(config, data, context.device, recipe))
         source, broken = open_clips(config.data, run.seed, data, rank=context.rank, world=context.world)
         journal.broken(dict(broken))
         objective = Objective(config.views, config.walk, config.encoder, run.precision)

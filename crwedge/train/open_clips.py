@@ -23,6 +23,10 @@ class Data:
     videos: DatasetIndex
     images: DatasetIndex
 
+    def __bool__(self) -> bool:
+        """Whether anything was found."""
+        return bool(self.videos.items or self.images.items)
+
 
 def index_data(config: DataConfig) -> Data:
     """Find all videos and pictures; nothing where clips are synthetic.
@@ -58,7 +62,7 @@ def open_clips(
         return scene_clips(config, seed), []
     if config.synthetic == "noise":
         return noise_clips(config, seed), []
-    data = data or index_data(config)
+    data = index_data(config) if data is None else data
     broken = [*data.videos.broken, *data.images.broken]
     videos, images = _own_shards(data.videos, rank, world), _own_shards(data.images, rank, world)
     source: ClipSource
