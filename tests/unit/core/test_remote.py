@@ -88,7 +88,9 @@ def test_stamps(store: Any) -> None:
     assert remote_stamp("memory://s/a.tar") == first
     store.pipe_file("/s/a.tar", b"2")
     assert remote_stamp("memory://s/a.tar") != first
-    assert remote_stamp("memory://s") != remote_stamp("memory://s/a.tar")
+    folder = remote_stamp("memory://s")
+    store.pipe_file("/s/b.tar", b"3")
+    assert remote_stamp("memory://s") != folder
 
 
 def test_a_listing_and_a_file_alone_tell_the_same() -> None:
