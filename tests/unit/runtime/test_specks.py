@@ -93,7 +93,7 @@ def gap(a: list[tuple[int, int]], b: list[tuple[int, int]]) -> int:
     (ay, ax), (by, bx) = np.array(a).T, np.array(b).T
     rows = max(by.min() - ay.max(), ay.min() - by.max()) - 1
     columns = max(bx.min() - ax.max(), ax.min() - bx.max()) - 1
-    return max(rows, columns, 0)
+    return max(int(rows), int(columns), 0)
 
 
 def test_presets_of_papers_keep_every_pixel() -> None:
