@@ -18,7 +18,7 @@ define install
 	@$(PIP) install --progress-bar off -c constraints.txt -e ".[$(1)]" | sed -u -n -E "/^(Collecting|Installing|Successfully)/p"
 endef
 
-.PHONY: demo test check tests wheel lowest interop bench clean
+.PHONY: demo test check tests wheel lowest interop docs bench clean
 
 demo: .venv/.base
 	$(BIN)/crwedge demo --out crwedge-demo
@@ -65,11 +65,17 @@ interop: .venv/bin/python
 	.venv-interop/bin/python -m pip --disable-pip-version-check install -q -e ".[interop]"
 	.venv-interop/bin/python -m pytest -q -ra tests/unit/formats/test_other_tools.py tests/examples
 
+# The documentation as a site, in site/; a dead link ends it.
+docs: .venv/.dev
+	$(PIP) install -q -c constraints.txt -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q
+	@echo "the documentation: site/index.html"
+
 bench: .venv/.dev
 	$(BIN)/python benchmarks/propagation.py
 
 clean:
-	rm -rf .venv .venv-wheel .venv-lowest .venv-interop build dist crwedge-demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-wheel .venv-lowest .venv-interop build dist site crwedge-demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "crwedge needs Python 3.10 to 3.14; install one or set PYTHON=" >&2; exit 2; }

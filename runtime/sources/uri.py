@@ -12,6 +12,18 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from crwedge.core.errors import SettingError, SourceError
 from crwedge.core.images import parse_size, size_text
+from crwedge.core.uri import redact, scheme_of
+
+__all__ = [
+    "FILE_OPTIONS",
+    "NETWORK",
+    "file_path",
+    "is_reachable",
+    "matching",
+    "parse_source_options",
+    "redact",
+    "scheme_of",
+]
 
 NETWORK = ("http", "https", "rtsp", "rtsps", "srt", "tcp", "udp")
 _PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322}
@@ -67,12 +79,6 @@ def camera_size(text: str) -> tuple[int, int]:
     return height, width
 
 
-def scheme_of(text: str) -> str:
-    """`rtsp` of `rtsp://host/live`; empty for a path, also for one with a colon, and for whatever exists."""
-    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
-    return match[1].lower() if match and not os.path.lexists(text) else ""
-
-
 def file_path(text: str) -> str:
     """The path of a `file://` URI. A path that exists as it is written wins over its percent codes."""
     path = text[len("file://") :].removeprefix("localhost") if text.lower().startswith("file://") else text
@@ -88,12 +94,6 @@ def matching(pattern: str) -> list[Path]:
     base = glob.escape(str(Path(*parts[:literal]))) if literal else ""
     found = glob.glob(os.path.join(base, *parts[literal:]), recursive=True)
     return [Path(path) for path in found if os.path.isfile(path)]
-
-
-def redact(uri: str) -> str:
-    """The URI with user, password and query left out, for messages and logs: tokens live in queries."""
-    shown = re.sub(r"://[^/]*@", "://", uri)
-    return re.sub(r"\?.*", "", shown) if "://" in shown else shown
 
 
 def is_reachable(address: str) -> Callable[[], bool] | None:

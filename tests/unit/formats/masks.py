@@ -28,7 +28,7 @@ def id_maps(draw: st.DrawFn, size: tuple[int, int], ids: tuple[int, ...]) -> NDA
 
 
 @st.composite
-def clips(draw: st.DrawFn) -> Annotation:
+def annotated_films(draw: st.DrawFn) -> Annotation:
     """A few frames of a few objects, with names, gaps and names of files."""
     size = draw(SIZES)
     ids = tuple(draw(st.sets(st.integers(1, 254), min_size=1, max_size=4)))

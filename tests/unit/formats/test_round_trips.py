@@ -15,7 +15,7 @@ from crwedge.cli import run
 from crwedge.core.masks import write_mask
 from crwedge.formats.annotation import AnnotatedFrame, Annotation
 from crwedge.formats.open import FORMATS, open_annotation, write_annotation
-from tests.unit.formats.masks import clips, of_frames
+from tests.unit.formats.masks import annotated_films, of_frames
 
 NAMELESS = ("davis",)
 
@@ -33,7 +33,7 @@ def assert_same(found: Annotation, wanted: Annotation, names: bool = True) -> No
 
 @pytest.mark.parametrize("form", FORMATS)
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(annotation=clips())
+@given(annotation=annotated_films())
 def test_every_format_gives_back_what_it_got(form: str, annotation: Annotation, tmp_path: Path) -> None:
     target = tmp_path / "out.zip"
     write_annotation(annotation, target, form, overwrite=True)
