@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from crwedge.cli.options import AsJson, Names
+
 
 def convert(
     source: Annotated[
@@ -25,9 +27,9 @@ def convert(
         ),
     ] = None,
     video: Annotated[str | None, typer.Option(help="Which of several videos to take.")] = None,
-    names: Annotated[str | None, typer.Option(help="Names of objects, such as 1=dog,2=rider.")] = None,
+    names: Names = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result that stands at OUT.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Convert annotations: masks, ids, names and frame numbers stay the same.
 

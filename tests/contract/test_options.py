@@ -27,6 +27,7 @@ PACKAGE = [
     if path.name not in _LEAVING
 ]
 DIFFERENT = {
+    "--overwrite": "batch replaces results of other settings, convert one that stands at OUT",
     "--out": "what is written differs: label maps, a bundle, a run, scores, pictures",
     "--engine": "export builds engines, others choose one",
     "--config": "of train it names a recipe",

@@ -15,6 +15,7 @@ from PIL import Image
 
 import crwedge as cw
 from crwedge.cli import run
+from crwedge.cli.track import _numbered_outputs
 from crwedge.core.errors import SinkError, UserError
 from crwedge.core.joints import FrameJoints
 from crwedge.core.masks import write_mask
@@ -164,3 +165,9 @@ def test_names_survive_a_resume(tmp_path: Path, clip: Path, small_scene: Scene) 
     assert run(command) == 0
     lines = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
     assert [line["names"] for line in lines] == [{"1": "dog"}] * 6
+
+
+def test_outputs_of_several_sources_have_a_number() -> None:
+    given = ["o.mp4", "x.zip?format=cvat", "y?format=yolo", "a/b.json", "mqtt://h/t", "-", "m/"]
+    numbered = ["o-1.mp4", "x-1.zip?format=cvat", "y/1?format=yolo", "a/b-1.json", "mqtt://h/t/1", "-", "m/1"]
+    assert _numbered_outputs(given, 1) == numbered
