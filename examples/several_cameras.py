@@ -4,6 +4,7 @@ python several_cameras.py camera0 init0.png rtsp://10.0.0.7/live init1.png ...
 """
 
 import sys
+from contextlib import closing
 
 import crwedge as cw
 from crwedge.runtime.backends.engine import LockedEngine
@@ -14,7 +15,7 @@ from crwedge.runtime.sessions import run_sessions
 def main(*arguments: str) -> None:
     """Follow until all sources end; an error in one ends all."""
     stop, bundle = cw.StopToken(), find_bundle()
-    with cw.open_engine(bundle) as engine:
+    with closing(cw.open_engine(bundle)) as engine:
         shared, options = LockedEngine(engine), cw.SessionOptions(model=bundle, threads=1)
         sessions = [
             cw.Session(source, mask, f"camera-{number}.jsonl", options, engine=shared, stop=stop)

@@ -20,7 +20,9 @@ def main(camera: str, mask: str, frames: str = "") -> None:
             for object_id, place in object_places(labels.ids).items():
                 trust = labels.confidence.get(object_id, 1.0)
                 x, y = place.centre
-                print(f"{labels.pts:.2f} s: object {object_id} at ({x:.0f}, {y:.0f}), confidence {trust:.2f}", flush=True)
+                print(
+                    f"{labels.pts:.2f} s: object {object_id} at ({x:.0f}, {y:.0f}), confidence {trust:.2f}", flush=True
+                )
 
 
 if __name__ == "__main__":
