@@ -31,6 +31,9 @@ Settings = Annotated[
 ListSettings = Annotated[
     bool, typer.Option("--settings", is_eager=True, callback=list_settings, help="List the keys of --set.", hidden=True)
 ]
+Names = Annotated[
+    str | None, typer.Option(metavar="ID=NAME,...", help="Names of objects for the outputs, such as 1=dog,2=rider.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
 Size = Annotated[
     str | None, typer.Option(metavar="HxW", help="Compute at HEIGHTxWIDTH, or 'frame'; default: the protocol's own.")

@@ -20,6 +20,7 @@ from crwedge.cli.settings_option import TABLES, table_of
 ROOT = Path(__file__).parents[2]
 PACKAGE = [path for folder in ("crwedge", "export", "runtime") for path in sorted((ROOT / folder).rglob("*.py"))]
 DIFFERENT = {
+    "--overwrite": "batch replaces results of other settings, convert one that stands at OUT",
     "--out": "what is written differs: label maps, a bundle, a run, scores, pictures",
     "--engine": "export builds engines, others choose one",
     "--config": "of train it names a recipe",
