@@ -101,7 +101,11 @@ def run(arguments: list[str]) -> int:
             from crwedge.cli.settings_option import as_settings
 
             # A setting may be written as an option of its own name: `--fps 15` is `--set fps=15`.
-            if (rewritten := as_settings(arguments)) != arguments:
+            try:
+                rewritten = as_settings(arguments)
+            except CrwedgeError as wrong:
+                return _fail(str(wrong), wrong.exit_code)
+            if rewritten != arguments:
                 return run(rewritten)
         context = getattr(error, "ctx", None)
         hint = f" (try {context.command_path} --help)" if context is not None else ""

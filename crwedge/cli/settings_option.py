@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from importlib import import_module
@@ -166,16 +166,23 @@ def as_settings(arguments: Sequence[str]) -> list[str]:
         if word == "--":
             return [*found, word, *waiting]
         if option == "--ttt-set":
-            found += ["--set", f"ttt-{value if sign else next(waiting, '')}"]
+            found += ["--set", f"ttt-{value if sign else _following(option, waiting)}"]
             continue
         setting = table.find(name.removeprefix("no-")) if option.startswith("--") else None
         if setting is None or (name.startswith("no-") and not setting.is_flag):
             found.append(word)
         elif sign or not setting.is_flag:
-            found += ["--set", f"{setting.key}={value if sign else next(waiting, '')}"]
+            found += ["--set", f"{setting.key}={value if sign else _following(option, waiting)}"]
         else:
             found += ["--set", f"{setting.key}={str(not name.startswith('no-')).lower()}"]
     return found
+
+
+def _following(option: str, words: Iterator[str]) -> str:
+    word = next(words, None)
+    if word is None:
+        raise SettingError(f"{option} needs a value")
+    return word
 
 
 def _kinds(hint: Any) -> frozenset[Any]:
