@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from crwedge.cli.messages import messages
-from crwedge.cli.options import AsJson, Overwrite
+from crwedge.cli.options import AsJson, Names, Overwrite
 
 
 def convert(
@@ -27,7 +27,7 @@ def convert(
         ),
     ] = None,
     video: Annotated[str | None, typer.Option(help="Which of several videos to take.")] = None,
-    names: Annotated[str | None, typer.Option(help="Names of objects, such as 1=dog,2=rider.")] = None,
+    names: Names = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:

@@ -25,11 +25,14 @@ Settings = Annotated[
         "--set",
         metavar="KEY=VALUE",
         callback=with_file_settings,
-        help="A rarer setting, repeatable; --settings lists them.",
+        help="A rarer setting, also as --KEY VALUE; --settings lists them.",
     ),
 ]
 ListSettings = Annotated[
     bool, typer.Option("--settings", is_eager=True, callback=list_settings, help="List the keys of --set.", hidden=True)
+]
+Names = Annotated[
+    str | None, typer.Option(metavar="ID=NAME,...", help="Names of objects for the outputs, such as 1=dog,2=rider.")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
 Size = Annotated[

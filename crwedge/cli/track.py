@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import typer
 
 from crwedge.cli.groups import Group, grouped
-from crwedge.cli.options import AsJson, Config, EncoderOptions, Overwrite, SettingOptions
+from crwedge.cli.options import AsJson, Config, EncoderOptions, Names, Overwrite, SettingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,9 +40,10 @@ class InputOptions(Group):
             "--mask",
             "--init",
             metavar="FILE",
-            help="Mask (PNG, value = id) or joints (*.json, *.mat) of the first frame; one a source.",
+            help="Mask (PNG, value = id), joints (*.json, *.mat) or annotation (CVAT, COCO); one a source.",
         ),
     ] = None
+    names: Names = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class OutputOptions(Group):
         list[str] | None,
         typer.Option(
             metavar="TARGET",
-            help="Folder (a PNG each frame), *.mp4, *.jsonl, -, window or mqtt://host/topic; repeatable.",
+            help="Folder (PNG), *.mp4, *.jsonl, x.zip?format=cvat, -, window or mqtt://host/topic; repeatable.",
         ),
     ] = None
     overwrite: Overwrite = False
@@ -109,7 +110,7 @@ def setting_table() -> SettingTable:
     from crwedge.core.settings import PropagationSettings
     from crwedge.runtime.session_options import SessionOptions
 
-    options = ("model", "engine", "preset", "settings", "overwrite", "snapshot", "resume")
+    options = ("model", "engine", "preset", "settings", "overwrite", "snapshot", "resume", "names")
     table = SettingTable("crwedge track").add(SessionOptions, options)
     table.add(PropagationSettings, ("cells",), default="(of the preset)")
     return table.add(RunSettings).add(TestTimeSettings, ("mode",), prefix="ttt-")
@@ -167,6 +168,7 @@ def track(
         overwrite=outputs.overwrite,
         snapshot=state.snapshot,
         resume=state.resume,
+        names=given.names,
         **values[SessionOptions],
     )
     if model.ttt and (options.snapshot or len(source) > 1 or options.fps):
@@ -242,15 +244,20 @@ def _prompts(
 
 def _numbered_outputs(outputs: list[str] | None, number: int) -> list[str]:
     """`o.mp4` -> `o-1.mp4`; a folder or topic -> one below it; standard output is shared."""
+    from crwedge.formats.open import split_format
+
     found = []
     for target in ["masks"] if outputs is None else outputs:
-        path = Path(target)
         if target in ("-", "window"):
             found.append(target)
-        elif "://" in target or path.suffix.lower() not in (".mp4", ".jsonl"):
+        elif "://" in target:
             found.append(f"{target.rstrip('/')}/{number}")
         else:
-            found.append(str(path.with_stem(f"{path.stem}-{number}")))
+            place, form = split_format(target)
+            path = Path(place)
+            files = (".mp4", ".jsonl", ".xml", ".json", ".zip")
+            path = path.with_stem(f"{path.stem}-{number}") if path.suffix.lower() in files else path / str(number)
+            found.append(f"{path}?format={form}" if form else str(path))
     return found
 
 

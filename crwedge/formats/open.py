@@ -152,9 +152,7 @@ def format_of(target: Path, form: str | None) -> str:
     if form is None:
         found = [name for name, known in FORMATS.items() if known.suffix and known.suffix == target.suffix.lower()]
         if not found:
-            raise FormatError(
-                f"{target} does not say which format it is to have: add --to NAME or ?format=NAME; known are {_KNOWN}"
-            )
+            raise FormatError(f"{target} does not say its format: add --to NAME or ?format=NAME; known are {_KNOWN}")
         return found[0]
     check_choice("format", form, FORMATS)
     if _is_file(target) and target.suffix.lower() not in (".zip", FORMATS[form].suffix):
