@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import time
@@ -105,6 +106,7 @@ def train(
         run_folder(folder, config, is_main=context.is_main),
         Stop() as stop,
         Journal(folder, active=context.is_main, on_event=on_event) as journal,
+        contextlib.ExitStack() as closing,
     ):
         probe = open_probe(run.probe) if context.is_main and (run.probe_every or run.probe) else None
         data = index_data(config.data)
@@ -112,8 +114,10 @@ def train(
             journal.log(first_line(config, data, context.device, recipe))
         source, broken = open_clips(config.data, run.seed, data, rank=context.rank, world=context.world)
         journal.broken(dict(broken))
+        stream = closing.enter_context(
+            contextlib.closing(batches(source, config, start=at.step, rank=context.rank, world=context.world))
+        )
         objective = Objective(config.views, config.walk, config.encoder, run.precision)
-        stream = batches(source, config, start=at.step, rank=context.rank, world=context.world)
         meter, metrics = Meter(), {}
         started, before = time.perf_counter(), at.seconds
         share, saved = progress(at.step, at.seconds, run), at.step if resume else -1
@@ -180,7 +184,7 @@ def train(
                     _score_footage(probe, _plain(ema or model), config, at, journal)
                     write_curve(folder)
 
-        stream.close()
+        closing.close()
         if context.is_main:
             if saved != at.step:
                 save_run(folder, at, model, ema, optimiser)
