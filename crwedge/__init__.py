@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from crwedge.core.scene import render_scene as render_scene
     from crwedge.core.settings import PropagationSettings as PropagationSettings
     from crwedge.core.settings import preset as preset
+    from crwedge.cycle.check import check as check
     from crwedge.eval.evaluate import evaluate as evaluate
     from crwedge.export.build import export_bundle as export_bundle
     from crwedge.runtime.adapter import Adapter as Adapter
@@ -85,6 +86,7 @@ _HOME = {
     "TestTimeTrainer": "crwedge.adapt.trainer",
     "Tracker": "crwedge.runtime.tracker",
     "TrackerOptions": "crwedge.runtime.tracker_options",
+    "check": "crwedge.cycle.check",
     "TrainConfig": "crwedge.train.config",
     "evaluate": "crwedge.eval.evaluate",
     "export_bundle": "crwedge.export.build",

@@ -74,7 +74,8 @@ class Checked:
             value = convert(name, getattr(self, item.name), hints[item.name])
             object.__setattr__(self, item.name, value)
             bound = item.metadata.get("bound", _FINITE)
-            if isinstance(value, int | float | tuple) and not (isinstance(value, tuple) and _is_text(value)):
+            numbers = value if isinstance(value, tuple) else (value,)
+            if all(isinstance(number, int | float) for number in numbers):
                 bound.check(name, value)
 
 
@@ -126,10 +127,6 @@ def _one_of(name: str, value: Any, kinds: tuple[Any, ...]) -> Any:
     if not isinstance(value, tuple(others)):
         raise SettingError(f"{name} is {value!r}; it must be {' or '.join(kind.__name__ for kind in others)}")
     return value
-
-
-def _is_text(value: tuple[Any, ...]) -> bool:
-    return any(isinstance(item, str) for item in value)
 
 
 @functools.cache
