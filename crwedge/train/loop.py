@@ -18,6 +18,8 @@ from crwedge.model.checkpoint import load_encoder, save_encoder
 from crwedge.model.encoder import Encoder
 from crwedge.model.nodes import NodeEncoder
 from crwedge.runtime.events import silent
+from crwedge.runtime.frame_queue import StopToken
+from crwedge.runtime.shutdown import graceful_shutdown
 from crwedge.train.batches import batches
 from crwedge.train.calibrate import calibrated
 from crwedge.train.caption import CAPTION
@@ -34,7 +36,6 @@ from crwedge.train.probe import Footage, open_probe
 from crwedge.train.schedule import learning_rate, progress
 from crwedge.train.start import first_line, run_folder
 from crwedge.train.state import Progress, load_run, save_run, saved_steps
-from crwedge.train.stop import Stop
 from crwedge.train.workers import LoaderError
 
 
@@ -102,9 +103,10 @@ def train(
         trim_metrics(folder, at.step)
     context.barrier()
 
+    stop = StopToken()
     with (
         run_folder(folder, config, is_main=context.is_main),
-        Stop() as stop,
+        graceful_shutdown(stop),
         Journal(folder, active=context.is_main, on_event=on_event) as journal,
         contextlib.ExitStack() as closing,
     ):
@@ -123,11 +125,11 @@ def train(
         share, saved = progress(at.step, at.seconds, run), at.step if resume else -1
         model.train()
 
-        while share < 1 and not context.any(stop.asked):
+        while share < 1 and not context.any(stop.is_set()):
             try:
                 batch = next(stream)
             except LoaderError:
-                if stop.asked and context.world == 1:
+                if stop.is_set() and context.world == 1:
                     break  # the signal ended the workers too
                 if context.is_main and at.step > saved:
                     save_run(folder, at, model, ema, optimiser)
