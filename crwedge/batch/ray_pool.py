@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -23,6 +24,8 @@ from crwedge.core.optional import import_optional
 from crwedge.runtime.frame_queue import StopToken
 
 LOCAL = "local"
+_PATIENCE = 10.0
+"""Seconds that a cluster has to take a connection."""
 _TICK = 0.5
 """Seconds between two looks at the stop token."""
 
@@ -81,6 +84,7 @@ class RayPool:
             # Ray listens on every interface; without the token nobody is heard.
             os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         ray = import_optional("ray", extra="cluster")
+        self._check_address()
         with contextlib.ExitStack() as stack:
             more: dict[str, Any] = {}
             if local:
@@ -94,6 +98,18 @@ class RayPool:
                 raise SettingError(f"--ray {self._address}: {' '.join(str(error).split())[:200]}") from error
             stack.callback(ray.shutdown)
             yield ray
+
+    def _check_address(self) -> None:
+        """Refuse an address where nobody answers: Ray would try for minutes."""
+        host, colon, port = self._address.removeprefix("ray://").rpartition(":")
+        if not colon:
+            return
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
+        except (OSError, ValueError) as error:
+            raise SettingError(
+                f"--ray {self._address}: nobody answers there ({error}); `ray status` on the cluster tells its address"
+            ) from error
 
     def _slots(self, ray: Any) -> int:
         """How many tasks fit the cluster; SettingError where none does."""

@@ -21,6 +21,7 @@ from crwedge.core.errors import CrwedgeError, MaskError, SourceError
 from crwedge.core.labels import LabelMap
 from crwedge.core.prompts import read_prompt
 from crwedge.core.remote import fetch, remote_stamp
+from crwedge.core.uri import redact
 from crwedge.runtime.backends.engine import DeviceEngine, Engine, LockedEngine
 from crwedge.runtime.backends.open import open_engine
 from crwedge.runtime.bundle_lookup import find_bundle
@@ -43,6 +44,8 @@ class Runner:
 
     def __init__(self, results: Results, threads: int | None = None) -> None:
         self._results, self._threads = results, threads
+        self._copies: dict[str, str] = {}
+        """Copies of remote files, which errors call by their URIs."""
         self._key: tuple[Any, ...] | None = None
         self._bundle: Bundle | None = None
         self._engine: Engine | None = None
@@ -70,6 +73,8 @@ class Runner:
         except Exception as error:
             _log.exception("%s", job.name)
             problem = f"{type(error).__name__}: {error}"
+        for local, uri in self._copies.items():
+            problem = problem.replace(local, uri)
         return {**base, "state": "failed", "error": " ".join(problem.split()), "finished": utc_time()}
 
     def close(self) -> None:
@@ -82,6 +87,7 @@ class Runner:
         if job.problem:
             raise SourceError(job.problem)
         begin = time.perf_counter()
+        self._copies.clear()
         with self._results.workspace(job.name) as space:
             video, source = self._input(job.video, job.source_sha256, "video", space)
             if not job.mask:
@@ -127,6 +133,7 @@ class Runner:
             folder = space / what
             folder.mkdir()
             local = fetch(path, folder)
+            self._copies[str(local)] = redact(path)
         else:
             local = Path(path)
             if not local.exists():

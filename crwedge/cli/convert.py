@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from crwedge.cli.options import AsJson, Names
+from crwedge.cli.messages import messages
+from crwedge.cli.options import AsJson, Names, Overwrite
 
 
 def convert(
@@ -28,7 +28,7 @@ def convert(
     ] = None,
     video: Annotated[str | None, typer.Option(help="Which of several videos to take.")] = None,
     names: Names = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result that stands at OUT.")] = False,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Convert annotations: masks, ids, names and frame numbers stay the same.
@@ -50,8 +50,9 @@ def convert(
         annotation = replace(annotation, names={**annotation.names, **given})
         count = write_annotation(annotation, place, form, overwrite)
     height, width = annotation.size
-    line = f"{place}: {form}, {count} frames of {height}x{width} (height x width) of {annotation.video.name}"
-    print(line, file=sys.stderr if as_json else sys.stdout)
+    messages(as_json).info(
+        f"{place}: {form}, {count} frames of {height}x{width} (height x width) of {annotation.video.name}"
+    )
     if as_json:
         facts = {"output": place, "format": form, "frames": count, "size": [height, width]}
         named = {str(i): name for i, name in sorted(annotation.names.items())}

@@ -13,6 +13,9 @@ from crwedge.core.location import path_key
 from crwedge.core.optional import import_optional
 from crwedge.core.uri import redact, scheme_of
 
+_HASHES = ("ETag", "etag", "md5Hash", "content_md5", "checksum")
+_TIMES = ("size", "LastModified", "last_modified", "updated", "mtime", "created")
+
 
 def is_remote_file(path: str) -> bool:
     """Whether a path is a URI of other storage than this machine's files."""
@@ -52,7 +55,7 @@ def fetch(uri: str, folder: Path) -> Path:
 
 
 def remote_stamp(uri: str) -> str:
-    """Changes when the file or a file of the folder is written: what the storage tells of it (size, time, ETag).
+    """Changes when the file or a file of the folder is written: by the hash that the storage keeps, else by size and time.
 
     Raises:
         SourceError: it is not there, or cannot be read.
@@ -60,9 +63,17 @@ def remote_stamp(uri: str) -> str:
     system, path = filesystem(uri)
     try:
         names = system.find(path) if system.isdir(path) else [path]
-        return "+".join(sorted(str(system.ukey(name))[:16] for name in names))[:800]
+        stamps = [(name, info_stamp(system.info(name))) for name in sorted(names)]
     except OSError as error:
         raise SourceError(f"{redact(uri)} cannot be read: {error}") from error
+    return hashlib.sha256(repr(stamps).encode()).hexdigest()[:16]
+
+
+def info_stamp(info: dict[str, Any]) -> str:
+    """The part of what fsspec tells of a file that is the same in a listing and of the file alone."""
+    if known := [str(info[name]).strip('"') for name in _HASHES if info.get(name)]:
+        return known[0]
+    return " ".join(str(info[name]) for name in _TIMES if info.get(name) is not None)
 
 
 def local_shards(paths: Sequence[str], folder: Path, part: int = 0, parts: int = 1) -> tuple[list[str], bool]:

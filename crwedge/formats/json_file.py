@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from crwedge.core.json_text import parse_json
 from crwedge.formats.annotation import FormatError
 
 MOST_BYTES = 2**30
@@ -21,6 +21,6 @@ def read_json(path: Path) -> Any:
     if path.stat().st_size > MOST_BYTES:
         raise FormatError(f"{path} is larger than {MOST_BYTES >> 30} GB; split it into fewer frames")
     try:
-        return json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
+        return parse_json(path.read_bytes())
+    except ValueError as error:
         raise FormatError(f"{path} is damaged or no JSON ({error})") from error

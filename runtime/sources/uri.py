@@ -55,7 +55,7 @@ def parse_source_options(text: str) -> tuple[str, dict[str, str]]:
         if name not in _OPTIONS:
             raise SourceError(f"unknown option {name!r} of a source; known are {', '.join(_OPTIONS)}")
         if not re.fullmatch(_OPTIONS[name], value):
-            raise SourceError(f"the option {name}={value} of a source must look like {_OPTIONS[name]}")
+            raise SourceError(f"the option {name}={value!r} of a source must look like {_OPTIONS[name]}")
     return address, options
 
 

@@ -15,17 +15,10 @@ import typer
 import crwedge
 from crwedge.cli import COMMANDS, build_app, run
 from crwedge.cli.groups import panel_of
-from crwedge.cli.settings_option import TABLES, table_of
+from crwedge.cli.settings_option import TABLES, as_settings, table_of
 
 ROOT = Path(__file__).parents[2]
-# These move to crwedge/studies, which is written anew.
-_LEAVING = {"study.py", "studies.py", "training_studies.py", "ttt_study.py"}
-PACKAGE = [
-    path
-    for folder in ("crwedge", "export", "runtime")
-    for path in sorted((ROOT / folder).rglob("*.py"))
-    if path.name not in _LEAVING
-]
+PACKAGE = [path for folder in ("crwedge", "export", "runtime") for path in sorted((ROOT / folder).rglob("*.py"))]
 DIFFERENT = {
     "--overwrite": "batch replaces results of other settings, convert one that stands at OUT",
     "--out": "what is written differs: label maps, a bundle, a run, scores, pictures",
@@ -36,9 +29,11 @@ DIFFERENT = {
     "--frames": "bench and demo render so many",
     "--mask": "export compares on a clip with its mask",
     "--resume": "of train it goes on with a run",
-    "--set": "train has keys of its own",
+    "--set": "train and studies have keys of their own",
+    "--steps": "of a run, and of each point of a study",
     "--settings": "train has keys of its own",
-    "--threads": "a study has its own default",
+    "--threads": "batch divides the processors among its workers",
+    "--workers": "processes that decode for train, that track for batch",
 }
 """Options of one name that mean different things, and why."""
 
@@ -118,16 +113,28 @@ def test_no_setting_is_an_option_too(command: str) -> None:
     assert all(setting.doc for key, setting in table.settings.items() if not key.startswith("ttt-"))
 
 
-def test_options_that_became_settings_say_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_setting_may_be_written_as_an_option() -> None:
+    for words, same in (
+        ("track x --watchdog 3 --mask a", "track x --set watchdog=3 --mask a"),
+        ("track x --watchdog=3", "track x --set watchdog=3"),
+        ("track --reverse x", "track --set reverse=true x"),
+        ("track x --no-confidence --confidence", "track x --set confidence=false --set confidence=true"),
+        ("track x --context-length 5 --context 4", "track x --set context-length=5 --set context-length=4"),
+        ("track x --ttt-set updates=3", "track x --set ttt-updates=3"),
+        ("track x --no-watchdog 3", "track x --no-watchdog 3"),
+        ("track --fps 5 -- --reverse", "track --set fps=5 -- --reverse"),
+        ("eval davis x --first-frame global", "eval davis x --set first-frame=global"),
+        ("bench --context 3", "bench --set context-length=3"),
+        ("doctor --context 3", "doctor --context 3"),
+    ):
+        assert as_settings(words.split()) == same.split()
+
+
+def test_an_option_that_is_no_setting_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     for words, cure in (
-        ("track x --watchdog 3", "use --set watchdog=3"),
-        ("track x --watchdog=3", "use --set watchdog=3"),
-        ("track x --reverse", "use --set reverse=true"),
-        ("track x --no-confidence", "use --set confidence=false"),
-        ("track x --context-length 5", "use --set context-length=5"),
-        ("track x --ttt-set updates=3", "--set ttt-KEY=VALUE"),
-        ("eval davis x --first-frame global", "use --set first-frame=global"),
-        ("bench --context 3", "use --set context-length=3"),
+        ("track x --fps 5 --foo 3", "--foo"),
+        ("track x --fps soon", "fps is a number"),
+        ("track x --fps", "fps"),
     ):
         assert run(words.split()) == 2
         error = capsys.readouterr().err

@@ -1,10 +1,34 @@
-"""Encoders to set a score beside that are made when they are asked for."""
+"""Encoders by name, with the floors that a score is set beside."""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
 from pathlib import Path
+
+from crwedge.core.errors import SettingError
+from crwedge.core.settings import check_choice
+from crwedge.eval.encoders import KINDS, EncoderSpec
+
+
+def encoder_spec(encoder: str, model: str | None, engine: str, seed: int) -> EncoderSpec:
+    """The encoder that a command names.
+
+    Args:
+        encoder: `bundle`, or a floor: `random`, `colour`.
+        model: bundle or its name; None: that of `crwedge use`, else the shipped one.
+        engine: `auto` or `cpu`.
+        seed: of a random encoder.
+
+    Raises:
+        SettingError: the words do not go together.
+    """
+    check_choice("encoder", encoder, KINDS)
+    if encoder != "bundle" and model is not None:
+        raise SettingError(f"--model goes with --encoder bundle, not {encoder}")
+    if encoder == "random":
+        model = str(random_bundle(seed))
+    return EncoderSpec(encoder, model, engine).resolved()
 
 
 def random_bundle(seed: int = 0) -> Path:

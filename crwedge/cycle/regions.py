@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from crwedge.eval.encoders import rgb_to_lab
+from crwedge.core.colour import rgb_to_lab
 
 _CELL = 4
 _CLUSTERS, _ROUNDS = 14, 8

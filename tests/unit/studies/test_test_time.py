@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from crwedge import cli
 from crwedge.adapt.settings import TestTimeSettings
-from crwedge.cli import ttt_study
-from crwedge.cli.ttt_report import conclusion
+from crwedge.studies import test_time as ttt_study
+from crwedge.studies.test_time import TestTimeStudy
+from crwedge.studies.writer import conclusion
 from tests.unit.conftest import write_davis_tree
 
 
@@ -66,13 +68,13 @@ def test_what_cannot_be_studied(
 
 
 def test_the_conclusion_sets_gains_beside_the_spread() -> None:
-    row = {"encoder": "e", "JF_low": 60.0, "JF_high": 60.0}
+    row: dict[str, Any] = {"series": "e", "JF_low": 0.6, "JF_high": 0.6}
     rows = [
-        {**row, "point": "off", "JF": 60.0},
-        {**row, "point": "causal", "JF": 61.0, "JF_low": 60.5, "JF_high": 61.5},
-        {**row, "point": "last layers", "JF": 59.0, "JF_low": 59.0, "JF_high": 59.0},
+        {**row, "point": "off", "JF": 0.6},
+        {**row, "point": "causal", "JF": 0.61, "JF_low": 0.605, "JF_high": 0.615},
+        {**row, "point": "last layers", "JF": 0.59, "JF_low": 0.59, "JF_high": 0.59},
     ]
-    text = conclusion(rows)
+    text = conclusion(TestTimeStudy.__new__(TestTimeStudy), rows)
     assert "60.0 without, +1.0 at best (causal), -1.0 at worst (last layers); seeds differ by up to 1.0" in text
 
 

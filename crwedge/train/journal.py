@@ -1,107 +1,108 @@
-"""What a run tells: lines or a bar on the terminal, metrics.jsonl, TensorBoard."""
+"""What a run reports: log lines, events, metrics.jsonl, TensorBoard, pictures."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 from torch import Tensor
+
+from crwedge.core.files import atomic_write
+from crwedge.runtime.events import silent
 
 _SILENCE = 10.0
 """Seconds after which a run says that it is alive."""
 
+_log = logging.getLogger(__name__)
+
 
 class Journal:
-    """Writes the progress of a run. On processes that are not the writer it does nothing."""
+    """Reports the progress of a run. On processes that are not the main one it does nothing.
 
-    def __init__(self, folder: Path, *, active: bool, quiet: bool = False, stream: TextIO | None = None) -> None:
-        """Report into `folder` and, unless `quiet`, on `stream` (stderr by default)."""
-        self._folder, self._active = folder, active
-        self._stream = stream or sys.stderr
-        self._quiet = quiet or not active
-        self._bar: Any = None
+    Args:
+        folder: of the run.
+        active: whether this is the main process.
+        on_event: called as `on_event("step", step=.., share=.., seconds_left=.., loss=..)` after each step, and as
+            `on_event("metrics", step=.., **values)` at each report.
+    """
+
+    def __init__(self, folder: Path, *, active: bool, on_event: Callable[..., None] = silent) -> None:
+        self._folder, self._active, self._on_event = folder, active, on_event
         self._board: Any = None
         self._file: Any = None
         self._named: set[str] = set()
-        self._said = time.perf_counter()
+        self._logged = time.perf_counter()
 
     def __enter__(self) -> Journal:
         """Open the files."""
         if self._active:
             self._file = open(self._folder / "metrics.jsonl", "a", encoding="utf-8")
             self._board = _board(self._folder)
-            if not self._quiet and self._stream.isatty():
-                self._bar = _bar()
-                self._bar.start()
-                self._task = self._bar.add_task("train", total=1.0, text="first step")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close them."""
-        if self._bar is not None:
-            self._bar.stop()
-        for thing in (self._board, self._file):
-            if thing is not None:
-                with contextlib.suppress(OSError):  # a full disk was told of already
-                    thing.close()
+        for file in (self._board, self._file):
+            if file is not None:
+                with contextlib.suppress(OSError):  # a full disk was reported already
+                    file.close()
 
-    def say(self, text: str) -> None:
-        """One line for the reader."""
-        if self._quiet:
+    def log(self, text: str) -> None:
+        """One line at level INFO."""
+        if self._active:
+            self._logged = time.perf_counter()
+            _log.info("%s", text)
+
+    def step(self, step: int, share: float, seconds_left: float, loss: float) -> None:
+        """After each step: an event, and a line at the first one and after ten seconds without any."""
+        if not self._active:
             return
-        self._said = time.perf_counter()
-        if self._bar is not None:
-            self._bar.console.print(text, highlight=False, markup=False)
-        else:
-            print(text, file=self._stream, flush=True)
-
-    def alive(self, step: int, share: float, seconds_left: float, loss: float) -> None:
-        """After each step: the first one, and a line where nothing was said for a while; a bar is always moved."""
-        text = f"step {step}  loss {loss:.3f}  {_clock(seconds_left)} left"
-        if self._bar is not None:
-            self._bar.update(self._task, completed=share, text=text)
-        elif step == 1 or time.perf_counter() - self._said > _SILENCE:
-            self.say(text)
+        self._on_event("step", step=step, share=share, seconds_left=seconds_left, loss=loss)
+        if step == 1 or time.perf_counter() - self._logged > _SILENCE:
+            self.log(f"step {step}  loss {loss:.3f}  {clock(seconds_left)} left")
 
     def broken(self, files: dict[str, str]) -> None:
         """Name each unreadable file once."""
         for path, reason in files.items():
             if path not in self._named:
                 self._named.add(path)
-                self.say(f"skipped {path}: {reason}")
+                self.log(f"skipped {path}: {reason}")
 
     @property
     def skipped(self) -> int:
         """How many files were named."""
         return len(self._named)
 
-    def metrics(self, step: int, share: float, seconds_left: float, values: dict[str, float]) -> None:
-        """One report: everywhere."""
+    def metrics(self, step: int, seconds_left: float, values: dict[str, float]) -> None:
+        """One report: a line, an event, metrics.jsonl, TensorBoard."""
+        self.log(summary(step, values, seconds_left))
+        self.record(step, values)
+
+    def record(self, step: int, values: dict[str, float]) -> None:
+        """Write figures, without a line in the log."""
         if not self._active:
             return
-        entry = {"step": step, **{name: round(value, 6) for name, value in values.items()}}
+        self._on_event("metrics", step=step, **values)
         try:
-            self._file.write(json.dumps(entry) + "\n")
+            self._file.write(
+                json.dumps({"step": step, **{name: round(value, 6) for name, value in values.items()}}) + "\n"
+            )
             self._file.flush()
             if self._board is not None:
                 for name, value in values.items():
                     self._board.add_scalar(name, value, step)
         except OSError as error:
             # The run matters more than its figures; a checkpoint that cannot be written does end it.
-            self.say(f"the figures of step {step} cannot be written to {self._folder}: {error.strerror or error}")
-        text = summary(step, values, seconds_left)
-        if self._bar is not None:
-            self._bar.update(self._task, completed=share, text=text)
-        else:
-            self.say(text)
+            self.log(f"the figures of step {step} cannot be written to {self._folder}: {error.strerror or error}")
 
     def picture(self, step: int, image: Tensor, path: Path, caption: str) -> None:
         """Keep a picture (3, H, W) uint8 as a PNG with a caption, and in TensorBoard without."""
@@ -109,7 +110,6 @@ class Journal:
             return
         from PIL import Image
 
-        from crwedge.core.files import atomic_write
         from crwedge.train.caption import captioned
 
         try:
@@ -118,7 +118,7 @@ class Journal:
             if self._board is not None:
                 self._board.add_image("transitions", image, step)
         except OSError as error:
-            self.say(f"the picture {path} cannot be written: {error.strerror or error}")
+            self.log(f"the picture {path} cannot be written: {error.strerror or error}")
 
 
 def summary(step: int, values: dict[str, float], seconds_left: float) -> str:
@@ -133,33 +133,34 @@ def summary(step: int, values: dict[str, float], seconds_left: float) -> str:
         parts.append(f"probe J {values['probe/J']:.3f}")
     if "clips_per_second" in values:
         parts.append(f"{values['clips_per_second']:.1f} clips/s")
-        parts.append(f"{_clock(seconds_left)} left")
+        parts.append(f"{clock(seconds_left)} left")
     return "  ".join(parts)
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """The reports in a run's metrics.jsonl; a line that was cut off is left out."""
+    path, found = folder / "metrics.jsonl", []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        with contextlib.suppress(ValueError):
+            entry = json.loads(line)
+            if isinstance(entry, dict) and "step" in entry:
+                found.append(entry)
+    return found
 
 
 def trim_metrics(folder: Path, step: int) -> None:
     """Drop lines that a stopped run wrote after its last checkpoint: they will be written again."""
     path = folder / "metrics.jsonl"
-    if not path.is_file():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except (ValueError, KeyError):
-            continue  # cut off in the middle of a line
-    from crwedge.core.files import atomic_write
-
-    with atomic_write(path) as file:
-        file.write("".join(kept).encode())
+    if path.is_file():
+        kept = [json.dumps(entry) + "\n" for entry in read_metrics(folder) if entry["step"] <= step]
+        with atomic_write(path) as file:
+            file.write("".join(kept).encode())
 
 
 class Meter:
     """Means between two reports, and speed."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self._sums: dict[str, tuple[float, int]] = {}
         self._since = time.perf_counter()
 
@@ -178,17 +179,11 @@ class Meter:
         return {**dict(sorted(values.items())), "clips_per_second": clips / max(seconds, 1e-9)}
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
     minutes, second = divmod(int(max(seconds, 0)), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
-
-
-def _bar() -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    return Progress(BarColumn(bar_width=24), TextColumn("{task.fields[text]}"), console=Console(stderr=True))
 
 
 def _board(folder: Path) -> Any:

@@ -10,8 +10,8 @@ from typing import Any
 
 from crwedge.core.bundle import Bundle
 from crwedge.core.errors import SourceError
-from crwedge.eval.cycle import CycleScore, CycleSettings, Difference, compared, cycle_score, rendered_clips
-from crwedge.eval.unlabelled import Clip, read_clips
+from crwedge.cycle.footage import Clip, read_clips
+from crwedge.cycle.score import CycleScore, CycleSettings, Difference, compared, cycle_score, rendered_clips
 from crwedge.runtime.backends.open import open_engine
 from crwedge.runtime.bundle_lookup import SHIPPED, find_bundle, shipped_bundle
 

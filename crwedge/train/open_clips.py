@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from crwedge.core.errors import SourceError
 from crwedge.train.clips import ClipSource, FileClips, noise_clips, scene_clips
-from crwedge.train.config import TrainConfig
-from crwedge.train.items import Catalogue, catalogue
-from crwedge.train.store import held_clips
+from crwedge.train.data_config import DataConfig
+from crwedge.train.dataset_index import DatasetIndex, index_dataset
+from crwedge.train.frame_cache import cached_clips
 
 NO_DATA = (
     "there is nothing to learn from: give video files, folders of videos or frames, a .txt list of them, or WebDataset "
@@ -17,37 +16,58 @@ NO_DATA = (
 )
 
 
+@dataclass(frozen=True)
+class Data:
+    """What stands behind the paths of a configuration."""
+
+    videos: DatasetIndex
+    images: DatasetIndex
+
+    def __bool__(self) -> bool:
+        """Whether anything was found."""
+        return bool(self.videos.items or self.images.items)
+
+
+def index_data(config: DataConfig) -> Data:
+    """Find all videos and pictures; nothing where clips are synthetic.
+
+    Raises:
+        SourceError: there are no paths, or one does not exist.
+    """
+    if config.synthetic:
+        return Data(DatasetIndex((), ()), DatasetIndex((), ()))
+    if not config.videos and not config.images:
+        raise SourceError(NO_DATA)
+    return Data(
+        index_dataset(config.videos, config.folder_rate), index_dataset(config.images, config.folder_rate, stills=True)
+    )
+
+
 def open_clips(
-    config: TrainConfig,
-    *,
-    rank: int = 0,
-    world: int = 1,
-    report: Callable[[int, int], None] = lambda done, total: None,
-    listed: Callable[[Catalogue, Catalogue], None] = lambda videos, images: None,
+    config: DataConfig, seed: int = 0, data: Data | None = None, *, rank: int = 0, world: int = 1
 ) -> tuple[ClipSource, list[tuple[str, str]]]:
     """The clips that a configuration asks for, and (path, reason) of the files left out.
 
-    `report` is told how many files are held in memory, `listed` what there is, before any of it is decoded.
-    With several processes each reads its own share of the shards, where there are enough of them.
+    Args:
+        config: settings of the data.
+        seed: of synthetic clips.
+        data: what `index_data` found; None looks for it.
+        rank: this process; each reads its own shards, where there are at least as many as processes.
+        world: number of processes.
 
     Raises:
         SourceError: there is nothing to draw clips from.
     """
     if config.synthetic == "scenes":
-        return scene_clips(config), []
+        return scene_clips(config, seed), []
     if config.synthetic == "noise":
-        return noise_clips(config), []
-    if not config.videos and not config.images:
-        raise SourceError(NO_DATA)
-    videos = catalogue(config.videos, config.folder_rate)
-    images = catalogue(config.images, config.folder_rate, stills=True)
-    broken = [*videos.broken, *images.broken]
-    if videos.items or images.items:
-        listed(videos, images)
-    videos, images = _own_shards(videos, rank, world), _own_shards(images, rank, world)
+        return noise_clips(config, seed), []
+    data = index_data(config) if data is None else data
+    broken = [*data.videos.broken, *data.images.broken]
+    videos, images = _own_shards(data.videos, rank, world), _own_shards(data.images, rank, world)
     source: ClipSource
     if config.in_memory:
-        source, more = held_clips(videos, images, config, report)
+        source, more = cached_clips(videos, images, config)
         broken += more
         moving, pictures = bool(source.videos), bool(source.images)
     else:
@@ -62,7 +82,7 @@ def open_clips(
     return source, broken
 
 
-def _own_shards(found: Catalogue, rank: int, world: int) -> Catalogue:
+def _own_shards(found: DatasetIndex, rank: int, world: int) -> DatasetIndex:
     """Items of this process's shards; all items where shards are fewer than processes, or none."""
     shards = sorted({item.files[0].path for item in found.items if item.files[0].name})
     if world == 1 or len(shards) < world:

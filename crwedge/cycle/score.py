@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 
 from crwedge.core.film import render_film
 from crwedge.core.images import grid_size
-from crwedge.core.labels import soft_labels
+from crwedge.core.labels import region_iou, soft_labels
 from crwedge.core.settings import PropagationSettings
-from crwedge.eval.metrics import jaccard
-from crwedge.eval.regions import pseudo_regions
-from crwedge.eval.synthetic import Occluder, draw_occluder, draw_warp, warped
-from crwedge.eval.unlabelled import shrunk
+from crwedge.cycle.footage import shrunk
+from crwedge.cycle.regions import pseudo_regions
+from crwedge.cycle.synthetic import Occluder, draw_occluder, draw_warp, warped
 from crwedge.runtime.backends.engine import Engine
 from crwedge.runtime.propagation.propagate import propagate_soft
 from crwedge.runtime.propagation.propagator import labels_to_ids
@@ -182,7 +181,7 @@ def _clip_scores(
     *_, soft = propagate_soft(features, soft, protocol, workers)
     found = labels_to_ids(soft, ids, size)
     known = path.inside(1.0)
-    return [jaccard((found == one) & known, (truth == one) & known) for one in ids]
+    return [float(one) for one in region_iou(np.where(known, found, 0), np.where(known, truth, 0), ids)]
 
 
 def _crossed(frame: Frame, occluders: Sequence[Occluder], other: Frame, time: float) -> Frame:

@@ -13,38 +13,38 @@ from torch import nn
 from crwedge.model.checkpoint import load_tensors, save_tensors
 from crwedge.train.batches import batches
 from crwedge.train.config_file import dump_config, read_config
-from crwedge.train.machines import SharedBatchNorm, join, share_batchnorm, unshare_batchnorm
-from crwedge.train.objective import batch_loss, build_model
-from crwedge.train.source import open_clips
+from crwedge.train.distributed import init
+from crwedge.train.objective import Objective, build_model
+from crwedge.train.open_clips import open_clips
+from crwedge.train.sync_batchnorm import CpuSyncBatchNorm, sync_batchnorm
 from tests.unit.train.conftest import small
 
 ROOT = Path(__file__).parents[3]
 
 
 def gradients(config_file: str, out: str) -> None:
-    """One step's gradients of this process's share of a batch, averaged over all processes."""
+    """One step's gradients of a batch, of which this process computes its share."""
     torch.set_num_threads(1)
     config = read_config(config_file)
-    group = join(config)
-    torch.manual_seed(config.seed)
+    context = init(config.run.device, config.data.batch)
+    torch.manual_seed(config.run.seed)
     # In double precision, so that what differs is not the order of rounding.
-    model = build_model(config).double()
-    if group.world > 1:
-        share_batchnorm(model)
-    source, _ = open_clips(config)
-    batch = next(batches(source, config, start=0, rank=group.rank, world=group.world))
+    model = build_model(config.encoder).double()
+    forward = context.wrap(model)
+    source, _ = open_clips(config.data)
+    batch = next(batches(source, config, start=0, rank=context.rank, world=context.world))
     batch.views = batch.views.double()
     batch.colours = batch.colours.double()
-    batch_loss(model, batch, config)[0].loss.backward()
-    group.average(model.parameters())
-    if group.writer:
+    objective = Objective(config.views, config.walk, config.encoder, config.run.precision)
+    objective(forward, batch)[0].loss.backward()
+    if context.is_main:
         found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
         save_tensors(Path(out), found | dict(model.named_buffers()), {})
-    group.leave()
+    context.close()
 
 
 def start(config: Path, out: Path, rank: int, world: int, port: int) -> subprocess.Popen[bytes]:
-    code = f"from tests.unit.train.test_machines import gradients; gradients({str(config)!r}, {str(out)!r})"
+    code = f"from tests.unit.train.test_distributed import gradients; gradients({str(config)!r}, {str(out)!r})"
     environment = os.environ | {
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world),
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "PYTHONPATH": str(ROOT),
@@ -65,14 +65,11 @@ def test_two_processes_have_the_gradients_of_one(clips: Path, tmp_path: Path, fr
         assert float((a[name] - b[name]).abs().max()) <= 1e-5 * max(scale, 1.0), name
 
 
-def test_shared_batchnorm_alone_is_batchnorm() -> None:
+def test_synced_batchnorm_in_evaluation_is_batchnorm() -> None:
     torch.manual_seed(0)
-    plain = nn.Sequential(nn.BatchNorm2d(4)).double()
-    shared = nn.Sequential(nn.BatchNorm2d(4)).double()
-    share_batchnorm(shared)
-    assert isinstance(shared[0], SharedBatchNorm)
-    shared.eval()
+    plain = nn.Sequential(nn.BatchNorm2d(4)).double().eval()
+    synced = sync_batchnorm(nn.Sequential(nn.BatchNorm2d(4)).double(), torch.device("cpu")).eval()
+    assert isinstance(next(iter(synced.children())), CpuSyncBatchNorm)
+    assert synced.state_dict().keys() == plain.state_dict().keys()
     x = torch.randn(2, 4, 3, 3, dtype=torch.float64)
-    torch.testing.assert_close(shared(x), plain.eval()(x))
-    unshare_batchnorm(shared)
-    torch.testing.assert_close(shared.train()(x), plain.train()(x))
+    torch.testing.assert_close(synced(x), plain(x))

@@ -48,8 +48,8 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Catalogue:
-    """All items, and what could not be used."""
+class DatasetIndex:
+    """All items that clips can be drawn from, and the files that cannot be used."""
 
     items: tuple[Item, ...]
     broken: tuple[tuple[str, str], ...]
@@ -64,7 +64,7 @@ class Catalogue:
         return result
 
 
-def catalogue(paths: Iterable[str], folder_rate: float, *, stills: bool = False) -> Catalogue:
+def index_dataset(paths: Iterable[str], folder_rate: float, *, stills: bool = False) -> DatasetIndex:
     """Find every item behind `paths`.
 
     A folder is searched through, each folder once also where links lead in circles; hidden and system files do not count.
@@ -103,7 +103,7 @@ def catalogue(paths: Iterable[str], folder_rate: float, *, stills: bool = False)
         if (known := facts.get(str(location))) is not None:
             name = location.name or os.path.basename(location.path)
             items.append(Item(name, (location,), known["seconds"], known["rate"], video=True))
-    return Catalogue(tuple(items), tuple(broken + more))
+    return DatasetIndex(tuple(items), tuple(broken + more))
 
 
 def _walk(path: Path, stills: bool) -> Iterator[Path | list[Path]]:

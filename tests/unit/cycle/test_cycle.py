@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 
 from crwedge.core.images import grid_size
 from crwedge.core.scene import render_scene
-from crwedge.eval.cycle import CycleScore, CycleSettings, compared, cycle_score, rendered_clips
-from crwedge.eval.regions import pseudo_regions
-from crwedge.eval.synthetic import draw_occluder, draw_warp, warped
+from crwedge.cycle.regions import pseudo_regions
+from crwedge.cycle.score import CycleScore, CycleSettings, compared, cycle_score, rendered_clips
+from crwedge.cycle.synthetic import draw_occluder, draw_warp, warped
 
 
 class PlaceEngine:
