@@ -1,4 +1,4 @@
-"""Options of a video and settings of propagation as text: in `--set key=value` and in the columns of a table."""
+"""Options of a video and settings of propagation as text in the columns of a table."""
 
 from __future__ import annotations
 
@@ -20,22 +20,6 @@ _TYPES = {
 SETTINGS = tuple(f.name for f in fields(PropagationSettings))
 KNOWN = tuple(sorted(_TYPES))
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-
-
-def parse_assignments(texts: list[str]) -> dict[str, Any]:
-    """`["topk=5", "size=480x854"]` -> `{"topk": 5, "size": [480, 854]}`.
-
-    Raises:
-        SettingError: no `=`, an unknown name, or a value of another kind.
-    """
-    found: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise SettingError(f"--set {text!r} must look like key=value, such as topk=5")
-        name = name.strip().replace("-", "_")
-        found[name] = parse_value(name, value.strip())
-    return found
 
 
 def parse_value(name: str, value: Any) -> Any:
