@@ -166,8 +166,8 @@ def _scored(bundle: Bundle) -> Bundle:
     scored = score_bundle(bundle)
     cycle, shipped = scored.manifest.cycle, Bundle.open(shipped_bundle()).manifest.cycle
     log.info(
-        f"cycle score {cycle['score']:.1f} +- {cycle['error']:.1f}, the shipped encoder {shipped['score']:.1f}: higher is better, "
-        f"and footage of your own says more: crwedge check {bundle.path} VIDEOS"
+        f"cycle score {cycle['score']:.1f} +- {cycle['error']:.1f}, the shipped encoder {shipped['score']:.1f}: higher is "
+        f"better, and footage of your own says more: crwedge check {bundle.path} VIDEOS"
     )
     return scored
 
