@@ -10,6 +10,7 @@ import io
 import json
 import struct
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,11 @@ def picture(array: np.ndarray, kind: str = "PNG") -> bytes:
     return out.getvalue()
 
 
+@cache
+def _scene() -> Scene:
+    return render_scene(frames=24, height=360, width=640)
+
+
 class FakeServer:
     """State and routes. Tests read and set the attributes.
 
@@ -42,7 +48,7 @@ class FakeServer:
     """
 
     def __init__(self, live: bool = True, scene: Scene | None = None) -> None:
-        self.scene = scene or render_scene(frames=24, height=360, width=640)
+        self.scene = scene or _scene()
         self.live, self.tracking, self.recording = live, False, False
         self.objects: dict[int, dict[str, Any]] = {}
         self.states: dict[int, tuple[str, float]] = {}
@@ -60,13 +66,19 @@ class FakeServer:
 
     def frame(self, index: int) -> np.ndarray:
         """Frame `index`, to and fro."""
+        return self.scene.frames[self._place(index)]
+
+    def truth(self, index: int) -> np.ndarray:
+        """The true ids of frame `index`."""
+        return self.scene.masks[self._place(index)]
+
+    def _place(self, index: int) -> int:
         count = len(self.scene.frames)
-        return self.scene.frames[abs((index + count - 1) % (2 * count - 2) - count + 1)]
+        return abs((index + count - 1) % (2 * count - 2) - count + 1)
 
     def mask(self, index: int) -> np.ndarray:
         """What the fake shows as tracked in frame `index`."""
-        count = len(self.scene.masks)
-        mask = self.scene.masks[abs((index + count - 1) % (2 * count - 2) - count + 1)].copy()
+        mask = self.truth(index).copy()
         shown = [number for number in self.objects if self.states.get(number, ("ok", 1))[0] != "lost"]
         mask[~np.isin(mask, shown)] = 0
         return mask if self.tracking or self.labelled else mask * 0
@@ -168,7 +180,7 @@ class FakeServer:
             with suppress(WebSocketDisconnect, RuntimeError):
                 while self.pictures:
                     await socket.send_bytes(self.message())
-                    await asyncio.sleep(0.04)
+                    await asyncio.sleep(0.1)
                 await socket.close()
 
         @app.post("/api/freeze")
@@ -187,8 +199,7 @@ class FakeServer:
         @app.post("/api/frames/{name}/select")
         async def select(name: int, request: Request) -> Response:
             points = (await request.json())["points"]
-            count = len(self.scene.masks)
-            truth = self.scene.masks[abs((name + count - 1) % (2 * count - 2) - count + 1)]
+            truth = self.truth(name)
             ids = {truth[int(p["y"]), int(p["x"])] for p in points if p["positive"]} - {0}
             if not ids:
                 return JSONResponse({"detail": "Nothing stands out there: click on the object."}, 422)

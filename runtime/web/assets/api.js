@@ -39,8 +39,7 @@ export async function request(method, path, { json, body, keepalive = false } = 
 async function sentence(response) {
   try {
     const { detail } = await response.json();
-    if (typeof detail === "string") return detail;
-    if (Array.isArray(detail) && detail[0]?.msg) return `${detail[0].msg}.`;
+    if (typeof detail === "string" && detail) return `${detail[0].toUpperCase()}${detail.slice(1)}${/[.!?]$/.test(detail) ? "" : "."}`;
   } catch {
     // No JSON: the status says all there is.
   }

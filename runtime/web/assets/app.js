@@ -26,12 +26,13 @@ export class App extends EventTarget {
     this.kept = null;
     this.busy = false;
     this.lost = null;
+    this.finished = false;
     this.listed = 0;
     this.timer = 0;
     this.stage = new Stage($("stage"));
     this.overlay = new Overlay();
     this.labels = null;
-    this.drafts = new DraftSaver(onError);
+    this.drafts = new DraftSaver({ onError, onSaved: () => this.update() });
     this.objects = new Objects({ painted: (id) => Boolean(this.sheet?.labels.data.includes(id)), onError });
     this.objects.addEventListener("change", () => this.repaint());
     this.objects.addEventListener("remove", ({ detail }) => this.erase(detail));
@@ -69,6 +70,11 @@ export class App extends EventTarget {
     return Boolean(this.state && !this.state.source.live);
   }
 
+  /** `crwedge paint`: the page ends with the first mask. */
+  get paintOnly() {
+    return this.state?.mode === "paint";
+  }
+
   update() {
     this.dispatchEvent(new Event("update"));
   }
@@ -79,7 +85,7 @@ export class App extends EventTarget {
     this.update();
     if (this.isFilm) await this.film.start(this.state.source);
     else this.live.open();
-    await attempt(async () => this.timeline.add((await api.timeline(0)).frames));
+    await attempt(async () => this.timeline.add((await api.timeline(-1)).frames));
     await attempt(() => this.restore());
     if (this.isFilm && !this.sheet) await this.film.goTo(this.state.frame?.index ?? 0);
     this.poll();
@@ -89,30 +95,33 @@ export class App extends EventTarget {
   async restore() {
     const draft = await api.draft();
     if (draft.frame_id === null) return;
-    const [picture, labels] = await Promise.all([api.framePicture(draft.frame_id), api.readDraft(draft.frame_id).then(readLabels)]);
-    const bitmap = await createImageBitmap(new Blob([picture]));
-    const { width, height } = bitmap;
-    const sheet = new Sheet({ frameId: draft.frame_id, index: draft.index ?? null, width, height, labels });
-    sheet.touched = true;
-    if (this.isFilm && sheet.index !== null) {
-      this.film.sheets.set(sheet.index, sheet);
-      bitmap.close();
-      await this.film.goTo(sheet.index);
-    } else this.open(sheet, bitmap);
+    if (this.isFilm) {
+      this.film.drafts.set(draft.index, draft.frame_id);
+      await this.film.goTo(draft.index);
+    } else {
+      const labels = await readLabels(await api.readDraft(draft.frame_id));
+      await this.openHeld({ ...draft, width: labels.width, height: labels.height }, labels);
+    }
+    this.sheet.touched = true;
     say("Your painted work is back.");
   }
 
   async poll() {
     clearTimeout(this.timer);
+    if (this.finished) return;
     try {
+      const { recording_error: failed } = this.state;
       this.state = await api.state();
       this.objects.adopt(this.state.objects);
+      if (this.state.recording_error && this.state.recording_error !== failed) say(this.state.recording_error, "error");
       if (this.isFilm) {
         if (this.lost !== null) this.setLost(null);
         if (this.state.job || this.film.job) await this.pollJob();
       }
     } catch (error) {
-      if (this.isFilm || error.status) this.setLost(POLL / 1000);
+      // On a live source the websocket tells whether the server is there.
+      if (this.isFilm) this.setLost(POLL / 1000);
+      else console.info(error.message);
     }
     this.update();
     this.timer = setTimeout(() => this.poll(), document.hidden ? 5 * POLL : this.film.job ? POLL_JOB : POLL);
@@ -120,7 +129,7 @@ export class App extends EventTarget {
 
   async pollJob() {
     await this.film.setJob(this.state.job ?? null);
-    this.timeline.add((await api.timeline(0)).frames);
+    if (!this.film.job || this.state.job?.done % 5 === 0) this.timeline.add((await api.timeline(-1)).frames);
   }
 
   setLost(pause) {
@@ -165,6 +174,12 @@ export class App extends EventTarget {
     this.repaint();
     this.timeline.redraw();
     this.update();
+  }
+
+  /** `held`: {frame_id, index, width, height} of a frame that the server holds. */
+  async openHeld({ frame_id, index, width, height }, labels) {
+    const bitmap = await createImageBitmap(new Blob([await api.framePicture(frame_id)]));
+    this.open(new Sheet({ frameId: frame_id, index, width, height, labels }), bitmap);
   }
 
   repaint(box = null) {
@@ -215,8 +230,8 @@ export class App extends EventTarget {
 
   /** An object is gone: so are its pixels on the sheet. */
   erase(id) {
-    this.film.forget();
-    if (this.sheet?.labels.data.includes(id)) {
+    if (this.isFilm && !this.sheet?.touched) this.film.reload();
+    else if (this.sheet?.labels.data.includes(id)) {
       const { labels } = this.sheet;
       this.tools.step(() => {
         labels.data.forEach((value, at) => value === id && (labels.data[at] = 0));
@@ -238,9 +253,7 @@ export class App extends EventTarget {
   freeze() {
     return this.alone(async () => {
       const held = await api.freeze();
-      const [picture, labels] = await Promise.all([api.framePicture(held.frame_id), api.frameLabels(held.frame_id).then(readLabels)]);
-      const bitmap = await createImageBitmap(new Blob([picture]));
-      this.open(new Sheet({ frameId: held.frame_id, index: held.index, width: held.width, height: held.height, labels }), bitmap);
+      await this.openHeld(held, await readLabels(await api.frameLabels(held.frame_id)));
       tell(`Frame ${held.index} is frozen. Paint on it.`);
     });
   }
@@ -271,7 +284,7 @@ export class App extends EventTarget {
 
   /** Starts tracking with the painted masks, or corrects with them. `replace`: objects that are not painted end. */
   track(replace) {
-    if (!this.sheet || this.isFilm) return null;
+    if (!this.sheet || (this.isFilm && !this.paintOnly)) return null;
     return this.alone(async () => {
       const { sheet } = this;
       if (!sheet.labels.data.some((id) => id)) {
@@ -283,12 +296,25 @@ export class App extends EventTarget {
       this.drafts.touch(sheet);
       await this.drafts.flush();
       await api.apply(sheet.frameId, replace);
+      if (this.paintOnly) {
+        this.finish();
+        return;
+      }
       if (began) this.timeline.clear();
       this.kept = null;
       this.leave();
       say(began ? "Tracking." : "The correction is applied.");
       await this.poll();
     });
+  }
+
+  /** The mask is handed over: nothing is left to do here. */
+  finish() {
+    this.finished = true;
+    this.live.close();
+    clearTimeout(this.timer);
+    tell("The mask is saved. You can close this page.");
+    this.update();
   }
 
   stop() {

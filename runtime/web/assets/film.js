@@ -15,7 +15,7 @@ export class Film {
     this.playing = 0;
     this.job = null;
     this.marks = { labelled: [], painted: [] };
-    this.sheets = new Map();
+    this.drafts = new Map(); // Frame -> id of the held frame whose draft is not applied yet.
     $("scrub").addEventListener("input", () => this.goTo(Number($("scrub").value)));
     $("frame-prev").addEventListener("click", () => this.step(-1));
     $("frame-next").addEventListener("click", () => this.step(1));
@@ -83,23 +83,35 @@ export class Film {
   }
 
   async load(index) {
-    if (this.app.sheet?.touched) this.sheets.set(this.app.sheet.index, this.app.sheet);
-    await this.app.drafts.flush();
-    const kept = this.sheets.get(index);
-    const [picture, labels] = await Promise.all([
-      api.filmPicture(index),
-      !kept && this.isLabelled(index) ? api.filmLabels(index).then(readLabels) : null,
-    ]);
+    await this.keepWork();
+    const frameId = this.drafts.get(index) ?? null;
+    const known = frameId !== null ? api.readDraft(frameId) : this.isLabelled(index) ? api.filmLabels(index) : null;
+    const [picture, labels] = await Promise.all([api.filmPicture(index), known?.then(readLabels)]);
     const bitmap = await createImageBitmap(new Blob([picture]));
     const { width, height } = this.source;
     this.index = index;
-    this.app.open(kept ?? new Sheet({ frameId: null, index, width, height, labels }), bitmap);
+    this.app.open(new Sheet({ frameId, index, width, height, labels }), bitmap);
     $("scrub").value = this.wanted ?? index;
     $("scrub").setAttribute("aria-valuetext", `Frame ${index} of ${this.count}`);
     $("frame-number").textContent = `${index} / ${this.count - 1}`;
     setButton($("frame-prev"), { disabled: index === 0 });
     setButton($("frame-next"), { disabled: index === this.count - 1 });
     this.drawMarks();
+  }
+
+  /** What is painted on this frame becomes its labels, before another frame is shown. */
+  async keepWork() {
+    const { sheet, drafts, paintOnly } = this.app;
+    if (!sheet?.touched) return;
+    await drafts.flush();
+    this.drafts.set(sheet.index, sheet.frameId);
+    if (paintOnly || !(this.isLabelled(sheet.index) || sheet.labels.data.some((id) => id))) return;
+    await attempt(async () => {
+      await api.apply(sheet.frameId, false);
+      sheet.touched = false;
+      this.drafts.delete(sheet.index);
+      await this.readMarks();
+    });
   }
 
   async readMarks() {
@@ -119,6 +131,8 @@ export class Film {
     drafts.touch(sheet);
     await drafts.flush();
     await api.propagate(sheet.frameId, direction);
+    sheet.touched = false;
+    this.drafts.delete(sheet.index);
     this.app.poll();
   }
 
@@ -135,14 +149,15 @@ export class Film {
       if (!before) tell("Propagation has started");
     }
     if (!job && !before) return;
+    const labelled = this.isLabelled(this.index);
     await this.readMarks();
-    if (!this.app.sheet?.touched && this.isLabelled(this.index) && !this.playing) await this.goTo(this.index);
+    if (!job || this.isLabelled(this.index) !== labelled) await this.reload();
     if (!job) say("Propagation has ended.");
   }
 
-  /** Forgets what was kept of frames, after the server has changed their labels. */
-  forget() {
-    this.sheets.clear();
+  /** Shows this frame again, after the server has changed its labels. Painted work stays. */
+  async reload() {
+    if (!this.app.sheet?.touched && !this.playing) await this.goTo(this.index);
   }
 
   drawMarks() {
@@ -160,6 +175,6 @@ export class Film {
     c.fillStyle = token("accent-fill");
     for (const [first, last] of this.marks.labelled) c.fillRect(x(first), 0, Math.max(2, x(last) - x(first)), h);
     c.fillStyle = token("ink");
-    for (const index of new Set([...this.marks.painted, ...this.sheets.keys()])) c.fillRect(x(index) - 1.5, 0, 3, h);
+    for (const index of new Set([...this.marks.painted, ...this.drafts.keys()])) c.fillRect(x(index) - 1.5, 0, 3, h);
   }
 }

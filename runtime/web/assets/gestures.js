@@ -57,8 +57,7 @@ export class Gestures {
     const span = (a) => Math.hypot(a.x - other.x, a.y - other.y);
     const middle = (a) => ({ x: (a.x + other.x) / 2, y: (a.y + other.y) / 2 });
     const [from, to] = [middle(last), middle(now)];
-    this.stage.panBy(to.x - from.x, to.y - from.y);
-    this.stage.zoom(span(now) / Math.max(1, span(last)), to.x, to.y);
+    this.stage.zoom(span(now) / Math.max(1, span(last)), to.x, to.y, { x: to.x - from.x, y: to.y - from.y });
   }
 
   up(event, cancelled) {

@@ -4,7 +4,7 @@ import { api } from "/assets/api.js";
 import { $, confirmed, tell } from "/assets/ui.js";
 
 const COLOURS = ["#ff3232", "#28e13c", "#ffdc1e", "#3c78ff", "#ff46e6", "#1ee6e6", "#ff8c14", "#a55aff", "#b4ff3c", "#ff82aa"];
-const MAX_OBJECTS = 255;
+const MAX_OBJECTS = 254;
 const PAUSE = 400;
 
 export class Objects extends EventTarget {
@@ -36,7 +36,10 @@ export class Objects extends EventTarget {
     const used = new Set(this.list.map((item) => item.id));
     let id = 1;
     while (used.has(id)) id++;
-    if (id > MAX_OBJECTS) return;
+    if (id > MAX_OBJECTS) {
+      tell(`No more than ${MAX_OBJECTS} objects`);
+      return;
+    }
     this.list.push({ id, name: `Object ${id}`, color: COLOURS[(id - 1) % COLOURS.length], state: null, confidence: null });
     this.list.sort((a, b) => a.id - b.id);
     this.fresh.add(id);

@@ -39,8 +39,10 @@ export async function readLabels(buffer) {
 
 /** Sends painted work to the server after each pause, one request at a time. */
 export class DraftSaver {
-  constructor(onError) {
+  /** `onSaved()`: all that is painted is on the server. */
+  constructor({ onError, onSaved }) {
     this.onError = onError;
+    this.onSaved = onSaved;
     this.timer = 0;
     this.sheet = null;
     this.running = null;
@@ -74,5 +76,6 @@ export class DraftSaver {
     await sheet.hold();
     await api.saveDraft(sheet.frameId, await encodeLabels(sheet.labels), keepalive);
     sheet.saved = changes;
+    if (sheet.saved === sheet.changes) this.onSaved();
   }
 }

@@ -64,8 +64,10 @@ export class Stage {
     this.redraw();
   }
 
-  /** Zooms about a place of the window; the middle of the canvas when none is given. */
-  zoom(factor, clientX = null, clientY = null) {
+  /** Moves by `shift` and zooms about a place of the window; the middle of the canvas when none is given. */
+  zoom(factor, clientX = null, clientY = null, shift = { x: 0, y: 0 }) {
+    this.left += shift.x;
+    this.top += shift.y;
     const box = this.canvas.getBoundingClientRect();
     const x = clientX === null ? box.width / 2 : clientX - box.left;
     const y = clientY === null ? box.height / 2 : clientY - box.top;

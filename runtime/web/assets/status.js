@@ -8,6 +8,7 @@ const show = (id, text) => {
 
 function mode(app) {
   if (!app.state) return ["off", "Connecting"];
+  if (app.finished) return ["on", "Saved"];
   if (app.lost !== null) return ["bad", "Connection lost"];
   if (app.isFilm) return app.film.job ? ["on", "Propagating"] : ["off", "Recorded"];
   if (app.sheet) return ["held", "Frozen"];
@@ -16,6 +17,7 @@ function mode(app) {
 }
 
 function hint(app) {
+  if (app.finished) return "The mask is saved. You can close this page.";
   if (!app.state || app.sheet || app.lost !== null) return "";
   if (!app.stage.picture) return "Waiting for the first picture";
   return app.state.tracking ? "" : "Freeze the picture, then paint an object";
@@ -26,7 +28,7 @@ export function showStatus(app) {
   const [kind, words] = mode(app);
   show("mode", words);
   $("mode").dataset.kind = kind;
-  $("banner").hidden = app.lost === null;
+  $("banner").hidden = app.lost === null || app.finished;
   if (app.lost !== null) show("banner-text", `Connection lost. Trying again in ${app.lost} s. Painted work is kept.`);
   const text = hint(app);
   show("hint", text);
@@ -36,6 +38,7 @@ export function showStatus(app) {
   show("source", `${state.source.name} · ${state.model.name}`);
   document.title = `${words} · ${state.source.name} · crwedge`;
   const now = info ?? state;
+  document.querySelector(".stats").hidden = app.isFilm;
   show("fps", now.fps == null ? "–" : `${now.fps.toFixed(1)} /s`);
   show("latency", now.latency_ms == null ? "–" : `${Math.round(now.latency_ms)} ms`);
   show("dropped", String(state.dropped ?? "–"));
@@ -45,17 +48,24 @@ export function showStatus(app) {
   for (const part of $("options").querySelectorAll("[data-for]")) part.hidden = !part.dataset.for.split(" ").includes(tools.name);
   setButton($("undo"), { disabled: !sheet || !(sheet.history.done.length || tools.shape.length) });
   setButton($("redo"), { disabled: !sheet?.history.undone.length });
+  const { drafts } = app;
+  const sending = drafts.sheet && drafts.sheet.saved !== drafts.sheet.changes;
+  show("saved", tools.waiting ? "Selecting…" : sending ? "Saving…" : sheet?.touched ? "Saved" : "");
   setButton($("shape-close"), { disabled: tools.shape.length < 3 });
   setButton($("shape-cancel"), { disabled: !tools.shape.length });
   showResults(state, app.isFilm);
 }
 
 function showActions(app) {
-  const { state, sheet, busy, isFilm } = app;
+  const { state, sheet, isFilm, paintOnly } = app;
+  const busy = app.busy || app.finished;
   const held = Boolean(sheet) && !isFilm;
   setButton($("freeze"), { hidden: isFilm, disabled: busy, label: held ? "Back to live" : "Freeze", icon: held ? "play" : "pause" });
   $("freeze").classList.toggle("primary", !held && !state.tracking);
-  setButton($("track"), { hidden: !held, disabled: busy, label: state.tracking ? "Apply correction" : "Track" });
+  setButton($("track"), {
+    hidden: !held && !(isFilm && paintOnly), disabled: busy || !sheet,
+    label: paintOnly ? "Use this mask" : state.tracking ? "Apply correction" : "Track",
+  });
   setButton($("restart"), { hidden: !held || !state.tracking, disabled: busy });
   setButton($("resume"), { hidden: held || isFilm || !app.kept, disabled: busy });
   setButton($("stop"), { hidden: held || isFilm || !state.tracking, disabled: busy });
@@ -64,7 +74,7 @@ function showActions(app) {
     hidden: isFilm || held || (!state.tracking && !recording), disabled: busy, pressed: recording,
     label: recording ? "Stop recording" : "Record", icon: recording ? "stop" : "record",
   });
-  $("propagate").hidden = !isFilm;
+  $("propagate").hidden = !isFilm || paintOnly;
 }
 
 function showResults(state, isFilm) {

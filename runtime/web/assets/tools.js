@@ -15,6 +15,7 @@ export class Tools {
     this.name = "brush";
     this.size = 24;
     this.negative = false;
+    this.waiting = 0; // Selections that the server has not answered.
     this.reset();
   }
 
@@ -127,6 +128,7 @@ export class Tools {
       return;
     }
     clicks.points = points;
+    this.waiting++;
     this.host.redraw();
     try {
       const mask = await this.host.select(points);
@@ -136,6 +138,8 @@ export class Tools {
     } catch (error) {
       if (this.clicks === clicks && clicks.points === points) clicks.points = points.slice(0, -1);
       this.host.say(error.message, "error");
+    } finally {
+      this.waiting--;
     }
     this.host.redraw();
   }

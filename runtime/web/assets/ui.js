@@ -57,8 +57,22 @@ export function confirmed(text, yes) {
 }
 
 let login = null;
-/** Resolves when the person has logged in. */
-export function askLogin() {
+/** Resolves when the person has logged in. A token behind the "#" of the address is used first, and taken away from there. */
+export async function askLogin() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (given) {
+    history.replaceState(null, "", location.pathname);
+    try {
+      await api.login(given);
+      return;
+    } catch (error) {
+      $("login-error").textContent = error.message;
+    }
+  }
+  await askToken();
+}
+
+function askToken() {
   login ??= new Promise((resolve) => {
     const dialog = $("login");
     const form = dialog.querySelector("form");
