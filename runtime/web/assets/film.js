@@ -37,9 +37,10 @@ export class Film {
     await this.readMarks();
   }
 
+  /** From the frame that was asked for last, so that quick presses add up. */
   step(by) {
     this.pause();
-    return this.goTo(this.index + by);
+    return this.goTo(Number($("scrub").value) + by);
   }
 
   play() {
