@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from crwedge.core.errors import BundleError, SettingError
 from crwedge.core.files import atomic_write
 from crwedge.core.user_folders import data_home as data_home
 from crwedge.core.user_folders import is_file, is_folder
+
+_log = logging.getLogger("crwedge")
 
 SHIPPED = "shipped"
 """Names the encoder that comes with the package, wherever a bundle may be named."""
@@ -118,23 +121,22 @@ def use_bundle(model: str | Path, reason: str = "named with `crwedge use`") -> B
     return bundle
 
 
-def choose_if_better(bundle: Bundle, score: Callable[[Bundle], float], say: Callable[[str], None]) -> bool:
+def choose_if_better(bundle: Bundle, score: Callable[[Bundle], float]) -> bool:
     """Make a new bundle the one that is used, if it scores at least as high as the shipped one.
 
     Args:
         bundle: newly exported.
         score: of a bundle, higher is better; both are given to it.
-        say: told in one line what was found.
 
     Returns:
         Whether it is used from now on.
     """
     new, old = score(bundle), score(Bundle.open(shipped_bundle()))
     if new < old:
-        say(f"the encoder in use stays: {bundle.manifest.name} scores {new:.3f}, the shipped one {old:.3f}")
+        _log.info("the encoder in use stays: %s scores %.3f, the shipped one %.3f", bundle.manifest.name, new, old)
         return False
     use_bundle(bundle.path, f"scored {new:.3f} when it was exported, the shipped one {old:.3f}")
-    say(f"{bundle.manifest.name} scores {new:.3f}, the shipped encoder {old:.3f}: it is used from now on")
+    _log.info("%s scores %.3f, the shipped encoder %.3f: it is used from now on", bundle.manifest.name, new, old)
     return True
 
 

@@ -275,7 +275,6 @@ class Session:
             TrackerOptions(options.size, confidence, any_size=live),
             self._adapter,
             options.threads,
-            lambda text: _log.info("note: %s", text),
         )
 
     def _frames(self, source: FrameSource, state: State | None) -> FrameSource:

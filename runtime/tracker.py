@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +79,6 @@ class Tracker(Closing):
         options: TrackerOptions | None = None,
         adapter: Adapter | None = None,
         workers: int | None = None,
-        say: Callable[[str], None] | None = None,
     ) -> Tracker:
         """Open a bundle and make a tracker of it.
 
@@ -91,7 +89,6 @@ class Tracker(Closing):
             options: by default those of the bundle: its fixed size, where it has one.
             adapter: test-time training.
             workers: threads; by default every processor this process may use.
-            say: told, in one line each, of engines that `auto` could not use.
         """
         bundle = model if isinstance(model, Bundle) else find_bundle(model)
         chosen = settings if isinstance(settings, PropagationSettings) else preset(settings or bundle.manifest.preset)
@@ -103,7 +100,7 @@ class Tracker(Closing):
                 "computes whole frames (--preset crw), or export without --size"
             )
         keep_frames = adapter is not None and adapter.recompute
-        backend = open_backend(bundle, chosen, engine, workers, keep_frames=keep_frames, say=say, size=options.size)
+        backend = open_backend(bundle, chosen, engine, workers, keep_frames=keep_frames, size=options.size)
         if adapter is not None:
             adapter.start(bundle, backend.engine, workers, options.size, chosen.context_length)
         return cls(backend, options, adapter, bundle)

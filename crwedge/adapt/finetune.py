@@ -50,14 +50,14 @@ class FineTuner:
         self._first = copy.deepcopy(self.model.state_dict())
 
     def run(
-        self, frames: Sequence[Picture], index: int, beat: Callable[[int, float], None] = lambda update, loss: None
+        self, frames: Sequence[Picture], index: int, on_progress: Callable[[int, float], None] = lambda *_: None
     ) -> Outcome:
         """Fine-tune on a window; the weights are those before it where that went wrong.
 
         Args:
             frames: RGB uint8 (H, W, 3) of one size, in order; at least two.
             index: of the frame that the window belongs to; what is drawn follows from it and the seed alone.
-            beat: told of each update's number and loss.
+            on_progress: called with each update's number and loss.
         """
         settings, model = self.settings, self.model
         started = time.perf_counter()
@@ -78,7 +78,7 @@ class FineTuner:
                 result, _ = batch_loss(model, batch, self.config)
                 loss = float(result.loss.detach())
                 first = loss if update == 0 else first
-                beat(update, loss)
+                on_progress(update, loss)
                 if not math.isfinite(loss) or loss > settings.explode * first:
                     undone = f"the loss went from {first:.3g} to {loss:.3g} in {update} updates"
                     break

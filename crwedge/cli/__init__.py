@@ -78,6 +78,7 @@ def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
     import typer
 
+    from crwedge.cli.messages import shown_messages
     from crwedge.core.errors import CrwedgeError
 
     # Typer brings its own copy of Click, or imports the package, by version; its errors tell where they come from.
@@ -86,7 +87,8 @@ def run(arguments: list[str]) -> int:
     first = next((a for a in arguments if not a.startswith("-")), None)
     try:
         app = build_app(first if first in COMMANDS else None)
-        result = app(args=arguments, prog_name="crwedge", standalone_mode=False)
+        with shown_messages():
+            result = app(args=arguments, prog_name="crwedge", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except CrwedgeError as error:

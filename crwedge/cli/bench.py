@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Annotated
 
 import typer
+
+from crwedge.cli.messages import messages
 
 
 def bench(
@@ -35,14 +36,12 @@ def bench(
     from crwedge.eval.bench import bench_row, device_facts
     from crwedge.runtime.bundle_lookup import find_bundle
 
-    def say(text: str) -> None:
-        print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
-
+    log = messages(as_json)
     bundle = find_bundle(model)
     settings = preset_of(preset or bundle.manifest.preset).with_changes(context_length=context, first_frame=first_frame)
     facts = device_facts(threads)
-    say(f"{facts['device']}: {facts['matmul_gflops']} GFLOP/s in float32 matrix products")
-    say(
+    log.info(f"{facts['device']}: {facts['matmul_gflops']} GFLOP/s in float32 matrix products")
+    log.info(
         "each row: size (height x width in pixels), engine, precision; frames a second of the whole tracker; median time of a "
         "frame and of its stages; peak memory of this process; J&F: overlap with the truth in percent, higher is better"
     )
@@ -52,7 +51,7 @@ def bench(
         row = bench_row(bundle, engine, settings, one, frames, threads)
         rows.append(row)
         stages = ", ".join(f"{stage} {value}" for stage, value in row["stages_ms"].items())
-        say(
+        log.info(
             f"{row['size']} {row['engine']} {row['precision']}: {row['fps']} frames/s, p50 {row['whole_ms']['p50']} ms "
             f"({stages}), {row['peak_rss_mb']} MB, J&F of the rendered scene {row['JF']}"
             + (
@@ -66,16 +65,16 @@ def bench(
         found = bench_dense(settings, max(sizes), facts["matmul_gflops"], threads)
         result |= found
         against = found["against_dense"]
-        say(
+        log.info(
             f"propagation of one frame at {rows[sizes.index(max(sizes))]['size']}, beside the fastest dense form here "
             f"({against['dense']}): {against['dense_ms']} ms, ours {against['ours_ms']} ms, {against['ratio']} times faster"
         )
         others = [f"{name} {ms} ms" for name, ms in against["all_dense_ms"].items() if name != against["dense"]]
-        say(
+        log.info(
             f"  {100 * found['propagation_share_of_floor']:.0f} % of the rate that matrix products of the same work reach; "
             f"slower dense forms: {', '.join(others) or 'none'}"
         )
     elif dense:
-        say("not compared with a dense form: those here take the k best of all frames together (topk_over joint)")
+        log.info("not compared with a dense form: those here take the k best of all frames together (topk_over joint)")
     if as_json:
         typer.echo(json.dumps(result))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from crwedge.cli.messages import messages
 
 
 def check(
@@ -34,13 +35,11 @@ def check(
     from crwedge.runtime.backends.open import open_engine
     from crwedge.runtime.bundle_lookup import find_bundle, shipped_bundle
 
-    def say(text: str) -> None:
-        print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
-
+    log = messages(as_json)
     settings = CycleSettings(seed=seed)
     if videos:
         footage = read_clips(
-            videos, count=clips, frames=settings.frames, rate=settings.rate, short_side=settings.short_side, warn=say
+            videos, count=clips, frames=settings.frames, rate=settings.rate, short_side=settings.short_side
         )
         if len(footage) < 2:
             raise SourceError("the footage gives one clip only, whose score says nothing; give more or longer videos")
@@ -55,13 +54,13 @@ def check(
     if compare and bundle.sha256 != (reference := find_bundle(shipped)).sha256:
         chosen[f"{reference.manifest.name} (shipped)"] = reference
     for label, one in chosen.items():
-        encoder = open_engine(one, engine, threads, say)
+        encoder = open_engine(one, engine, threads)
         try:
             scores[label] = cycle_score(encoder, footage, settings, threads)
         finally:
             encoder.close()
         found = scores[label]
-        say(f"{label}: {100 * found.mean:.1f} +- {100 * found.error:.1f} ({found.regions} regions, {name})")
+        log.info(f"{label}: {100 * found.mean:.1f} +- {100 * found.error:.1f} ({found.regions} regions, {name})")
     result = {
         "footage": name,
         "protocol": settings.to_dict(),
@@ -70,7 +69,7 @@ def check(
     if len(scores) == 2:
         mine, theirs = scores.values()
         difference = compared(mine, theirs)
-        say(difference.sentence(*scores))
+        log.info(difference.sentence(*scores))
         result["difference"] = difference.to_dict()
     if as_json:
         typer.echo(json.dumps(result))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from crwedge.cli.messages import messages
 
 if TYPE_CHECKING:
     from crwedge.core.settings import PropagationSettings
@@ -182,18 +183,18 @@ def masks(
 
     score = score_folders(predicted, truth, _rule(year), allow_partial, _names(sequences), threads or cpu_count())
     summary = score.to_dict()
-    say = _say(as_json)
+    log = messages(as_json)
     for name, sequence in summary["sequences"].items():
-        say(f"{name}: {headline(sequence)}")
-    say(f"protocol: {json.dumps(summary['protocol'])}")
+        log.info(f"{name}: {headline(sequence)}")
+    log.info(f"protocol: {json.dumps(summary['protocol'])}")
     for note in score.notes():
-        say(note)
+        log.info(note)
     if score.partial:
-        say(
+        log.info(
             f"PARTIAL: {len(score.missing_sequences)} sequences and {score.missing_frames} frames have no prediction "
             "and are left out; this is not a benchmark result"
         )
-    say(f"{len(score.sequences)} sequences: {headline(summary)}")
+    log.info(f"{len(score.sequences)} sequences: {headline(summary)}")
     if as_json:
         typer.echo(json.dumps(plain(summary)))
 
@@ -268,16 +269,16 @@ def _evaluate(
     from crwedge.eval.evaluate import evaluate
     from crwedge.eval.report import headline
 
-    say = _say(as_json)
+    log = messages(as_json)
     if spec.kind == "bundle" and not spec.describe()["trained"]:
-        say("note: the encoder is random, not trained; the score is that of a floor")
+        log.info("note: the encoder is random, not trained; the score is that of a floor")
     done = 0
     with Progress("sequences", None) as progress:
 
         def report(name: str, score: dict[str, Any], known: bool) -> None:
             nonlocal done
             done += 1
-            say(f"{name}: {headline(score)}" + (" (done before)" if known else ""))
+            log.info(f"{name}: {headline(score)}" + (" (done before)" if known else ""))
             progress.update(done)
 
         summary = evaluate(
@@ -292,9 +293,9 @@ def _evaluate(
             on_progress=report,
             **options,
         )
-    say(f"protocol: {json.dumps(summary['protocol'])}")
-    say(f"{len(summary['sequences'])} sequences: {headline(summary)}")
-    say(f"tables and report: {summary['out']}/report.html")
+    log.info(f"protocol: {json.dumps(summary['protocol'])}")
+    log.info(f"{len(summary['sequences'])} sequences: {headline(summary)}")
+    log.info(f"tables and report: {summary['out']}/report.html")
     if spec.kind == "bundle" and not options.get("sequences") and not options.get("max_frames"):
         _remember(benchmark, spec, summary, preset)
     if as_json:
@@ -315,12 +316,3 @@ def _remember(benchmark: str, spec: EncoderSpec, summary: dict[str, Any], preset
         f"{name} {100 * value:.1f} on {len(summary['sequences'])} sequences of {protocol['benchmark']}, preset {preset}, "
         f"context {protocol['settings']['context_length']}, computed at {size}",
     )
-
-
-def _say(as_json: bool) -> Any:
-    """Plain words go to stdout, or to stderr where stdout is for a program."""
-
-    def say(text: str) -> None:
-        print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
-
-    return say

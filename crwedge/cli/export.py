@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from crwedge.cli.messages import messages
 
 if TYPE_CHECKING:
     from crwedge.core.bundle import Bundle
@@ -51,9 +52,7 @@ def export(
     from crwedge.export.verify import ENGINES
     from crwedge.runtime.bundle_lookup import bundles_home
 
-    def say(text: str) -> None:
-        print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
-
+    log = messages(as_json)
     if fp16 and int8:
         raise SettingError("--fp16 and --int8 exclude each other; give one")
     check_choice("engine", engine, ENGINES)
@@ -74,7 +73,7 @@ def export(
                 from crwedge.export.verify import build_and_verify
 
                 bundle = Bundle.open(checkpoint)
-                build_and_verify(bundle, engine, sizes, workspace, footage, say=say, on_progress=progress)
+                build_and_verify(bundle, engine, sizes, workspace, footage, on_progress=progress)
             else:
                 from crwedge.eval.metrics import frame_scores
                 from crwedge.export.build import export_bundle
@@ -90,16 +89,15 @@ def export(
                     engine=engine,
                     profile=sizes,
                     workspace_mb=workspace,
-                    say=say,
                     on_progress=progress,
                 )
     except ParityError as error:
         if as_json:
             typer.echo(json.dumps({"bundle": None, "parity": error.parity.to_dict(), "passed": False}))
         raise
-    say(f"bundle: {bundle.path}")
+    log.info(f"bundle: {bundle.path}")
     if bundle.path.parent == bundles_home():
-        say(
+        log.info(
             f"not used until it is named: --model {bundle.path.name}, or `crwedge use {bundle.path.name}` for all commands"
         )
     measured: dict[str, Any] | None = None
@@ -108,7 +106,7 @@ def export(
 
         found = report(bundle)
         for line in found.lines():
-            say(line)
+            log.info(line)
         measured = found.to_dict()
     if as_json:
         typer.echo(json.dumps(_result(bundle, measured)))

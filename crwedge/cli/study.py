@@ -61,7 +61,8 @@ def study(
 
     Example: crwedge study topk DAVIS --small
     """
-    from crwedge.cli.eval import _names, _rule, _say, _settings, _size, _spec
+    from crwedge.cli.eval import _names, _rule, _settings, _size, _spec
+    from crwedge.cli.messages import messages
     from crwedge.cli.training_studies import SMALL_STEPS, TRAINING, small_settings, training_study
     from crwedge.cli.ttt_study import TEST_TIME
     from crwedge.cli.ttt_study import run as run_ttt
@@ -95,7 +96,7 @@ def study(
     if out is not None and (out / "results.json").exists() and not overwrite:
         raise SettingError(f"{out} holds results of a study; choose another --out or give --overwrite")
     out = out or work / "results"
-    say = _say(as_json)
+    say = messages(as_json).info
     asked = _size(size)
     where = (SMALL_SIZE if small else None) if asked == "usual" else None if asked == "frame" else asked
     cache = FeatureCache(features, int(cache_gb * 1e9)) if cache_gb > 0 else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -15,6 +16,8 @@ from crwedge.cli.config_option import apply_config
 if TYPE_CHECKING:
     from crwedge.runtime.observer import Observer
     from crwedge.runtime.session_options import SessionOptions
+
+_log = logging.getLogger("crwedge")
 
 
 def track(
@@ -115,7 +118,6 @@ def track(
     Example: crwedge track camera0 --mask init.png --out masks/ --out overlay.mp4
     """
     from crwedge.cli.explain import explanation
-    from crwedge.cli.messages import messages_on_stderr
     from crwedge.cli.progress import FrameProgress
     from crwedge.cli.signals import exit_code, exit_on_broken_pipe, graceful_shutdown
     from crwedge.cli.ttt_options import finish, open_trainer
@@ -176,18 +178,13 @@ def track(
     stop = StopToken()
     with contextlib.ExitStack() as stack:
         stack.enter_context(exit_on_broken_pipe())
-        messages = stack.enter_context(messages_on_stderr())
         prompts = _prompts(source, mask, init)
-
-        def say(text: str) -> None:
-            messages.info("note: %s", text)
-
-        trainer = open_trainer(ttt, ttt_budget, ttt_set, save_adapted, messages.info)
+        trainer = open_trainer(ttt, ttt_budget, ttt_set, save_adapted)
         events = EventLog(log)
         stack.callback(events.close)
         shared = None
         if len(source) > 1:
-            opened = open_engine(bundle, engine, threads, say, options.size or bundle.manifest.size)
+            opened = open_engine(bundle, engine, threads, options.size or bundle.manifest.size)
             stack.callback(opened.close)
             shared = LockedEngine(opened)
         sessions = [
@@ -203,7 +200,7 @@ def track(
             )
             for number, name in enumerate(source)
         ]
-        messages.info("%s", describe_bundle(bundle))
+        _log.info("%s", describe_bundle(bundle))
         observers: list[list[Observer]] = [[] for _ in sessions]
         if metrics is not None:
             from crwedge.runtime.ops.metrics import StreamMetrics, serve_metrics
@@ -211,7 +208,7 @@ def track(
             watched = [StreamMetrics(session) for session in sessions]
             observers = [[stream] for stream in watched]
             address = stack.enter_context(serve_metrics(metrics, watched, events.counts))
-            messages.info("metrics: http://%s/metrics and /healthz", address)
+            _log.info("metrics: http://%s/metrics and /healthz", address)
 
         def snapshot_now() -> None:
             for session in sessions:
@@ -223,9 +220,9 @@ def track(
             results = [sessions[0].run(observers[0])]
         else:
             results = run_sessions(sessions, observers)
-        adapted = finish(trainer, save_adapted, messages.info) if trainer else None
+        adapted = finish(trainer, save_adapted) if trainer else None
         for session in sessions if explain else ():
-            messages.info(explanation(session.name, session.stats, fps))
+            _log.info(explanation(session.name, session.stats, fps))
     if as_json:
         result = results[0] if len(results) == 1 else combine_results(results)
         typer.echo(json.dumps({**result, **({"ttt": adapted} if adapted else {})}))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crwedge.adapt.trainer import TestTimeTrainer
+
+_log = logging.getLogger("crwedge")
 
 
 def open_trainer(
@@ -15,7 +18,6 @@ def open_trainer(
     budget: str | None,
     words: Sequence[str] | None,
     save: Path | None,
-    say: Callable[[str], None],
 ) -> TestTimeTrainer | None:
     """The trainer that the options ask for, or None without `--ttt`.
 
@@ -24,7 +26,6 @@ def open_trainer(
         budget: see `crwedge.adapt.settings.parse_budget`.
         words: key=value for any other setting.
         save: where the adapted encoder is to go.
-        say: told of what a person should know while it runs.
 
     Raises:
         SettingError: an option has a value that cannot be, or stands without `--ttt`.
@@ -45,28 +46,28 @@ def open_trainer(
     if save is not None and save.exists() and not (save / MANIFEST).is_file():
         raise SettingError(f"--save-adapted {save} exists and is no bundle; choose another folder")
     start = TestTimeSettings.appendix() if changes.pop("recipe", "own") == "appendix" else TestTimeSettings()
-    return TestTimeTrainer(start.with_changes(**changes), say)
+    return TestTimeTrainer(start.with_changes(**changes))
 
 
-def finish(trainer: TestTimeTrainer, save: Path | None, say: Callable[[str], None]) -> dict[str, Any]:
+def finish(trainer: TestTimeTrainer, save: Path | None) -> dict[str, Any]:
     """Write the adapted encoder where one was asked for, and sum up; the tracker is closed by now.
 
     A run that tracked well does not fail for want of a window: that is said instead.
     """
     stats = trainer.stats
     rate = f"{1e3 * stats.seconds / stats.updates:.0f} ms each" if stats.updates else "none kept"
-    say(
+    _log.info(
         f"test-time training ({trainer.settings.mode}): {stats.windows} windows kept, {stats.undone} undone, "
         f"{stats.dropped} skipped; {stats.updates} updates, {rate}; new weights {stats.swaps} times"
     )
     if not stats.updates:
-        say(f"test-time training changed nothing: {_why_nothing(trainer)}")
+        _log.info(f"test-time training changed nothing: {_why_nothing(trainer)}")
     saved = None
     if save is not None and trainer.weights():
         saved = str(trainer.save(save).path)
-        say(f"adapted encoder: {saved}")
+        _log.info(f"adapted encoder: {saved}")
     elif save is not None:
-        say(f"note: no window was learnt from, so there is nothing to write to {save}")
+        _log.info(f"note: no window was learnt from, so there is nothing to write to {save}")
     return {**stats.to_dict(), "settings": trainer.settings.to_dict(), "saved": saved}
 
 
@@ -77,8 +78,9 @@ def _why_nothing(trainer: TestTimeTrainer) -> str:
         return stats.stopped
     if stats.undone:
         return f"all {stats.undone} windows were undone, as the error on held frames grew (lower learning_rate)"
-    return (
-        "the video ended before a first window was trained beside it (one begins every "
-        f"{settings.every} frames and takes {settings.updates} updates): give a longer video, fewer updates "
-        "(--ttt-set updates=N) or a smaller --ttt-budget"
+    ended = (
+        f"the video ended before a first window was learnt from (one begins every {settings.every} frames and takes "
+        f"{settings.updates} updates)"
     )
+    shorter = "give a longer video, or fewer updates (--ttt-set updates=N)"
+    return f"{ended}: {shorter}" + ("; a file waits for its windows without --ttt-budget" if settings.duty < 1 else "")

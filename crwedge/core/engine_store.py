@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from crwedge.core.files import atomic_write, sha256
 
 FACTS_VERSION = 1
 
-Say = Callable[[str], None]
+_log = logging.getLogger("crwedge")
 
 
 @dataclass(frozen=True)
@@ -60,35 +61,35 @@ def engine_path(folder: Path, key: EngineKey) -> Path:
     return folder / f"{key.name}.engine"
 
 
-def find_engine(
-    folders: Sequence[Path], wanted: EngineKey, size: Size | None = None, say: Say = lambda _: None
-) -> FoundEngine | None:
-    """The first engine in `folders` that fits, or None.
+def find_engine(folders: Sequence[Path], wanted: EngineKey, size: Size | None = None) -> FoundEngine | None:
+    """The first engine in `folders` that fits, or None; then each engine that was skipped is logged, with the reason.
 
     Args:
         folders: searched in this order; missing ones are skipped.
         wanted: key for this graph and device.
         size: (H, W) of the frame; None: the profile must be the wanted one.
-        say: gets one line for each engine that was skipped, with the reason.
 
     Raises:
         BundleError: an engine that fits was changed, or others can write to it.
     """
+    skipped: list[str] = []
     for folder in folders:
         for facts_path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
             path = facts_path.with_suffix(".engine")
             try:
                 facts = _read_facts(facts_path)
             except BundleError as error:
-                say(f"engine {path.name} left alone: {error}")
+                skipped.append(f"{path.name} left alone: {error}")
                 continue
             if facts_path.stem != facts.key.name:
-                say(f"engine {path.name} left alone: it was renamed, its facts are of {facts.key.name}")
+                skipped.append(f"{path.name} left alone: it was renamed, its facts are of {facts.key.name}")
                 continue
             reason = mismatch(facts.key, wanted, size)
             if reason is None:
                 return FoundEngine(path, facts, _read_checked(path, facts))
-            say(f"engine {path.name} left alone: {reason}")
+            skipped.append(f"{path.name} left alone: {reason}")
+    for line in skipped:
+        _log.info("engine %s", line)
     return None
 
 
@@ -113,7 +114,7 @@ def write_engine(folder: Path, facts: EngineFacts, data: bytes) -> Path:
 
 
 @contextlib.contextmanager
-def build_lock(folder: Path, name: str, say: Say = lambda _: None, poll_s: float = 0.2) -> Iterator[bool]:
+def build_lock(folder: Path, name: str, poll_s: float = 0.2) -> Iterator[bool]:
     """Hold a lock so that one process at a time builds the engine `name` in `folder`; yields whether this one had to wait.
 
     The lock is released when the process ends, even if it is killed. A process that waited should look for the engine again.
@@ -134,7 +135,7 @@ def build_lock(folder: Path, name: str, say: Say = lambda _: None, poll_s: float
                 break
             except BlockingIOError:
                 if not waited:
-                    say("another process is building this engine; waiting for it")
+                    _log.info("another process is building this engine; waiting for it")
                 waited = True
                 time.sleep(poll_s)
         yield waited

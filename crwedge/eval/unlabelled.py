@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from crwedge.core.errors import SourceError
 from crwedge.core.images import resize_frame
 from crwedge.runtime.sources.open import open_source
+
+_log = logging.getLogger("crwedge")
 
 Clip = list[NDArray[np.uint8]]
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm")
@@ -26,9 +29,8 @@ def read_clips(
     frames: int,
     rate: float,
     short_side: int,
-    warn: Callable[[str], None] = lambda text: None,
 ) -> list[Clip]:
-    """Cut clips evenly from videos, the same ones every time.
+    """Cut clips evenly from videos, the same ones every time. Files that cannot be used are logged.
 
     Args:
         videos: video files, folders of them, or folders of pictures (24 a second).
@@ -36,7 +38,6 @@ def read_clips(
         frames: T, frames of a clip.
         rate: frames a second of a clip; a video that is too short gives closer frames.
         short_side: frames are shrunk to this short side, in pixels.
-        warn: told of each file that cannot be used, in one line.
 
     Raises:
         SourceError: there is no clip.
@@ -51,10 +52,10 @@ def read_clips(
         try:
             kept = _kept_frames(path, rate, short_side)
         except SourceError as error:
-            warn(str(error))
+            _log.info("%s", error)
             continue
         if len(kept) < frames:
-            warn(f"{path} has fewer than {frames} frames; it is left out")
+            _log.info("%s has fewer than %d frames; it is left out", path, frames)
             continue
         starts = np.unique(
             np.linspace(0, len(kept) - frames, min(each, max(len(kept) // frames, 1))).round().astype(int)

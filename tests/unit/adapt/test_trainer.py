@@ -58,11 +58,10 @@ def test_windows(monkeypatch: pytest.MonkeyPatch, mode: str, expected: dict[int,
     assert trainer.stats.undone == len(expected)
 
 
-def test_after_r_windows_undone_training_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_r_windows_undone_training_ends(monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:
     bad = Outcome(1, 0.0, float("nan"), 1.0, float("nan"), "the loss is not finite")
     monkeypatch.setattr(FineTuner, "run", lambda self, frames, index: bad)
-    said: list[str] = []
-    trainer = TestTimeTrainer(say=said.append, every=2, rollbacks=2, **TINY)
+    trainer = TestTimeTrainer(every=2, rollbacks=2, **TINY)
     with Tracker.open(shipped_bundle(), "cpu", PROTOCOL, adapter=trainer, workers=1) as tracker:
         for index, frame in enumerate(SCENE.frames):
             tracker.step(frame, SCENE.masks[0] if index == 0 else None)

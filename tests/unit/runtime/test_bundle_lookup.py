@@ -66,10 +66,9 @@ def test_a_damaged_choice_and_an_unknown_name_are_one_line(capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(("new", "used"), [(0.7, True), (0.5, False)])
-def test_a_check_decides_over_a_new_bundle(exported: Path, new: float, used: bool) -> None:
-    said: list[str] = []
+def test_a_check_decides_over_a_new_bundle(exported: Path, new: float, used: bool, said: list[str]) -> None:
     scores = {"mine": new, "walk-r18": 0.6}
-    assert choose_if_better(Bundle.open(exported), lambda bundle: scores[bundle.manifest.name], said.append) is used
+    assert choose_if_better(Bundle.open(exported), lambda bundle: scores[bundle.manifest.name]) is used
     assert (find_bundle().path == exported) is used
     assert f"{new:.3f}" in said[0]
     assert "0.600" in said[0]
