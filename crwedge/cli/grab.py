@@ -27,12 +27,11 @@ def grab(
     Example: crwedge grab camera0 frame.png
     """
     import itertools
+    import logging
     import time
 
-    from crwedge.cli.messages import messages_on_stderr
     from crwedge.core.errors import SinkError, SourceError
     from crwedge.core.files import atomic_write
-    from crwedge.runtime.events import silent
     from crwedge.runtime.sources.open import open_source
     from crwedge.runtime.web.pictures import png
 
@@ -40,7 +39,7 @@ def grab(
         raise SinkError(f"{picture}: a frame is saved as PNG, which loses nothing; give a name that ends in .png")
     if picture.exists() and not overwrite:
         raise SinkError(f"{picture} exists; choose another name or give --overwrite")
-    with messages_on_stderr() as messages, open_source(source, silent) as frames:
+    with open_source(source) as frames:
         if frames.live and frame is None:
             settled = time.monotonic() + _SETTLE
             found = next((one for one in frames if time.monotonic() >= settled), None)
@@ -55,4 +54,4 @@ def grab(
         except OSError as error:
             raise SinkError(f"cannot write {picture}: {error.strerror}") from error
         height, width = found.image.shape[:2]
-        messages.info("%s: frame %d of %s, %dx%d (height x width)", picture, found.index, frames.name, height, width)
+        logging.getLogger("crwedge").info("%s: frame %d of %s, %dx%d (height x width)", picture, found.index, frames.name, height, width)

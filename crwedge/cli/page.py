@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -43,7 +44,6 @@ class PageOptions:
 
 def run_page(page: PageOptions, on_mask: OnMask | None = None) -> None:
     """Serve the page until a signal comes, the source ends or, in the mode `paint`, a mask is there."""
-    from crwedge.cli.messages import messages_on_stderr
     from crwedge.cli.signals import exit_code, graceful_shutdown
     from crwedge.core.images import parse_size
     from crwedge.core.settings import check_choice
@@ -85,7 +85,6 @@ def run_page(page: PageOptions, on_mask: OnMask | None = None) -> None:
 
     more = {"on_mask": applied if on_mask is not None else None}
     with contextlib.ExitStack() as stack:
-        messages = stack.enter_context(messages_on_stderr())
         stack.enter_context(graceful_shutdown(stop))
         desk: Desk
         session: Session | None = None
@@ -99,7 +98,7 @@ def run_page(page: PageOptions, on_mask: OnMask | None = None) -> None:
         served = stack.enter_context(
             serve_desk(desk, page.listen, token=os.environ.get("CRWEDGE_TOKEN"), hosts=page.hosts, mode=page.mode)
         )
-        messages.info("open %s (Ctrl+C ends; drafts, masks and recordings: %s)", served.url, folder)
+        logging.getLogger("crwedge").info("open %s (Ctrl+C ends; drafts, masks and recordings: %s)", served.url, folder)
         if session is not None:
             session.run()
         while session is None and not stop.is_set() and not ended.is_set():
