@@ -35,8 +35,10 @@ export function showStatus(app) {
   $("hint").hidden = !text;
   $("frame").dataset.kind = kind;
   if (!state) return;
-  show("source", `${state.source.name} · ${state.model.name}`);
-  document.title = `${words} · ${state.source.name} · crwedge`;
+  const name = state.source.name.split("/").at(-1) || state.source.name;
+  show("source", `${name} · ${state.model.name}`);
+  $("source").title = state.source.name;
+  document.title = `${words} · ${name} · crwedge`;
   const now = info ?? state;
   document.querySelector(".stats").hidden = app.isFilm;
   show("fps", now.fps == null ? "–" : `${now.fps.toFixed(1)} /s`);
