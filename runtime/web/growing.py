@@ -111,6 +111,8 @@ def _around(
     """(h, w) what can be reached from `starts` sooner than from `others`, cut where its outline has the most contrast."""
     length = path_lengths(cells, starts)
     free = length < path_lengths(cells, others) if others else np.ones(length.shape, np.bool_)
+    for start in starts:
+        free[start] = True
     reached = np.sort(length[free])
     largest = max(_LEAST + 1, _MOST * reached.size) if most is None else max(_LEAST + 1, min(most, reached.size))
     sizes = np.unique(np.geomspace(_LEAST, largest, _CUTS).astype(int))

@@ -24,6 +24,14 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGBA = 0, 2, 3, 4, 6
 
 
+class PictureError(MaskError):
+    """A body is no picture of ids."""
+
+
+class PictureSizeError(MaskError):
+    """A picture of ids is of another size than the frame."""
+
+
 def read_ids(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Object ids (H, W) of a PNG of exactly `size` = (H, W).
 
@@ -34,23 +42,23 @@ def read_ids(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
         size: of the frame.
 
     Raises:
-        MaskError: it is something else, with the cure.
+        PictureError, PictureSizeError: it is something else, with the cure.
     """
     if len(data) < 33 or data[:8] != _SIGNATURE or data[12:16] != b"IHDR":
-        raise MaskError("the body is no PNG: send image/png with 8-bit object ids")
+        raise PictureError("the body is no PNG: send image/png with 8-bit object ids")
     width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     depth, kind = data[24], data[25]
     if (height, width) != size:
-        raise MaskError(f"the PNG is {size_text((height, width))} (height x width), the frame {size_text(size)}")
+        raise PictureSizeError(f"the PNG is {size_text((height, width))} (height x width), the frame {size_text(size)}")
     if depth != 8 or kind not in (_GREY, _RGB, _PALETTE, _RGBA):
-        raise MaskError("the PNG must have 8 bits: grey or palette values that are object ids")
+        raise PictureError("the PNG must have 8 bits: grey or palette values that are object ids")
     values = _decode(data)
     if values.shape[:2] != size:
-        raise MaskError("the PNG does not hold the picture that its header promises")
+        raise PictureError("the PNG does not hold the picture that its header promises")
     if kind in (_RGB, _RGBA):
         ids = values[..., 0]
         if (values[..., 1] != ids).any() or (values[..., 2] != ids).any() or (values[..., 3:] != 255).any():
-            raise MaskError("the PNG has colours: send ids as grey values (red = green = blue = id, opaque)")
+            raise PictureError("the PNG has colours: send ids as grey values (red = green = blue = id, opaque)")
         values = ids
     return np.ascontiguousarray(values, np.uint8)
 
@@ -76,4 +84,4 @@ def _decode(data: bytes) -> NDArray[np.uint8]:
                 return np.asarray(image, np.uint8)
     except Exception as error:
         # Pillow raises whatever the damage leads to.
-        raise MaskError("the PNG is damaged: send it again") from error
+        raise PictureError("the PNG is damaged: send it again") from error

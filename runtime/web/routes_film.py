@@ -47,7 +47,7 @@ def film_routes(desk: FilmDesk | None) -> APIRouter:
     def labelled() -> Labelled:
         """Which frames have labels, and which were painted."""
         found = film().labels
-        return Labelled(labelled=found.ranges, painted=found.painted)
+        return Labelled(labelled=[list(run) for run in found.ranges], painted=found.painted)
 
     @routes.post("/propagate", status_code=202)
     def propagate(body: Propagate) -> Done:

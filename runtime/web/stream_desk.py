@@ -28,7 +28,8 @@ class _Seen:
 
     frame: Frame
     labels: LabelMap | None = None
-    region: tuple[int, int, int, int] | None = None
+    region: list[int] | None = None
+    """x, y, width, height of what was computed, where that is not all."""
 
 
 class StreamDesk(Desk, Observer):
@@ -59,7 +60,7 @@ class StreamDesk(Desk, Observer):
         region = None
         if view is not None and not view.covers_frame:
             rows, columns = view.frame_box((frame.image.shape[0], frame.image.shape[1]))
-            region = columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start
+            region = [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start]
         self._show(_Seen(frame, labels, region))
 
     def previewed(self, frame: Frame) -> None:
