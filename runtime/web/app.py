@@ -17,12 +17,12 @@ from starlette.routing import Match
 
 import crwedge
 from crwedge.core.errors import CrwedgeError
+from crwedge.core.id_pictures import PictureError
 from crwedge.runtime.web.access import Access
 from crwedge.runtime.web.desk import Desk, NotHereError
 from crwedge.runtime.web.film_desk import FilmDesk
 from crwedge.runtime.web.guard import Guard
 from crwedge.runtime.web.held_frames import FrameGoneError
-from crwedge.runtime.web.limits import PictureError
 from crwedge.runtime.web.routes_film import film_routes
 from crwedge.runtime.web.routes_frames import frame_routes
 from crwedge.runtime.web.routes_run import run_routes

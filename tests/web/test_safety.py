@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from crwedge.core.errors import MaskError, SettingError
+from crwedge.core.id_pictures import read_ids
 from crwedge.runtime.web.access import Access, TooManyGuessesError
-from crwedge.runtime.web.limits import MOST_JSON, read_ids
+from crwedge.runtime.web.limits import MOST_JSON
 from crwedge.runtime.web.server import parse_address, serve_desk
 from tests.web.conftest import Page, film_page, png
 
