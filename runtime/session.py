@@ -26,16 +26,19 @@ from crwedge.core.bundle import Bundle
 from crwedge.core.errors import MaskError, SettingError
 from crwedge.core.joints import FrameJoints, Joints
 from crwedge.core.packages import install_command
-from crwedge.core.prompts import PromptLike, read_prompt
+from crwedge.core.prompts import PromptLike
 from crwedge.core.settings import preset
+from crwedge.formats.prompt import AnnotatedMask, parse_names, read_prompt
 from crwedge.runtime.adapter import Adapter
 from crwedge.runtime.backends.engine import Engine
+from crwedge.runtime.broker import is_broker
 from crwedge.runtime.bundle_lookup import default_preset, find_bundle
 from crwedge.runtime.events import silent
 from crwedge.runtime.first_prompt import FirstPrompt
 from crwedge.runtime.frame_queue import StopToken
 from crwedge.runtime.observer import Observer
 from crwedge.runtime.ops.command import Command
+from crwedge.runtime.ops.command_topic import CommandTopic
 from crwedge.runtime.ops.commands import CommandFile, CommandQueue, CommandReader, Commands
 from crwedge.runtime.ops.rate_control import RateController, rate_to_hold
 from crwedge.runtime.ops.snapshot import Snapshots, State, read_snapshot
@@ -82,7 +85,7 @@ class Session:
     def __init__(
         self,
         source: str | Path | FrameSource,
-        prompt: PromptLike | Joints | str | Path | None = None,
+        prompt: PromptLike | Joints | AnnotatedMask | str | Path | None = None,
         outputs: str | Path | Sequence[str | Path] | None = None,
         options: SessionOptions | None = None,
         *,
@@ -105,11 +108,17 @@ class Session:
         self.settings = options.settings or preset(self.preset_name)
         self._stop = stop if stop is not None else StopToken()
         self._source = source
-        self._prompt = read_prompt(prompt) if isinstance(prompt, str | Path) else prompt
+        given = read_prompt(prompt, options.start) if isinstance(prompt, str | Path) else prompt
+        self._prompt = given.mask if isinstance(given, AnnotatedMask) else given
+        self._prompt_frame, names = (given.frame, given.names) if isinstance(given, AnnotatedMask) else (0, {})
+        self._begins = "the joints begin" if isinstance(given, Joints) else "the mask begins"
+        self._names = {**names, **parse_names(options.names)}
         self._outputs = [outputs] if isinstance(outputs, str | Path) else outputs
         self._engine, self._adapter, self._on_event = engine, adapter, on_event
         self._queue = CommandQueue()
-        self._file = CommandFile(options.control, on_event) if options.control is not None else None
+        self._topic = str(options.control) if options.control and is_broker(str(options.control)) else None
+        file = options.control if self._topic is None else None
+        self._file = CommandFile(file, on_event) if file is not None else None
         self._snapshots: Snapshots | None = None
         if options.snapshot is not None:
             self._snapshots = Snapshots(options.snapshot, self._state, options.snapshot_every, on_event)
@@ -119,14 +128,12 @@ class Session:
         if options.resume and options.snapshot is None:
             raise SettingError("--resume goes on from a snapshot: add --snapshot FILE")
         if options.reverse and options.resume:
-            raise SettingError("--reverse starts at one frame and cannot go on from a snapshot: leave --resume out")
+            raise SettingError("reverse starts at one frame and cannot go on from a snapshot: leave --resume out")
         if prompt is None and not self._resumes and not options.preview:
             missing = "there is no snapshot yet to go on from" if options.resume else "the first frame needs a mask"
             raise SettingError(f"{missing}: say which objects to follow, with --mask init.png")
         if options.confidence and isinstance(self._prompt, Joints | FrameJoints):
-            raise SettingError(
-                "--confidence estimates the overlap of masks; joints come with a confidence of their own"
-            )
+            raise SettingError("confidence estimates the overlap of masks; joints come with a confidence of their own")
 
     @property
     def tracker(self) -> Tracker | None:
@@ -195,6 +202,7 @@ class Session:
         try:
             with (
                 self._open_source() as source,
+                contextlib.ExitStack() as closing,
                 contextlib.ExitStack() as opened,
             ):
                 self.name, self.fps, self._source_id = source.name, source.fps, _identity(source)
@@ -207,7 +215,11 @@ class Session:
                     for t in targets
                 ]
                 with self._open_tracker(source.live) as self._tracker:
-                    own = self._observers(self._tracker, source, state)
+                    topic = None
+                    if self._topic is not None:
+                        topic = CommandTopic(self._topic, self._on_event)
+                        closing.callback(topic.close)
+                    own = self._observers(self._tracker, source, state, topic)
                     frames = self._frames(source, state)
                     opened.pop_all()  # run_stream closes them
                     run_stream(
@@ -236,7 +248,7 @@ class Session:
     @property
     def _start(self) -> int:
         """Number of the frame that the prompt belongs to."""
-        return self._prompt.first()[0] if isinstance(self._prompt, Joints) else 0
+        return self._prompt.first()[0] if isinstance(self._prompt, Joints) else self._prompt_frame
 
     def _open_source(self) -> FrameSource:
         options = self.options
@@ -288,19 +300,22 @@ class Session:
         else:
             skip = 0 if source.live or self.options.reverse else max(0, self._start - (self.options.start or 0))
             if skip:
-                _log.info("note: the joints begin with frame %d; the frames before it are passed over", self._start)
+                _log.info("note: %s with frame %d; the frames before it are passed over", self._begins, self._start)
             part = FrameRange(frames, skip, most)
         self.length = part.length
         return part
 
     def _check_start(self) -> None:
         if self._start and not self.stats.frames_in and not self._stop.is_set():
-            raise MaskError(f"the joints begin with frame {self._start} (from 0), which {self.name} does not have")
+            raise MaskError(f"{self._begins} with frame {self._start} (from 0), which {self.name} does not have")
 
-    def _observers(self, tracker: Tracker, source: FrameSource, state: State | None) -> list[Observer]:
+    def _observers(
+        self, tracker: Tracker, source: FrameSource, state: State | None, topic: CommandTopic | None
+    ) -> list[Observer]:
         """Restore the state, and make the session's own observers."""
         options, index = self.options, 0
         own: list[Observer] = []
+        tracker.names = {**({} if state is None else _names_of(state)), **self._names}
         if state is None:
             own.append(FirstPrompt(self._prompt, tracker, options.resize_mask))
         else:
@@ -311,6 +326,8 @@ class Session:
         readers: list[CommandReader] = [self._queue]
         if self._file is not None:
             readers.append(self._file)
+        if topic is not None:
+            readers.append(topic)
         own.append(Commands(tracker, readers, index, options.resize_mask, self._on_event, options.preview))
         if (fps := rate_to_hold(options.fps, source, self.settings)) is not None:
             own.append(RateController(tracker, fps, self._on_event))
@@ -323,7 +340,10 @@ class Session:
         assert self._tracker is not None
         state = self._tracker.state()
         control = {} if self._file is None else {"control": self._file.state()}
-        return replace(state, facts={**state.facts, "source": self._source_id, **control})
+        return replace(
+            state,
+            facts={**state.facts, "source": self._source_id, "names": list(self._tracker.names.items()), **control},
+        )
 
     def _summary(self, tracker: Tracker, targets: Sequence[str]) -> dict[str, Any]:
         stats, manifest, size = self.stats, self.bundle.manifest, tracker.options.size
@@ -350,6 +370,11 @@ class Session:
             "outputs": shown,
             "stopped_by": self._stop.signal,
         }
+
+
+def _names_of(state: State) -> dict[int, str]:
+    """Names of objects in a snapshot."""
+    return {int(i): str(name) for i, name in state.facts.get("names", ())}
 
 
 def _identity(source: FrameSource) -> str:

@@ -27,6 +27,7 @@ from crwedge.runtime.locator import Locator, open_locator
 from crwedge.runtime.monitor import KEPT_OVER_A_GAP, TRUSTED, Monitor, expected_overlap
 from crwedge.runtime.objects import AnyPrompt, Objects
 from crwedge.runtime.ops.snapshot import SnapshotError, State, plain
+from crwedge.runtime.output import finished
 from crwedge.runtime.propagation.context import Pixels, memory_formula
 from crwedge.runtime.propagation.view import Size, View
 from crwedge.runtime.quality import QualityLevel
@@ -63,6 +64,8 @@ class Tracker(Closing):
         """Milliseconds of each stage of the last step: encode, propagate, output."""
         self.view: View | None = None
         """What was computed of the last frame."""
+        self.names: dict[int, str] = {}
+        """Names of objects, for the outputs; may be changed at any time."""
         self._objects, self._monitor, self._quality = Objects(), Monitor(), QualityLevel()
         self._index = 0
         self._source_index: int | None = None
@@ -177,7 +180,7 @@ class Tracker(Closing):
             self._index, self._source_index = self._index + 1, labels.source_index
         seconds = encoded - start, propagated - encoded, time.perf_counter() - propagated
         self.stages_ms = dict(zip(("encode", "propagate", "output"), (1e3 * s for s in seconds), strict=True))
-        return labels
+        return finished(labels, self.settings, self.names, given is not None)
 
     def set_quality(self, level: QualityLevel) -> None:
         """Do a share of the full work from the next frame on."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +112,8 @@ def _around(
     """(h, w) what can be reached from `starts` sooner than from `others`, cut where its outline has the most contrast."""
     length = path_lengths(cells, starts)
     free = length < path_lengths(cells, others) if others else np.ones(length.shape, np.bool_)
+    for start in starts:
+        free[start] = True
     reached = np.sort(length[free])
     largest = max(_LEAST + 1, _MOST * reached.size) if most is None else max(_LEAST + 1, min(most, reached.size))
     sizes = np.unique(np.geomspace(_LEAST, largest, _CUTS).astype(int))
@@ -156,7 +159,7 @@ def along_edges(certain: Array, picture: NDArray[np.uint8], radius: int) -> Arra
     mean_map = _box(certain, radius)
     shared = _box(guide * certain[..., None], radius) - mean * mean_map[..., None]
     spread = _box(guide[..., :, None] * guide[..., None, :], radius) - mean[..., :, None] * mean[..., None, :]
-    slope = np.linalg.solve(spread + 1e-3 * np.eye(3, dtype=np.float32), shared[..., None])[..., 0]
+    slope = np.linalg.solve(spread + 1e-3 * np.eye(3), shared[..., None])[..., 0]
     offset = mean_map - (slope * mean).sum(axis=-1)
     return np.asarray((_box(slope, radius) * guide).sum(axis=-1) + _box(offset, radius), np.float32)
 
@@ -206,7 +209,7 @@ def _smoothed(own: Array, weights: Sequence[Array], fixed: NDArray[np.bool_], va
     return certain
 
 
-def _box(maps: Array, radius: int) -> Array:
+def _box(maps: NDArray[Any], radius: int) -> Array:
     """The mean of (H, W, ...) over squares; edges are repeated."""
     side = 2 * radius + 1
     for axis in (0, 1):

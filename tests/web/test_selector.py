@@ -74,6 +74,8 @@ def test_clicks_keep_their_side_and_tolerance_changes_the_size(selector: Selecto
 def test_clicks_beyond_the_frame_and_frames_of_odd_sizes(selector: Selector) -> None:
     scene = render_scene(1, 47, 61)
     assert selector.select(scene.frames[0], [Click(-5, 9999)]).shape == (47, 61)
+    one_place = [Click(9, 9), Click(9, 9, positive=False), Click(9, 9)]
+    assert selector.select(scene.frames[0], one_place).shape == (47, 61)
     with pytest.raises(MaskError, match="click on the object first"):
         selector.select(scene.frames[0], [Click(3, 3, positive=False)])
 
