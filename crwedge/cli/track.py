@@ -59,6 +59,9 @@ class OutputOptions(Group):
         ),
     ] = None
     overwrite: Overwrite = False
+    serve: Annotated[
+        str | None, typer.Option(metavar="[HOST:]PORT", help="Page that shows and steers the run, as `crwedge serve`.")
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ def setting_table() -> SettingTable:
     from crwedge.core.settings import PropagationSettings
     from crwedge.runtime.session_options import SessionOptions
 
-    options = ("model", "engine", "preset", "settings", "overwrite", "snapshot", "resume", "names")
+    options = ("model", "engine", "preset", "settings", "overwrite", "snapshot", "resume", "names", "preview")
     table = SettingTable("crwedge track").add(SessionOptions, options)
     table.add(PropagationSettings, ("cells",), default="(of the preset)")
     return table.add(RunSettings).add(TestTimeSettings, ("mode",), prefix="ttt-")
@@ -138,6 +141,7 @@ def track(
     """
     from crwedge.adapt.settings import TestTimeSettings
     from crwedge.cli.explain import explanation
+    from crwedge.cli.page import served_session
     from crwedge.cli.progress import FrameProgress
     from crwedge.cli.signals import exit_code, exit_on_broken_pipe, graceful_shutdown
     from crwedge.cli.ttt_options import finish, open_trainer
@@ -153,6 +157,7 @@ def track(
     from crwedge.runtime.session import Session
     from crwedge.runtime.session_options import SessionOptions
     from crwedge.runtime.sessions import combine_results, run_sessions
+    from crwedge.runtime.sources.open import is_recorded
 
     # Everything that can be refused is refused before the first output is touched.
     check_choice("engine", model.engine, ENGINES)
@@ -169,8 +174,11 @@ def track(
         snapshot=state.snapshot,
         resume=state.resume,
         names=given.names,
+        preview=outputs.serve is not None and not is_recorded(source[0]),
         **values[SessionOptions],
     )
+    if outputs.serve is not None and len(source) > 1:
+        raise SettingError("--serve shows one source: start a run for each")
     if model.ttt and (options.snapshot or len(source) > 1 or options.fps):
         raise SettingError("--ttt takes one source, and cannot be combined with --snapshot or --set fps")
     trainer = open_trainer(model.ttt, run.ttt_budget, run.ttt_recipe, values[TestTimeSettings], run.save_adapted)
@@ -200,6 +208,8 @@ def track(
         ]
         _log.info("%s", describe_bundle(bundle))
         observers: list[list[Observer]] = [[] for _ in sessions]
+        if outputs.serve is not None:
+            stack.enter_context(served_session(sessions[0], outputs.serve))
         if run.metrics is not None:
             from crwedge.runtime.ops.metrics import StreamMetrics, serve_metrics
 
