@@ -149,7 +149,7 @@ class RegionLocator:
             self._search(pixels)
         view = self.region.view()
         if self._scale is not None and view.size != self._scale:
-            self._backend.rescale(view.size)
+            self._backend.rescale(view)
         self._scale = view.size
         return view
 

@@ -161,10 +161,11 @@ class Backend(Protocol):
         """
         ...
 
-    def rescale(self, size: Size) -> None:
-        """Bring the context to the scale of frames of `size` = (H, W) pixels.
+    def rescale(self, view: View) -> None:
+        """Bring the context to the scale of a view: that of the next frame.
 
-        Frames whose pixels were kept are encoded again; features of the others, and all labels, are resampled.
+        Frames whose pixels were kept are encoded again; features of the others are resampled, and so are all labels, from
+        those that each frame first had.
         """
         ...
 

@@ -138,9 +138,9 @@ class CpuBackend:
 
         self._context.encode_again(encoded)
 
-    def rescale(self, size: Size) -> None:
+    def rescale(self, view: View) -> None:
         """See `Backend.rescale`."""
-        self._context.rescale(size, lambda pixels, view: self.encode(pixels, view).values)
+        self._context.rescale(view, lambda pixels, view: self.encode(pixels, view).values)
 
     def use(self, engine: Engine) -> None:
         """See `Backend.use`."""

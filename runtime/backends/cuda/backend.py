@@ -20,9 +20,9 @@ from crwedge.runtime.backends.cuda.source import Variant
 from crwedge.runtime.backends.engine import DeviceEngine, Engine
 from crwedge.runtime.propagation.confidence import Signs, object_signs
 from crwedge.runtime.propagation.neighbourhood import is_global
-from crwedge.runtime.propagation.rescale import resample_features, rescaled, trimmed
-from crwedge.runtime.propagation.slots import ContextSlots, PromptLabels
-from crwedge.runtime.propagation.view import Size, View
+from crwedge.runtime.propagation.rescale import resample_features, resample_labels, rescaled, trimmed
+from crwedge.runtime.propagation.slots import ContextSlots
+from crwedge.runtime.propagation.view import View
 
 Known = Callable[[NDArray[np.uint8]], NDArray[np.float32] | None]
 
@@ -150,9 +150,6 @@ class CudaBackend:
         add = self._slots.pin if pinned else self._slots.append
         slot = add(features.view, trust, features.pixels)
         self._slot_to_buffer[slot] = _Stored(self._block_of(features), labels)
-        if pinned and self._slots.rescales:
-            rows = np.pad(_rows(prediction.soft), ((0, 0), (0, self._count - prediction.count)))
-            self._slots.set_prompt(slot, PromptLabels(features.view, rows))
         self._drop_unused()
 
     def keep_trusted(self, trust: float, count: int) -> None:
@@ -166,7 +163,7 @@ class CudaBackend:
             labels = self._upload_labels(self._labels_of(stored) @ change)
             self._slot_to_buffer[slot] = _Stored(stored.features, labels)
         self._memory.trim(self._capacity * self._count * 4)
-        self._slots.edit_prompts(change)
+        self._slots.edit_first(change)
         self._count = change.shape[1]
 
     def encode_again(self, known: Known) -> None:
@@ -185,13 +182,14 @@ class CudaBackend:
             block.check()
             self._slot_to_buffer[slot] = _Stored(block, stored.labels)
 
-    def rescale(self, size: Size) -> None:
+    def rescale(self, view: View) -> None:
         """See `Backend.rescale`. The host resamples: rare, when the scale changes."""
         found = {}
         for slot, stored in self._slot_to_buffer.items():
             old, pixels = stored.features.view, self._slots.pixels(slot)
-            new = trimmed(rescaled(old, size), max(self._capacity, self.settings.cells or 0))
-            labels = self._slots.labels_in(slot, new, self._labels_of(stored))
+            first = self._slots.first_labels(slot, self._labels_of(stored))
+            new = trimmed(rescaled(first.view, view.size), max(self._capacity, self.settings.cells or 0), view)
+            labels = resample_labels(first.labels, first.view, new)
             if pixels is not None:
                 block = self.encode(pixels, new).block
             else:
