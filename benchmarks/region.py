@@ -11,6 +11,7 @@ of the region's, so that it also shows what changes of scale cost.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import time
@@ -53,7 +54,9 @@ def whole_tracker(settings: cw.PropagationSettings, size: Size, threads: int | N
     return tracker, region
 
 
-def compare(clip: Clip, settings: cw.PropagationSettings, threads: int | None, fixed: bool, whole: bool) -> dict[str, Any]:
+def compare(
+    clip: Clip, settings: cw.PropagationSettings, threads: int | None, fixed: bool, whole: bool
+) -> dict[str, Any]:
     """Scores of one sequence by way, with what the region chose."""
     frames, truths = [read_picture(p) for p in clip.frames], [true_mask(p, "2016") for p in clip.masks]
     size: Size = (frames[0].shape[0], frames[0].shape[1])
@@ -72,8 +75,9 @@ def compare(clip: Clip, settings: cw.PropagationSettings, threads: int | None, f
             if name == "region":
                 cells.append(labels.soft[0].size)
                 locator = tracker._locator
-                assert isinstance(locator, RegionLocator) and locator._scale is not None
-                scales.append(locator._scale)
+                assert isinstance(locator, RegionLocator)
+                assert locator._view is not None
+                scales.append(locator._view.size)
                 if whole:
                     same.scale = scales[-1]
     for tracker in trackers.values():
@@ -115,9 +119,10 @@ def main() -> None:
         rows.append(row)
         ways = [name for name in ("region", "whole", "fixed") if name in row]
         text = "   ".join(f"{name} J {row[name]['J']:5.1f} F {row[name]['F']:5.1f}" for name in ways)
-        changes = sum(a != b for a, b in zip(row["scales"], row["scales"][1:], strict=False))
+        scales = row["scales"]
+        changes = sum(a != b for a, b in itertools.pairwise(scales))
         print(
-            f"{clip.name:16} {text}   {row['cells']} cells, scale {min(row['scales']):.2f} to {max(row['scales']):.2f}, {changes} changes   "
+            f"{clip.name:16} {text}   {row['cells']} cells, scale {min(scales):.2f} to {max(scales):.2f}, {changes} changes   "
             f"{time.perf_counter() - begun:.0f} s",
             flush=True,
         )
@@ -125,7 +130,9 @@ def main() -> None:
         if way in rows[0]:
             j, f = (float(np.mean([row[way][m] for row in rows])) for m in ("J", "F"))
             cells = round(float(np.mean([row["cells"] for row in rows])))
-            print(f"{way:16} J {j:.1f} F {f:.1f} J&F {(j + f) / 2:.1f}" + (f"   {cells} cells" if way == "region" else ""))
+            print(
+                f"{way:16} J {j:.1f} F {f:.1f} J&F {(j + f) / 2:.1f}" + (f"   {cells} cells" if way == "region" else "")
+            )
     print(f"load {os.getloadavg()[0]:.1f}")
     if options.out:
         options.out.write_text(json.dumps(rows) + "\n")

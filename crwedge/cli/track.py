@@ -203,7 +203,7 @@ def track(
             )
             for number, name in enumerate(source)
         ]
-        messages.info("%s", describe_bundle(bundle))
+        messages.info("%s", describe_bundle(bundle, options.preset))
         observers: list[list[Observer]] = [[] for _ in sessions]
         if metrics is not None:
             from crwedge.runtime.ops.metrics import StreamMetrics, serve_metrics

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -195,9 +195,7 @@ class ContextSlots:
             "trust": [[slot, h.trust] for slot, h in held],
             "counts": [[slot, h.count] for slot, h in held],
             "count": [self._count, self._pinned_at],
-            "first": [
-                [slot, h.first.view.size, h.first.view.origin, h.first.view.grid] for slot, h in held if h.first
-            ],
+            "first": [[slot, h.first.view.size, h.first.view.origin, h.first.view.grid] for slot, h in held if h.first],
         }
 
     def tensors(self) -> dict[str, NDArray[Any]]:
@@ -218,7 +216,7 @@ class ContextSlots:
             ValueError: it is of other settings, or does not fit together.
         """
         pinned, ring = [int(s) for s in state["pinned"]], [int(s) for s in state["ring"]]
-        views = {int(slot): _view(rest) for slot, *rest in state["views"]}
+        views = {int(slot): View.of(rest) for slot, *rest in state["views"]}
         trust = {int(slot): float(value) for slot, value in state["trust"]}
         if not pinned or state["length"] != self.length or not set(pinned) | set(ring) == set(views) == set(trust):
             raise ValueError("the context does not fit together")
@@ -232,7 +230,7 @@ class ContextSlots:
             slot: _Held(views[slot], trust[slot], tensors.get(f"pixels.{slot}"), counts[slot]) for slot in views
         }
         for slot, *rest in state["first"]:
-            self._held[int(slot)].first = FirstLabels(_view(rest), tensors[f"first.{int(slot)}"])
+            self._held[int(slot)].first = FirstLabels(View.of(rest), tensors[f"first.{int(slot)}"])
 
     def clear(self) -> None:
         """Forget all frames."""
@@ -242,8 +240,3 @@ class ContextSlots:
     def _hold(self, slot: int, view: View, trust: float, pixels: NDArray[np.uint8] | None) -> int:
         self._held[slot] = _Held(view, trust, pixels if self.keep_frames or self.rescales else None, self._count)
         return slot
-
-
-def _view(sides: Sequence[Sequence[int]]) -> View:
-    size, origin, grid = ((int(a), int(b)) for a, b in sides)
-    return View(size, origin, grid)

@@ -119,21 +119,33 @@ class CudaBackend:
             frames.append(KeyFrame(*addresses, frame.view, frame.copies, is_global(settings, frame.pinned)))
         labels, bitmask = self._take_labels(view.cells, self._count)
         entropy = self._take(view.cells, 4) if search.entropy else None
+        support = self._take(view.cells, 4) if search.support else None
         self._kernels.propagate(
             block.address, view, features.channels, frames, settings,
             LabelMemory(labels.address, bitmask.address, self._count), entropy.address if entropy else 0,
+            support.address if support else 0,
         )  # fmt: skip
-        return self._prediction(features, labels, bitmask, self._count, entropy)
+        return self._prediction(features, labels, bitmask, self._count, entropy, support)
 
     def label(self, features: Features, soft: NDArray[np.float32]) -> CudaPrediction:
         """See `Backend.label`."""
         self._block_of(features).check()
+        return self._labelled(features, soft)
+
+    def relabel(self, prediction: Prediction, soft: NDArray[np.float32]) -> CudaPrediction:
+        """See `Backend.relabel`."""
+        measured = prediction.measured if isinstance(prediction, CudaPrediction) else (None, None)
+        return self._labelled(prediction.features, soft, *measured)
+
+    def _labelled(
+        self, features: Features, soft: NDArray[np.float32], entropy: Block | None = None, support: Block | None = None
+    ) -> CudaPrediction:
         count = soft.shape[0]
         rows = np.ascontiguousarray(soft.reshape(count, -1).T, np.float32)
         labels, bitmask = self._take_labels(len(rows), count)
         self._driver.upload(labels.address, rows, self._memory.stream)
         self._driver.upload(bitmask.address, label_bitmask(rows), self._memory.stream)
-        return self._prediction(features, labels, bitmask, count, None)
+        return self._prediction(features, labels, bitmask, count, entropy, support)
 
     def remember(self, prediction: Prediction, *, pinned: bool, trust: float) -> None:
         """See `Backend.remember`."""
@@ -313,10 +325,16 @@ class CudaBackend:
         self._pinned_on_host = {slot: found for slot, found in self._pinned_on_host.items() if slot in used}
 
     def _prediction(
-        self, features: Features, labels: Block, bitmask: Block, count: int, entropy: Block | None
+        self,
+        features: Features,
+        labels: Block,
+        bitmask: Block,
+        count: int,
+        entropy: Block | None,
+        support: Block | None,
     ) -> CudaPrediction:
         norm = self.settings.output_norm
-        return CudaPrediction(features, self._kernels, labels, bitmask, count, norm, entropy, self._signs)
+        return CudaPrediction(features, self._kernels, labels, bitmask, count, norm, (entropy, support), self._signs)
 
     def _signs(self, prediction: CudaPrediction) -> list[Signs | None]:
         """See `Prediction.confidence_signs`. The host does the few walks, on cells that are downloaded."""
