@@ -55,7 +55,7 @@ def candidates(
     """What is timed, and the ONNX files."""
     encoder, info = load_encoder(find_checkpoint(checkpoint))
     graphs = {
-        precision: write_graph(encoder, info, precision, None, False, None, lambda _: None).onnx  # type: ignore[arg-type]
+        precision: write_graph(encoder, info, precision, None, False, None).onnx  # type: ignore[arg-type]
         for precision in PRECISIONS
     }
     torch.set_num_threads(threads)

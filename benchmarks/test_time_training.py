@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
+import sys
 import time
 from typing import Any
 
@@ -31,7 +33,7 @@ def paired_run(arguments: argparse.Namespace) -> tuple[dict[str, Any], dict[str,
     height, width = parse_size(arguments.size)
     scene = render_scene(48, height, width)
     settings = preset("crw").with_changes(context_length=arguments.context, first_frame="restricted")
-    trainer = TestTimeTrainer(say=print, **parse_changes(arguments.set))
+    trainer = TestTimeTrainer(**parse_changes(arguments.set))
     times: dict[str, list[tuple[float, float]]] = {"off": [], "on": []}
     with (
         Tracker.open(shipped_bundle(), "cpu", settings, workers=1) as off,
@@ -61,6 +63,7 @@ def main() -> None:
     parser.add_argument("--warm", type=int, default=8)
     parser.add_argument("--set", action="append", default=[], help="key=value of test-time training: updates=5, nice=0")
     arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     times, training = paired_run(arguments)
     rows = {}
     for column, kind in enumerate(("clock", "thread")):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from crwedge.model.checkpoint import EncoderInfo
     from crwedge.model.encoder import Encoder
 
-Say = Callable[[str], None]
+_log = logging.getLogger("crwedge")
+
 Features = list[NDArray[np.float32]]
 
 _SUFFIX = {"float32": "", "float16": "-fp16", "int8": "-int8"}
@@ -61,7 +62,6 @@ def export_bundle(
     engine: str = "onnx",
     profile: Profile | None = None,
     workspace_mb: int | None = None,
-    say: Say = lambda _: None,
     on_progress: OnProgress = lambda *_: None,
 ) -> Bundle:
     """Export a checkpoint as a bundle.
@@ -78,7 +78,6 @@ def export_bundle(
         engine: `onnx` (no engine), `tensorrt`, `tensorrt-rtx`, or `auto`: TensorRT where it can be built.
         profile: frame sizes of a TensorRT engine; by default `size`, or all sizes up to 1088 x 1920.
         workspace_mb: largest scratch memory of a layer in TensorRT.
-        say: gets one line for each step.
         on_progress: called with the progress of a TensorRT build.
 
     Returns:
@@ -92,13 +91,14 @@ def export_bundle(
     check_choice("precision", precision, PRECISIONS)
     import_optional("torch", extra="export")
     encoder, info = _load(find_checkpoint(checkpoint), half_weights)
-    say(f"weights: {info.name} ({info.weights_from})")
+    _log.info("weights: %s (%s)", info.name, info.weights_from)
     if not info.trained:
-        say("note: these weights are random, not trained; masks will drift")
+        _log.info("note: these weights are random, not trained; masks will drift")
     name = info.name + _SUFFIX[precision]
     target = Path(out) if out is not None else bundles_home() / name
-    graph = write_graph(encoder, info, precision, size, half_weights, calibrate_on, say)
-    say(f"onnx: {len(graph.onnx) / 1e6:.1f} MB, {precision}, {'any size' if size is None else f'{size[0]}x{size[1]}'}")
+    graph = write_graph(encoder, info, precision, size, half_weights, calibrate_on)
+    sizes = "any size" if size is None else f"{size[0]}x{size[1]}"
+    _log.info("onnx: %.1f MB, %s, %s", len(graph.onnx) / 1e6, precision, sizes)
     config = encoder.config
     manifest = Manifest(
         name=name,
@@ -116,14 +116,12 @@ def export_bundle(
         crwedge_version=crwedge.__version__,
     )
     files = {ONNX: graph.onnx, WEIGHTS: weights_file(encoder, info, half_weights)}
-    parity = verify_graph(encoder, manifest, files, verify or rendered(size), scorer, say)
+    parity = verify_graph(encoder, manifest, files, verify or rendered(size), scorer)
     bundle = write_bundle(target, replace(manifest, parity=parity), files)
     if engine != "onnx":
         from crwedge.export.verify import build_and_verify
 
-        build_and_verify(
-            bundle, engine, profile, workspace_mb, verify or rendered(size), say=say, on_progress=on_progress
-        )
+        build_and_verify(bundle, engine, profile, workspace_mb, verify or rendered(size), on_progress=on_progress)
     return bundle
 
 
@@ -147,7 +145,6 @@ def write_graph(
     size: tuple[int, int] | None,
     half_weights: bool,
     calibrate_on: str | None,
-    say: Say,
 ) -> Graph:
     """The ONNX file of an encoder; int8 is calibrated first."""
     config = encoder.config
@@ -171,7 +168,7 @@ def write_graph(
     frames = for_calibration(calibrate_on, size)
     where = "rendered scenes" if calibrate_on is None else Path(calibrate_on).name
     facts["calibration"] = f"{len(frames)} frames of {where}"
-    say(f"calibration: {facts['calibration']}")
+    _log.info("calibration: %s", facts["calibration"])
     ranges = calibrate(build_onnx(weights, replace(recipe, precision="float32")), frames)
     return Graph(build_onnx(weights, recipe, ranges=ranges, facts=facts), facts["calibration"])
 
@@ -182,7 +179,6 @@ def verify_graph(
     files: dict[str, bytes],
     clip: ReferenceClip,
     scorer: Scorer | None,
-    say: Say,
 ) -> dict[str, Any]:
     """Compare the ONNX file with PyTorch on the same frames; returns the entry `parity` of the manifest.
 
@@ -214,7 +210,7 @@ def verify_graph(
         verdict = compare_features(reference[:_TENSORRT_FRAMES], got, tolerances, names)
         verdicts["to_signed_activations"] = replace(verdict, frames=f"{len(few.frames)} frames of {clip.name}")
     for verdict in verdicts.values():
-        say(verdict.table())
+        _log.info("%s", verdict.table())
     for verdict in verdicts.values():
         if not verdict.passed:
             message = f"the export differs from the PyTorch encoder ({verdict}); nothing was written"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +13,17 @@ from crwedge.core.engine_key import ANY_DEVICE, EngineKey, Profile
 from crwedge.core.engine_store import (
     EngineFacts,
     FoundEngine,
-    build_lock,
     engine_folders,
     find_engine,
     write_engine,
 )
 from crwedge.core.errors import BundleError, CrwedgeError
 from crwedge.core.files import atomic_write, sha256
-from crwedge.export.tensorrt import BuildOptions, OnProgress, Say, build_engine, device, load_tensorrt
+from crwedge.export.build_lock import build_lock
+from crwedge.export.tensorrt import BuildOptions, OnProgress, build_engine, device, load_tensorrt
 from crwedge.runtime.bundle_lookup import data_home
+
+_log = logging.getLogger("crwedge")
 
 DEFAULT_PROFILE = Profile((64, 64), (480, 854), (1088, 1920))
 """Default for bundles of any size."""
@@ -41,7 +44,6 @@ def ensure_engine(
     module: str = "tensorrt",
     options: BuildOptions | None = None,
     *,
-    say: Say = lambda _: None,
     on_progress: OnProgress = lambda *_: None,
 ) -> FoundEngine:
     """Return an engine of a bundle that fits this device; build it if there is none.
@@ -53,7 +55,6 @@ def ensure_engine(
         bundle: a verified bundle.
         module: `tensorrt` or `tensorrt_rtx`.
         options: profile and memory; by default the bundle's size, or all sizes up to 1088 x 1920.
-        say: gets one line for each step.
         on_progress: called with the builder's progress.
 
     Raises:
@@ -72,15 +73,15 @@ def ensure_engine(
         profile=options.profile,
     )
     folders = engine_folders(bundle.path, data_home())
-    if found := find_engine(folders, key, say=say):
-        say(f"engine: {found.path} fits and is kept")
+    if found := find_engine(folders, key):
+        _log.info("engine: %s fits and is kept", found.path)
         return found
     folder = _writable(folders)
-    with build_lock(folder, key.name, say) as waited:
+    with build_lock(folder, key.name) as waited:
         if waited and (found := find_engine(folders, key)):
-            say(f"engine: {found.path} was built by another process")
+            _log.info("engine: %s was built by another process", found.path)
             return found
-        say(f"engine: building for {name}, {module} {key.version}, frames of {options.profile}")
+        _log.info("engine: building for %s, %s %s, frames of %s", name, module, key.version, options.profile)
         # Building a refittable engine needs a GPU.
         options = replace(options, refittable=options.refittable and capability != ANY_DEVICE)
         timings = data_home() / ENGINES / f"{module}-{key.version}-cc{capability}.timing"
@@ -89,13 +90,13 @@ def ensure_engine(
         except BundleError as error:
             if not options.refittable:
                 raise
-            say(f"engine: it cannot be built refittable ({error}); building it with fixed weights")
+            _log.info("engine: it cannot be built refittable (%s); building it with fixed weights", error)
             options = replace(options, refittable=False)
             built = build_engine(trt, bundle.read(ONNX), options, timing_cache=_read(timings), on_progress=on_progress)
         facts = EngineFacts(key, sha256(built.engine), options.refittable, name, crwedge.__version__)
         path = write_engine(folder, facts, built.engine)
         _keep(timings, built.timing_cache)
-    say(f"engine: {path.name}, {len(built.engine) / 1e6:.1f} MB")
+    _log.info("engine: %s, %.1f MB", path.name, len(built.engine) / 1e6)
     return FoundEngine(path, facts, built.engine)
 
 

@@ -18,7 +18,6 @@ from crwedge.core.optional import import_optional
 from crwedge.export.onnx import INPUT
 from crwedge.export.precision import to_signed_activations
 
-Say = Callable[[str], None]
 OnProgress = Callable[[str, int, int], None]
 """Called with the name of a phase, its finished steps and its total steps."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 
 import numpy as np
 
@@ -12,9 +13,11 @@ from crwedge.core.errors import CrwedgeError
 from crwedge.core.settings import check_choice, preset
 from crwedge.export.engines import DEFAULT_PROFILE, can_build, ensure_engine
 from crwedge.export.parity import TOLERANCES, Parity, ParityError, compare
-from crwedge.export.tensorrt import BuildOptions, OnProgress, Say
+from crwedge.export.tensorrt import BuildOptions, OnProgress
 from crwedge.export.test_clips import ReferenceClip, rendered
 from crwedge.runtime.backends.open import open_engine
+
+_log = logging.getLogger("crwedge")
 
 ENGINES = ("onnx", "tensorrt", "tensorrt-rtx", "auto")
 
@@ -26,7 +29,6 @@ def build_and_verify(
     workspace_mb: int | None = None,
     clip: ReferenceClip | None = None,
     *,
-    say: Say = lambda _: None,
     on_progress: OnProgress = lambda *_: None,
 ) -> Parity | None:
     """Build the engine of a bundle and compare it with ONNX Runtime on the same frames.
@@ -37,7 +39,6 @@ def build_and_verify(
         profile: frame sizes; by default the bundle's size, or all sizes up to 1088 x 1920.
         workspace_mb: largest scratch memory of a layer.
         clip: frames to compare on; by default the rendered scene.
-        say: gets one line for each step.
         on_progress: called with the builder's progress.
 
     Returns:
@@ -52,7 +53,7 @@ def build_and_verify(
     module = "tensorrt" if engine == "auto" else engine.replace("-", "_")
     size = bundle.manifest.size
     options = BuildOptions(profile or (Profile.of(size) if size else DEFAULT_PROFILE), workspace_mb=workspace_mb)
-    found = ensure_engine(bundle, module, options, say=say, on_progress=on_progress)
+    found = ensure_engine(bundle, module, options, on_progress=on_progress)
     clip = clip or rendered(size)
     frames = [np.asarray(frame) for frame in clip.frames]
     if not options.profile.holds((frames[0].shape[0], frames[0].shape[1])):
@@ -61,7 +62,7 @@ def build_and_verify(
     try:
         runner = open_engine(bundle, "tensorrt", size=(frames[0].shape[0], frames[0].shape[1]))
     except CrwedgeError as error:
-        say(f"engine: built, but it cannot be run here and is not verified ({error})")
+        _log.info("engine: built, but it cannot be run here and is not verified (%s)", error)
         return None
     try:
         got = [runner.run(frame) for frame in frames]
@@ -80,7 +81,7 @@ def build_and_verify(
         tolerances=TOLERANCES[bundle.manifest.precision],
         names=(reference.name, runner.name),
     )
-    say(verdict.table())
+    _log.info("%s", verdict.table())
     if not verdict.passed:
         for path in (found.path, found.path.with_suffix(".json")):
             with contextlib.suppress(OSError):

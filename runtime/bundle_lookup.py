@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,11 @@ from pathlib import Path
 from crwedge.core.bundle import MANIFEST, Bundle
 from crwedge.core.errors import BundleError, SettingError
 from crwedge.core.files import atomic_write
+from crwedge.core.json_text import parse_json
 from crwedge.core.user_folders import data_home as data_home
 from crwedge.core.user_folders import is_file, is_folder
+
+_log = logging.getLogger("crwedge")
 
 SHIPPED = "shipped"
 """Names the encoder that comes with the package, wherever a bundle may be named."""
@@ -87,7 +91,7 @@ def read_choice() -> Choice:
     if not is_file(path):
         return Choice(SHIPPED)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
         return Choice(str(found["bundle"]), str(found["reason"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingError(f"{path} cannot be read ({error}); `crwedge use shipped` writes it anew") from error
@@ -118,23 +122,22 @@ def use_bundle(model: str | Path, reason: str = "named with `crwedge use`") -> B
     return bundle
 
 
-def choose_if_better(bundle: Bundle, score: Callable[[Bundle], float], say: Callable[[str], None]) -> bool:
+def choose_if_better(bundle: Bundle, score: Callable[[Bundle], float]) -> bool:
     """Make a new bundle the one that is used, if it scores at least as high as the shipped one.
 
     Args:
         bundle: newly exported.
         score: of a bundle, higher is better; both are given to it.
-        say: told in one line what was found.
 
     Returns:
         Whether it is used from now on.
     """
     new, old = score(bundle), score(Bundle.open(shipped_bundle()))
     if new < old:
-        say(f"the encoder in use stays: {bundle.manifest.name} scores {new:.3f}, the shipped one {old:.3f}")
+        _log.info("the encoder in use stays: %s scores %.3f, the shipped one %.3f", bundle.manifest.name, new, old)
         return False
     use_bundle(bundle.path, f"scored {new:.3f} when it was exported, the shipped one {old:.3f}")
-    say(f"{bundle.manifest.name} scores {new:.3f}, the shipped encoder {old:.3f}: it is used from now on")
+    _log.info("%s scores %.3f, the shipped encoder %.3f: it is used from now on", bundle.manifest.name, new, old)
     return True
 
 

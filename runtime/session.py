@@ -29,8 +29,9 @@ from crwedge.core.joints import FrameJoints, Joints
 from crwedge.core.labels import LabelMap
 from crwedge.core.masks import check_mask, describe_mask, resize_mask
 from crwedge.core.packages import install_command
-from crwedge.core.prompts import PromptLike, read_prompt
+from crwedge.core.prompts import PromptLike
 from crwedge.core.settings import preset
+from crwedge.formats.prompt import AnnotatedMask, parse_names, read_prompt
 from crwedge.runtime.adapter import Adapter
 from crwedge.runtime.backends.engine import Engine
 from crwedge.runtime.bundle_lookup import default_preset, find_bundle
@@ -82,7 +83,7 @@ class Session:
     def __init__(
         self,
         source: str | Path,
-        prompt: PromptLike | Joints | str | Path | None = None,
+        prompt: PromptLike | Joints | AnnotatedMask | str | Path | None = None,
         outputs: str | Path | Sequence[str | Path] | None = None,
         options: SessionOptions | None = None,
         *,
@@ -102,7 +103,11 @@ class Session:
         self.settings = options.settings or preset(options.preset or default_preset(self.bundle))
         self._stop = stop if stop is not None else StopToken()
         self._source = source
-        self._prompt = read_prompt(prompt) if isinstance(prompt, str | Path) else prompt
+        given = read_prompt(prompt, options.start) if isinstance(prompt, str | Path) else prompt
+        self._prompt = given.mask if isinstance(given, AnnotatedMask) else given
+        self._prompt_frame, names = (given.frame, given.names) if isinstance(given, AnnotatedMask) else (0, {})
+        self._begins = "the joints begin" if isinstance(given, Joints) else "the mask begins"
+        self._names = {**names, **parse_names(options.names)}
         self._outputs = [outputs] if isinstance(outputs, str | Path) else outputs
         self._engine, self._adapter, self._on_event = engine, adapter, on_event
         self._queue = CommandQueue()
@@ -114,14 +119,12 @@ class Session:
         if options.resume and options.snapshot is None:
             raise SettingError("--resume goes on from a snapshot: add --snapshot FILE")
         if options.reverse and options.resume:
-            raise SettingError("--reverse starts at one frame and cannot go on from a snapshot: leave --resume out")
+            raise SettingError("reverse starts at one frame and cannot go on from a snapshot: leave --resume out")
         if prompt is None and not self._resumes:
             missing = "there is no snapshot yet to go on from" if options.resume else "the first frame needs a mask"
             raise SettingError(f"{missing}: say which objects to follow, with --mask init.png")
         if options.confidence and isinstance(self._prompt, Joints | FrameJoints):
-            raise SettingError(
-                "--confidence estimates the overlap of masks; joints come with a confidence of their own"
-            )
+            raise SettingError("confidence estimates the overlap of masks; joints come with a confidence of their own")
 
     def correct(self, mask: NDArray[np.uint8]) -> Future[int]:
         """Add the objects of a mask, or correct them, with the next frame; from any thread.
@@ -211,7 +214,7 @@ class Session:
     @property
     def _start(self) -> int:
         """Number of the frame that the prompt belongs to."""
-        return self._prompt.first()[0] if isinstance(self._prompt, Joints) else 0
+        return self._prompt.first()[0] if isinstance(self._prompt, Joints) else self._prompt_frame
 
     def _targets(self, live: bool) -> Sequence[str | Path]:
         if self._outputs is not None:
@@ -237,7 +240,6 @@ class Session:
             TrackerOptions(options.size, confidence, any_size=live),
             self._adapter,
             options.threads,
-            lambda text: _log.info("note: %s", text),
         )
 
     def _frames(self, source: FrameSource, state: State | None) -> FrameSource:
@@ -251,19 +253,20 @@ class Session:
         else:
             skip = 0 if source.live or self.options.reverse else max(0, self._start - (self.options.start or 0))
             if skip:
-                _log.info("note: the joints begin with frame %d; the frames before it are passed over", self._start)
+                _log.info("note: %s with frame %d; the frames before it are passed over", self._begins, self._start)
             part = FrameRange(frames, skip, most)
         self.length = part.length
         return part
 
     def _check_start(self) -> None:
         if self._start and not self.stats.frames_in and not self._stop.is_set():
-            raise MaskError(f"the joints begin with frame {self._start} (from 0), which {self.name} does not have")
+            raise MaskError(f"{self._begins} with frame {self._start} (from 0), which {self.name} does not have")
 
     def _observers(self, tracker: Tracker, source: FrameSource, state: State | None) -> list[Observer]:
         """Restore the state, and make the session's own observers."""
         options, index = self.options, 0
         own: list[Observer] = []
+        tracker.names = {**({} if state is None else _names_of(state)), **self._names}
         if state is None:
             own.append(_FirstPrompt(self._prompt, tracker, options.resize_mask))
         else:
@@ -286,7 +289,10 @@ class Session:
         assert self._tracker is not None
         state = self._tracker.state()
         control = {} if self._file is None else {"control": self._file.state()}
-        return replace(state, facts={**state.facts, "source": self._source_id, **control})
+        return replace(
+            state,
+            facts={**state.facts, "source": self._source_id, "names": list(self._tracker.names.items()), **control},
+        )
 
     def _summary(self, tracker: Tracker, targets: Sequence[str]) -> dict[str, Any]:
         stats, manifest, size = self.stats, self.bundle.manifest, tracker.options.size
@@ -326,7 +332,10 @@ class _FirstPrompt(Observer):
             return None
         if isinstance(prompt, np.ndarray):
             mask = check_mask(resize_mask(prompt, size) if self._resize and prompt.shape != size else prompt, size)
-            _log.info("note: %s", describe_mask(mask, grid=grid_size(*(self._tracker.options.size or size))))
+            _log.info(
+                "note: %s",
+                describe_mask(mask, self._tracker.names, grid=grid_size(*(self._tracker.options.size or size))),
+            )
             return mask
         if isinstance(prompt, FrameJoints):
             return prompt
@@ -341,6 +350,11 @@ class _FirstPrompt(Observer):
         """Say what the context takes. The tracker may be frames ahead of the writers, so the frame is asked."""
         if labels.index == 0:
             _log.info("%s", self._tracker.memory_statement)
+
+
+def _names_of(state: State) -> dict[int, str]:
+    """Names of objects in a snapshot."""
+    return {int(i): str(name) for i, name in state.facts.get("names", ())}
 
 
 def _identity(source: FrameSource) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,7 @@ from crwedge.runtime.locator import Locator, open_locator
 from crwedge.runtime.monitor import KEPT_OVER_A_GAP, TRUSTED, Monitor, expected_overlap
 from crwedge.runtime.objects import AnyPrompt, Objects
 from crwedge.runtime.ops.snapshot import SnapshotError, State, plain
+from crwedge.runtime.output import finished
 from crwedge.runtime.propagation.context import Pixels, memory_formula
 from crwedge.runtime.propagation.view import Size
 from crwedge.runtime.quality import QualityLevel
@@ -62,6 +62,8 @@ class Tracker(Closing):
         self.bundle = bundle
         self.stages_ms: dict[str, float] = {}
         """Milliseconds of each stage of the last step: encode, propagate, output."""
+        self.names: dict[int, str] = {}
+        """Names of objects, for the outputs; may be changed at any time."""
         self._objects, self._monitor, self._quality = Objects(), Monitor(), QualityLevel()
         self._index = 0
         self._source_index: int | None = None
@@ -78,7 +80,6 @@ class Tracker(Closing):
         options: TrackerOptions | None = None,
         adapter: Adapter | None = None,
         workers: int | None = None,
-        say: Callable[[str], None] | None = None,
     ) -> Tracker:
         """Open a bundle and make a tracker of it.
 
@@ -89,7 +90,6 @@ class Tracker(Closing):
             options: by default those of the bundle: its fixed size, where it has one.
             adapter: test-time training.
             workers: threads; by default every processor this process may use.
-            say: told, in one line each, of engines that `auto` could not use.
         """
         bundle = model if isinstance(model, Bundle) else find_bundle(model)
         chosen = settings if isinstance(settings, PropagationSettings) else preset(settings or bundle.manifest.preset)
@@ -101,7 +101,7 @@ class Tracker(Closing):
                 "computes whole frames (--preset crw), or export without --size"
             )
         keep_frames = adapter is not None and adapter.recompute
-        backend = open_backend(bundle, chosen, engine, workers, keep_frames=keep_frames, say=say, size=options.size)
+        backend = open_backend(bundle, chosen, engine, workers, keep_frames=keep_frames, size=options.size)
         if adapter is not None:
             adapter.start(bundle, backend.engine, workers, options.size, chosen.context_length)
         return cls(backend, options, adapter, bundle)
@@ -171,7 +171,7 @@ class Tracker(Closing):
         self._index, self._source_index = self._index + 1, labels.source_index
         seconds = encoded - start, propagated - encoded, time.perf_counter() - propagated
         self.stages_ms = dict(zip(("encode", "propagate", "output"), (1e3 * s for s in seconds), strict=True))
-        return labels
+        return finished(labels, self.settings, self.names, given is not None)
 
     def set_quality(self, level: QualityLevel) -> None:
         """Do a share of the full work from the next frame on."""

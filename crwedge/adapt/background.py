@@ -32,7 +32,7 @@ Window = tuple[int, Sequence[Any]]
 
 
 class BackgroundTrainer:
-    """Takes windows and gives engines; nothing that the frame path calls ever waits.
+    """Takes windows and gives engines. `offer` and `take` return at once; `wait` is for recorded video.
 
     Args:
         bundle: what the trainer starts from.
@@ -55,7 +55,7 @@ class BackgroundTrainer:
         """Start the process and the thread."""
         self._settings, self._stats, self._make_engine = settings, stats, make_engine
         self._bundle, self._precision, self._worker = bundle, precision, tuple(worker)
-        self._lock, self._news = threading.Lock(), threading.Event()
+        self._lock, self._news, self._rested = threading.Lock(), threading.Event(), threading.Event()
         self._window: Window | None = None
         self._renewed: Renewed | None = None
         self._closing, self._busy = False, False
@@ -70,7 +70,13 @@ class BackgroundTrainer:
         with self._lock:
             self._stats.dropped += self._window is not None
             self._window = window
+            self._rested.clear()
         self._news.set()
+
+    def wait(self) -> None:
+        """Wait until nothing is being learnt and nothing waits, or training has ended."""
+        while not self._rested.wait(0.2) and self._thread.is_alive():
+            pass
 
     def take(self) -> Renewed | None:
         """The engine with the newest weights, once. Returns at once."""
@@ -106,6 +112,7 @@ class BackgroundTrainer:
                 self._end_process()
                 with self._lock:
                     self._window, self._busy = None, False
+                    self._rested.set()
 
     def _stop(self, reason: str) -> None:
         if not self._closing:
@@ -130,12 +137,14 @@ class BackgroundTrainer:
             channel.send({"index": index, "shape": small.shape}, small.tobytes(), settings.patience)
             while True:
                 header, body = channel.receive(settings.patience)
-                if header.get("kind") != "beat":
+                if header.get("kind") != "progress":
                     break
             _expect(header, "window")
             self._take_answer(header, body, frames[-1])
             with self._lock:
                 self._busy = False
+                if self._window is None:
+                    self._rested.set()
 
     def _next(self) -> Window | None:
         """Wait for a window; None when it is over."""
@@ -192,7 +201,7 @@ def _expect(header: dict[str, Any], kind: str) -> None:
     if header.get("kind") == "error":
         raise WireError(f"failed: {header.get('reason')}")
     if header.get("kind") != kind:
-        raise WireError("says what is no message")
+        raise WireError("sent something that is not a message")
 
 
 def _ending(process: subprocess.Popen[bytes] | None) -> str:

@@ -15,7 +15,7 @@ from crwedge.adapt.shrink import shrink
 from crwedge.adapt.window import PROBE, Picture, draw_batch, loss_config, split_window
 from crwedge.model.encoder import Encoder
 from crwedge.model.nodes import NodeEncoder
-from crwedge.train.objective import batch_loss, build_model
+from crwedge.train.objective import Objective, build_model
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,13 @@ class FineTuner:
     """An encoder that follows a video, window by window."""
 
     def __init__(self, encoder: Encoder, settings: TestTimeSettings) -> None:
-        """Start from `encoder`, which is left alone."""
+        """Start from `encoder`, which is not changed."""
         self.settings = settings
         self.config = loss_config(settings, encoder.config)
         with torch.random.fork_rng(devices=[]):  # the random weights that are replaced at once
-            self.model: NodeEncoder = build_model(self.config)
+            self.model: NodeEncoder = build_model(self.config.encoder)
+        config = self.config
+        self.objective = Objective(config.views, config.walk, config.encoder, config.run.precision)
         self.model.encoder.load_weights(encoder.state_dict())
         self.device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model.to(self.device, torch.float64 if settings.precision == "float64" else torch.float32)
@@ -50,14 +52,14 @@ class FineTuner:
         self._first = copy.deepcopy(self.model.state_dict())
 
     def run(
-        self, frames: Sequence[Picture], index: int, beat: Callable[[int, float], None] = lambda update, loss: None
+        self, frames: Sequence[Picture], index: int, on_progress: Callable[[int, float], None] = lambda *_: None
     ) -> Outcome:
         """Fine-tune on a window; the weights are those before it where that went wrong.
 
         Args:
             frames: RGB uint8 (H, W, 3) of one size, in order; at least two.
             index: of the frame that the window belongs to; what is drawn follows from it and the seed alone.
-            beat: told of each update's number and loss.
+            on_progress: called with each update's number and loss.
         """
         settings, model = self.settings, self.model
         started = time.perf_counter()
@@ -68,17 +70,17 @@ class FineTuner:
             model.load_state_dict(self._first)
         optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], settings.learning_rate)
         first, loss, update, undone = math.nan, math.nan, 0, ""
-        # Kornia draws from the global generator, which belongs to whoever called.
+        # Kornia draws from the global generator, which belongs to the caller.
         with torch.random.fork_rng(devices=[]):
             before = self.cycle_error(held, index)
             model.train(settings.batchnorm == "adapt")
             while update < settings.updates:
                 begun = time.perf_counter()
                 batch = draw_batch(train, settings, self.config, index, update).to(self.device)
-                result, _ = batch_loss(model, batch, self.config)
+                result, _ = self.objective(model, batch)
                 loss = float(result.loss.detach())
                 first = loss if update == 0 else first
-                beat(update, loss)
+                on_progress(update, loss)
                 if not math.isfinite(loss) or loss > settings.explode * first:
                     undone = f"the loss went from {first:.3g} to {loss:.3g} in {update} updates"
                     break
@@ -103,7 +105,7 @@ class FineTuner:
         """The walk's loss on clips that are never trained on, with the statistics that the engine will use."""
         self.model.eval()
         batch = draw_batch(frames, self.settings, self.config, index, PROBE).to(self.device)
-        result, _ = batch_loss(self.model, batch, self.config)
+        result, _ = self.objective(self.model, batch)
         return float(result.loss)
 
     def encoder(self) -> Encoder:

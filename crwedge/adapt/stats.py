@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+_log = logging.getLogger("crwedge")
 
 
 @dataclass
@@ -34,8 +37,6 @@ class TestTimeStats:
     """Cycle error on held frames before and after the last window."""
     stopped: str = ""
     """Why training ended before the video did; empty while it goes on."""
-    say: Callable[[str], None] = field(default=lambda text: None, repr=False)
-    """Told of what a person should know."""
 
     def keep(self, outcome: Mapping[str, Any], engine_seconds: float) -> None:
         """A window's updates were kept."""
@@ -48,18 +49,18 @@ class TestTimeStats:
         """A window's updates were undone; after `most` of them training ends."""
         self.undone += 1
         self._note(outcome)
-        self.say(f"test-time training: a window was undone: {outcome['undone']}")
+        _log.info("test-time training: a window was undone: %s", outcome["undone"])
         if self.undone >= most:
             self.stop(f"{most} windows had to be undone, the last because {outcome['undone']}")
 
     def stop(self, reason: str) -> None:
         """Training ends; tracking goes on."""
         self.stopped = reason
-        self.say(f"test-time training has stopped: {reason}; tracking goes on with the last good weights")
+        _log.info("test-time training has stopped: %s; tracking goes on with the last good weights", reason)
 
     def to_dict(self) -> dict[str, Any]:
         """For `--json`."""
-        return {name: _plain(value) for name, value in self.__dict__.items() if name != "say"}
+        return {name: _plain(value) for name, value in self.__dict__.items()}
 
     def _note(self, outcome: Mapping[str, Any]) -> None:
         self.seconds += outcome["seconds"]

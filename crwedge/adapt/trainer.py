@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,6 @@ class TestTimeTrainer:
 
     Args:
         settings: see `TestTimeSettings`.
-        say: told, in one line, of windows that were undone and of the end of training.
         worker: command of the trainer's process.
         changes: settings by name, in place of or on top of `settings`.
     """
@@ -57,14 +56,13 @@ class TestTimeTrainer:
     def __init__(
         self,
         settings: TestTimeSettings | None = None,
-        say: Callable[[str], None] = lambda text: None,
         worker: Sequence[str] = WORKER,
         **changes: Any,
     ) -> None:
         """Nothing starts before a tracker is opened with it. MissingExtraError when PyTorch is not installed."""
         self.settings = (settings or TestTimeSettings()).with_changes(**changes)
         check_installed(self.settings)
-        self.stats = TestTimeStats(say=say)
+        self.stats = TestTimeStats()
         self.recompute = self.settings.context == "recompute"
         self._worker = tuple(worker)
         self._lock = threading.Lock()
@@ -72,7 +70,7 @@ class TestTimeTrainer:
         self._recent: deque[Picture] = deque(maxlen=1)
         self._first: Picture | None = None
         self._known: Renewed | None = None
-        self._ahead = False
+        self._ahead = self._waits = False
         self._last: int | None = None
         self._tuner: FineTuner | None = None
         self._background: BackgroundTrainer | None = None
@@ -83,7 +81,12 @@ class TestTimeTrainer:
         self._size: tuple[int, int] | None = None
 
     def ahead(self, source: FrameSource) -> FrameSource:
-        """The source to track: as it is when causal, m frames behind it with lookahead."""
+        """The source to track: as it is when causal, m frames behind it with lookahead.
+
+        Frames of a recorded source wait for the window they begin, unless `duty` limits training: else a short film would
+        end before anything was learnt.
+        """
+        self._waits = not source.live and self.settings.duty == 1
         if self.settings.mode == "causal":
             return source
         self._ahead = True
@@ -114,21 +117,25 @@ class TestTimeTrainer:
             )
 
     def prepare(self, frame: Picture, index: int) -> Engine | None:
-        """See `Adapter.prepare`. Returns at once unless the mode is synchronous."""
+        """See `Adapter.prepare`. Returns at once for a live source, unless the mode is synchronous."""
         if self._bundle is None:
             raise SettingError("the trainer was not started; open the tracker with Tracker.open(..., adapter=trainer)")
         if self.settings.mode == "lookahead" and not self._ahead:
             raise SettingError("lookahead needs the frames to come: track trainer.ahead(source) in place of the source")
         self.see(frame, index)
         window = self._window(index)
-        renewed: Renewed | None = None if self._background is None else self._background.take()
+        renewed: Renewed | None = None
         due = self._last is None or index - self._last >= self.settings.every
         if due and not self.stats.stopped:
             self._last = index
             if len(window) >= 2 and self._background is not None:
                 self._background.offer((index, window))
+                if self._waits:
+                    self._background.wait()
             elif len(window) >= 2:
                 renewed = self._train_now(window, index)
+        if self._background is not None:
+            renewed = self._background.take()
         with self._lock:
             # This frame joins the context once it is labelled.
             if self._first is None:
@@ -154,7 +161,7 @@ class TestTimeTrainer:
             self._first = None
         self._last = None
 
-    def save(self, path: str | Path, say: Callable[[str], None] = lambda text: None) -> Bundle:
+    def save(self, path: str | Path) -> Bundle:
         """Write the last good weights as a bundle that a later run can start from.
 
         Raises:
@@ -173,7 +180,7 @@ class TestTimeTrainer:
             file.write_bytes(weights)
             size = None if self._bundle is None else self._bundle.manifest.size
             # The network was checked when it was first exported; a few frames tell whether these weights came through.
-            return export_bundle(file, path, size=size, verify=rendered(size, _CHECKED), say=say)
+            return export_bundle(file, path, size=size, verify=rendered(size, _CHECKED))
 
     def weights(self) -> bytes:
         """`encoder.safetensors` of the last good weights; empty before the first window was kept."""

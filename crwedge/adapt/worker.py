@@ -32,15 +32,15 @@ def main() -> None:
         write_message(target, {"kind": "ready"})
         total = 0
 
-        def beat(update: int, loss: float) -> None:
+        def report_progress(update: int, loss: float) -> None:
             if os.getppid() != parent:
                 raise SystemExit
-            write_message(target, {"kind": "beat", "update": update, "loss": loss})
+            write_message(target, {"kind": "progress", "update": update, "loss": loss})
 
         while (message := read_message(source)) is not None:
             header, body = message
             frames = list(np.frombuffer(body, np.uint8).reshape(header["shape"]))
-            outcome = tuner.run(frames, header["index"], beat)
+            outcome = tuner.run(frames, header["index"], report_progress)
             total += 0 if outcome.undone else outcome.updates
             reply: dict[str, Any] = {"kind": "window", "index": header["index"], **outcome.__dict__}
             if outcome.undone:

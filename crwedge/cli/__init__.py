@@ -11,6 +11,7 @@ from typing import Any
 COMMANDS = {
     "demo": "crwedge.cli.demo:demo",
     "track": "crwedge.cli.track:track",
+    "batch": "crwedge.cli.batch:batch",
     "train": "crwedge.cli.train:train",
     "export": "crwedge.cli.export:export",
     "models": "crwedge.cli.models:models",
@@ -19,6 +20,7 @@ COMMANDS = {
     "study": "crwedge.cli.study:study",
     "import": "crwedge.cli.import_:import_",
     "check": "crwedge.cli.check:check",
+    "convert": "crwedge.cli.convert:convert",
     "bench": "crwedge.cli.bench:bench",
     "doctor": "crwedge.cli.doctor:doctor",
 }
@@ -29,6 +31,7 @@ def build_app(chosen: str | None = None) -> Any:
     import typer
 
     import crwedge
+    from crwedge.cli.groups import PanelCommand
 
     app = typer.Typer(
         name="crwedge",
@@ -36,7 +39,7 @@ def build_app(chosen: str | None = None) -> Any:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
 
     def version(show: bool) -> None:
@@ -58,7 +61,7 @@ def build_app(chosen: str | None = None) -> Any:
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
-            app.command(name)(command)
+            app.command(name, cls=PanelCommand)(command)
     return app
 
 
@@ -75,6 +78,7 @@ def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
     import typer
 
+    from crwedge.cli.messages import shown_messages
     from crwedge.core.errors import CrwedgeError
 
     # Typer brings its own copy of Click, or imports the package, by version; its errors tell where they come from.
@@ -83,7 +87,8 @@ def run(arguments: list[str]) -> int:
     first = next((a for a in arguments if not a.startswith("-")), None)
     try:
         app = build_app(first if first in COMMANDS else None)
-        result = app(args=arguments, prog_name="crwedge", standalone_mode=False)
+        with shown_messages():
+            result = app(args=arguments, prog_name="crwedge", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except CrwedgeError as error:
@@ -92,6 +97,16 @@ def run(arguments: list[str]) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             sys.stderr.write(f"{error.format_message()}\n")
             return 2
+        if type(error).__name__ == "NoSuchOption":
+            from crwedge.cli.settings_option import as_settings
+
+            # A setting may be written as an option of its own name: `--fps 15` is `--set fps=15`.
+            try:
+                rewritten = as_settings(arguments)
+            except CrwedgeError as wrong:
+                return _fail(str(wrong), wrong.exit_code)
+            if rewritten != arguments:
+                return run(rewritten)
         context = getattr(error, "ctx", None)
         hint = f" (try {context.command_path} --help)" if context is not None else ""
         return _fail(" ".join(error.format_message().split()) + hint, 2)
@@ -100,7 +115,7 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return _fail("stopped by the keyboard", 130)
     except BrokenPipeError:
-        # Whoever read our output went away: no error of ours, and nothing more can be said on stdout.
+        # The reader of our output is closed: this is no error, and nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from crwedge.cli.messages import messages
+from crwedge.cli.options import AsJson, Model
+
+_HEIGHT, _WIDTH, _RATE, _SEED = 360, 640, 24.0, 5
+
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("crwedge-demo"),
     frames: Annotated[int, typer.Option(min=2, max=1000, help="Frames to render.")] = 48,
-    model: Annotated[
-        str | None, typer.Option(help="Bundle, or shipped; default: that of `crwedge use`, else shipped.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
+    model: Model = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Render a scene with two objects, track them, score the result and draw it.
+    """Render a film with two walking bodies and their look-alikes, track them, score the result and draw it.
 
     Example: crwedge demo --out /tmp/crwedge-demo
     """
@@ -27,33 +29,34 @@ def demo(
 
     from crwedge.cli.progress import Progress
     from crwedge.core.errors import SinkError
+    from crwedge.core.film import render_film
     from crwedge.core.labels import region_iou
     from crwedge.core.masks import palette
-    from crwedge.core.scene import render_scene
-    from crwedge.runtime.bundle_lookup import find_bundle
+    from crwedge.runtime.bundle_lookup import default_preset, find_bundle
     from crwedge.runtime.sinks.draw import overlay, sheet
     from crwedge.runtime.sinks.open import open_sink
     from crwedge.runtime.tracker import Tracker
 
-    def say(text: str) -> None:
-        print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
-
+    log = messages(as_json)
     bundle = find_bundle(model)
+    name = default_preset(bundle)
     if not bundle.manifest.trained:
-        say(f"note: the encoder {bundle.manifest.name} is random, not trained; masks will drift")
-    say(f"rendering {frames} frames with two objects")
-    scene = render_scene(frames)
+        log.info(f"note: the encoder {bundle.manifest.name} is random, not trained; masks will drift")
+    log.info(
+        f"rendering {frames} frames of {_HEIGHT} x {_WIDTH}, two objects and two look-alikes: a quarter of a minute"
+    )
+    film = render_film(frames, _HEIGHT, _WIDTH, objects=2, seed=_SEED, rate=_RATE)
     shown = sorted({round(i * (frames - 1) / 5) for i in range(6)})
     rows: list[list[np.ndarray]] = [[], [], []]
     overlap = np.zeros((2, frames))
     # Tracking first: the pictures are made only when everything before them went well.
     with (
-        Tracker.open(bundle) as tracker,
+        Tracker.open(bundle, settings=name) as tracker,
         open_sink(out / "masks") as masks,
-        open_sink(out / "overlay.mp4", 24) as video,
+        open_sink(out / "overlay.mp4", _RATE) as video,
         Progress("frames", frames) as progress,
     ):
-        for index, (frame, truth) in enumerate(zip(scene.frames, scene.masks, strict=True)):
+        for index, (frame, truth) in enumerate(zip(film.frames, film.masks, strict=True)):
             labels = tracker.step(frame, truth if index == 0 else None)
             masks.write(labels)
             video.write(labels)
@@ -71,12 +74,12 @@ def demo(
         raise SinkError(f"cannot write {path}: {error.strerror}") from error
     # As in the field: the first frame was given and the last is not scored.
     scores = overlap[:, 1:-1].mean(axis=1) if frames > 2 else overlap[:, 1:].mean(axis=1)
-    say(
+    log.info(
         f"J (intersection over union): object 1 {scores[0]:.3f}, object 2 {scores[1]:.3f} "
-        f"(protocol crw: m {protocol['context_length']}, k {protocol['topk']}, r {protocol['radius']:g})"
+        f"(preset {name}: m {protocol['context_length']}, k {protocol['topk']}, r {protocol['radius']:g})"
     )
     for what, where in (("frames, truth and result", path), ("video", out / "overlay.mp4"), ("masks", out / "masks")):
-        say(f"{what}: {where.resolve()}")
+        log.info(f"{what}: {where.resolve()}")
     if as_json:
         values = [round(float(score), 4) for score in scores]
         result: dict[str, object] = {

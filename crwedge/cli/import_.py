@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from crwedge.cli.messages import messages
+from crwedge.cli.options import AsJson
 
 
 def import_(
@@ -17,7 +19,7 @@ def import_(
         Path | None, typer.Option(help="Checkpoint to write; default FILE with .encoder.safetensors.")
     ] = None,
     padding: Annotated[str | None, typer.Option(help="zeros or reflect; default: as the project trained.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Convert weights of another project to an encoder checkpoint, strides of res3 and res4 set to 1.
 
@@ -34,10 +36,9 @@ def import_(
     target = out or file.with_name(f"{file.name.split('.')[0]}.encoder.safetensors")
     save_encoder(target, encoder, name=target.name.split(".")[0], weights_from=origin, trained=True)
     config = encoder.config
-    print(
-        f"{target}: {config.architecture} to {config.stage}, {config.padding} padding; next: crwedge export {target}",
-        file=sys.stderr if as_json else sys.stdout,
+    messages(as_json).info(
+        f"{target}: {config.architecture} to {config.stage}, {config.padding} padding; next: crwedge export {target}"
     )
     if as_json:
         report = {"checkpoint": str(target), "kind": kind, "weights_from": origin, **config.to_dict()}
-        sys.stdout.write(json.dumps(report) + "\n")
+        typer.echo(json.dumps(report))

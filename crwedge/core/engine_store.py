@@ -6,13 +6,11 @@ write to it, and its hash is right. The hash is computed from the bytes that are
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
+import logging
 import os
 import stat
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +18,11 @@ from typing import Any
 from crwedge.core.engine_key import EngineKey, Size, mismatch
 from crwedge.core.errors import BundleError
 from crwedge.core.files import atomic_write, sha256
+from crwedge.core.json_text import parse_json
 
 FACTS_VERSION = 1
 
-Say = Callable[[str], None]
+_log = logging.getLogger("crwedge")
 
 
 @dataclass(frozen=True)
@@ -60,35 +59,35 @@ def engine_path(folder: Path, key: EngineKey) -> Path:
     return folder / f"{key.name}.engine"
 
 
-def find_engine(
-    folders: Sequence[Path], wanted: EngineKey, size: Size | None = None, say: Say = lambda _: None
-) -> FoundEngine | None:
-    """The first engine in `folders` that fits, or None.
+def find_engine(folders: Sequence[Path], wanted: EngineKey, size: Size | None = None) -> FoundEngine | None:
+    """The first engine in `folders` that fits, or None; then each engine that was skipped is logged, with the reason.
 
     Args:
         folders: searched in this order; missing ones are skipped.
         wanted: key for this graph and device.
         size: (H, W) of the frame; None: the profile must be the wanted one.
-        say: gets one line for each engine that was skipped, with the reason.
 
     Raises:
         BundleError: an engine that fits was changed, or others can write to it.
     """
+    skipped: list[str] = []
     for folder in folders:
         for facts_path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
             path = facts_path.with_suffix(".engine")
             try:
                 facts = _read_facts(facts_path)
             except BundleError as error:
-                say(f"engine {path.name} left alone: {error}")
+                skipped.append(f"{path.name} left alone: {error}")
                 continue
             if facts_path.stem != facts.key.name:
-                say(f"engine {path.name} left alone: it was renamed, its facts are of {facts.key.name}")
+                skipped.append(f"{path.name} left alone: it was renamed, its facts are of {facts.key.name}")
                 continue
             reason = mismatch(facts.key, wanted, size)
             if reason is None:
                 return FoundEngine(path, facts, _read_checked(path, facts))
-            say(f"engine {path.name} left alone: {reason}")
+            skipped.append(f"{path.name} left alone: {reason}")
+    for line in skipped:
+        _log.info("engine %s", line)
     return None
 
 
@@ -112,37 +111,9 @@ def write_engine(folder: Path, facts: EngineFacts, data: bytes) -> Path:
     return path
 
 
-@contextlib.contextmanager
-def build_lock(folder: Path, name: str, say: Say = lambda _: None, poll_s: float = 0.2) -> Iterator[bool]:
-    """Hold a lock so that one process at a time builds the engine `name` in `folder`; yields whether this one had to wait.
-
-    The lock is released when the process ends, even if it is killed. A process that waited should look for the engine again.
-
-    Raises:
-        BundleError: the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / f".{name}.lock", "w")  # noqa: SIM115 - closed below, after the block
-    except OSError as error:
-        raise BundleError(f"cannot write to {folder} ({error.strerror}); make it writable") from error
-    with file:
-        waited = False
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not waited:
-                    say("another process is building this engine; waiting for it")
-                waited = True
-                time.sleep(poll_s)
-        yield waited
-
-
 def _read_facts(path: Path) -> EngineFacts:
     try:
-        values: Any = json.loads(path.read_text(encoding="utf-8"))
+        values: Any = parse_json(path.read_text(encoding="utf-8"))
         if values["format_version"] != FACTS_VERSION:
             raise BundleError(f"its facts have version {values['format_version']!r}, not {FACTS_VERSION}")
         values["key"] = EngineKey.from_dict(values["key"])

@@ -19,6 +19,8 @@ Array = NDArray[np.float32]
 _SHUTTER = 0.04
 """Seconds that the shutter is open."""
 _EXPOSURES = 3
+_REACH = 3.2
+"""No part of a body is farther from its centre, in its sizes."""
 _LIMBS = ((-0.75, 0.62), (-0.35, 0.62), (0.35, 0.62), (0.75, 0.62))
 """Where legs hang from the trunk: along it and across, in trunk radii."""
 
@@ -78,9 +80,10 @@ def render_film(
             image = sample_texture(ground, _mirrored(220 * y, 512), _mirrored(220 * x, 512))
             mask = np.zeros((height, width), np.uint8)
             for label, body in order:
-                inside, skin = _seen_body(body, time, y, x)
-                image[inside] = skin
-                mask[inside] = label
+                part = _box(body, time, y, x)
+                inside, skin = _seen_body(body, time, y[part], x[part])
+                image[part][inside] = skin
+                mask[part][inside] = label
             behind = np.abs(x - post - 0.02 * np.sin(9 * y)) < 0.045
             image[behind] = sample_texture(bark, 300 * y[behind], 300 * x[behind])
             mask[behind] = 0
@@ -117,6 +120,17 @@ def _camera(time: float, height: int, width: int, sway: NDArray[np.float64]) -> 
     y = zoom * (math.cos(turn) * v + math.sin(turn) * u) + 0.5 + pan_y
     x = zoom * (math.cos(turn) * u - math.sin(turn) * v) + width / height / 2 + pan_x
     return np.asarray(y, np.float32), np.asarray(x, np.float32)
+
+
+def _box(body: _Body, time: float, y: Array, x: Array) -> tuple[slice, slice]:
+    """Rows and columns of the pixels that may show the body."""
+    size = body.size * math.exp(body.growth * math.sin(time + body.phase))
+    near = np.abs(y - body.start[0] - body.speed[0] * time) < _REACH * size
+    near &= np.abs(x - body.start[1] - body.speed[1] * time) < _REACH * size
+    rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
+    if not len(rows):
+        return slice(0, 0), slice(0, 0)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def _seen_body(body: _Body, time: float, y: Array, x: Array) -> tuple[NDArray[np.bool_], Array]:

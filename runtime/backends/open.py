@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -24,24 +25,22 @@ AUTO = ("tensorrt", "cuda", "cpu")
 _USUAL_SIZE = (480, 854)
 """(H, W) that a device is tried with where the frames' size is not known yet."""
 
-Say = Callable[[str], None]
+_log = logging.getLogger("crwedge")
 
 
 def open_engine(
     bundle: Bundle,
     engine: str = "auto",
     threads: int | None = None,
-    say: Say | None = None,
     size: Size | None = None,
 ) -> Engine:
-    """Open the encoder of a bundle.
+    """Open the encoder of a bundle. Engines that `auto` could not use are logged, with the reason.
 
     Args:
         bundle: a checked bundle.
         engine: `cpu` (ONNX Runtime), `cuda` (ONNX Runtime on an NVIDIA GPU), `tensorrt` (an engine built on this
             device), or `auto`: the first of TensorRT, CUDA and the CPU that can be opened.
         threads: of the CPU engine; by default every processor this process may use.
-        say: told once, in one line, of each engine that `auto` could not use, and why.
         size: (H, W) of the frames that will come, where it is known.
 
     Raises:
@@ -51,8 +50,7 @@ def open_engine(
         BundleError: no TensorRT engine of the bundle fits.
     """
     check_choice("engine", engine, ENGINES)
-    say = say or (lambda _: None)
-    return next(_engines(bundle, threads, say, size)) if engine == "auto" else _open(engine, bundle, threads, say, size)
+    return next(_engines(bundle, threads, size)) if engine == "auto" else _open(engine, bundle, threads, size)
 
 
 def open_backend(
@@ -62,7 +60,6 @@ def open_backend(
     workers: int | None = None,
     *,
     keep_frames: bool = False,
-    say: Say | None = None,
     size: Size | None = None,
 ) -> Backend:
     """Open what a tracker computes with: the device of the engine does all of it.
@@ -73,22 +70,20 @@ def open_backend(
         engine: a name as for `open_engine`, or an engine that is open already.
         workers: threads of the CPU; by default every processor this process may use.
         keep_frames: keep the pixels of the context's frames, for `Backend.encode_again`.
-        say: told once, in one line, of each engine that `auto` could not use, and why.
         size: (H, W) of the frames that will come, where it is known.
     """
-    say = say or (lambda _: None)
     if not isinstance(engine, str):
         return backend_of(engine, settings, workers, keep_frames)
     if engine != "auto":
-        return backend_of(open_engine(bundle, engine, workers, say, size), settings, workers, keep_frames)
-    for opened in _engines(bundle, workers, say, size):
+        return backend_of(open_engine(bundle, engine, workers, size), settings, workers, keep_frames)
+    for opened in _engines(bundle, workers, size):
         backend = backend_of(opened, settings, workers, keep_frames)
         try:
             if backend.on_device:
                 _try_out(backend, size or _USUAL_SIZE)
             return backend
         except DeviceError as error:
-            say(f"engine {backend.engine.name} not used: {error}")
+            _log.info("note: engine %s not used: %s", backend.engine.name, error)
             with contextlib.suppress(CrwedgeError):
                 backend.close()  # a lost device refuses even to give memory back
     raise AssertionError("the CPU is always there")
@@ -118,24 +113,24 @@ def probe_engines(bundle: Bundle) -> list[tuple[str, bool, str]]:
     return found
 
 
-def _engines(bundle: Bundle, threads: int | None, say: Say, size: Size | None) -> Iterator[Engine]:
+def _engines(bundle: Bundle, threads: int | None, size: Size | None) -> Iterator[Engine]:
     """The engines of `AUTO` that can be opened; the error of the last one is raised."""
     names: tuple[str, ...] = AUTO
     if reason := missing_driver():
         # A machine without an NVIDIA GPU lacks nothing, so nothing is said.
         if nvidia_gpu():
-            say(f"engine cpu is used although there is an NVIDIA GPU: {reason}")
+            _log.info("note: engine cpu is used although there is an NVIDIA GPU: %s", reason)
         names = AUTO[-1:]
     for name in names:
         try:
-            yield _open(name, bundle, threads, say, size)
+            yield _open(name, bundle, threads, size)
         except CrwedgeError as error:
             if name == names[-1]:
                 raise
-            say(f"engine {name} not used: {error}")
+            _log.info("note: engine %s not used: %s", name, error)
 
 
-def _open(name: str, bundle: Bundle, threads: int | None, say: Say, size: Size | None) -> Engine:
+def _open(name: str, bundle: Bundle, threads: int | None, size: Size | None) -> Engine:
     if name == "cpu":
         from crwedge.runtime.backends.onnx_cpu import CpuEngine
 
@@ -146,7 +141,7 @@ def _open(name: str, bundle: Bundle, threads: int | None, say: Say, size: Size |
         return CudaEngine(bundle)
     from crwedge.runtime.backends.tensorrt import TensorRtEngine
 
-    return TensorRtEngine(bundle, size, say)
+    return TensorRtEngine(bundle, size)
 
 
 def _try_out(backend: Backend, size: Size) -> None:

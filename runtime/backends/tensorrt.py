@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,16 +28,12 @@ _ANY_SIZE: Size = (480, 854)
 class TensorRtEngine:
     """The encoder of a bundle in a TensorRT engine."""
 
-    def __init__(
-        self, bundle: Bundle, size: Size | None = None, say: Callable[[str], None] = lambda _: None,
-        driver: Driver | None = None, trt: Any = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, bundle: Bundle, size: Size | None = None, driver: Driver | None = None, trt: Any = None) -> None:
         """Find the engine that fits this device and load it. None is ever built here.
 
         Args:
             bundle: a checked bundle.
             size: (H, W) of the frames, where it is known already.
-            say: told why engines were left alone.
             driver: the device; by default the first GPU.
             trt: stands for the module tensorrt in tests.
 
@@ -51,14 +46,14 @@ class TensorRtEngine:
         self._trt = trt
         self.driver = driver.retain() if driver else open_driver()
         try:
-            self._open(bundle, size, say)
+            self._open(bundle, size)
         except BaseException:
             self.driver.close()
             raise
 
-    def _open(self, bundle: Bundle, size: Size | None, say: Callable[[str], None]) -> None:
+    def _open(self, bundle: Bundle, size: Size | None) -> None:
         trt = self._trt
-        self._found = self._find(bundle, size or bundle.manifest.size, say)
+        self._found = self._find(bundle, size or bundle.manifest.size)
         self._logger = trt.Logger(trt.Logger.ERROR)
         self._runtime = trt.Runtime(self._logger)
         self._engine = self._load()
@@ -116,7 +111,7 @@ class TensorRtEngine:
         if not profile.holds(size):
             raise DeviceError(
                 f"the engine takes frames of {profile}, not {size[0]}x{size[1]}; build one with "
-                f"`crwedge export --engine tensorrt --size {size[0]}x{size[1]}`, or give --size"
+                f"`crwedge export --engine tensorrt --size {size[0]}x{size[1]}`, or set the size"
             )
         with self._exchange:
             fresh, self._fresh = self._fresh, None
@@ -125,7 +120,7 @@ class TensorRtEngine:
             self.driver.synchronise(self.stream)
             self._engine, self._context = fresh
 
-    def _find(self, bundle: Bundle, size: Size | None, say: Callable[[str], None]) -> FoundEngine:
+    def _find(self, bundle: Bundle, size: Size | None) -> FoundEngine:
         major, minor = self.driver.facts.capability
         size = size or _ANY_SIZE
         wanted = EngineKey(
@@ -136,11 +131,8 @@ class TensorRtEngine:
             precision=bundle.manifest.precision,
             profile=Profile.of(size),
         )
-        reasons: list[str] = []
-        found = find_engine(engine_folders(bundle.path, data_home()), wanted, size, reasons.append)
+        found = find_engine(engine_folders(bundle.path, data_home()), wanted, size)
         if found is None:
-            for reason in reasons:
-                say(reason)
             raise BundleError(
                 "no TensorRT engine of this bundle fits this device; build one with "
                 f"`crwedge export {bundle.path} --engine tensorrt`"

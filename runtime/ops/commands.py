@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import stat
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError, SettingError, UserError
+from crwedge.core.json_text import parse_json
 from crwedge.core.labels import LabelMap
 from crwedge.core.masks import check_mask, read_mask, resize_mask
 from crwedge.runtime.events import silent
@@ -177,9 +177,9 @@ class CommandFile:
         self.text = ""
         self._on_event = on_event
         if not self.path.parent.is_dir():
-            raise SettingError(f"--control {path}: there is no folder {self.path.parent}")
+            raise SettingError(f"--set control={path}: there is no folder {self.path.parent}")
         if self.path.exists() and not stat.S_ISREG(self.path.stat().st_mode):
-            raise SettingError(f"--control {path} is no plain file")
+            raise SettingError(f"--set control={path} is no plain file")
         self._shorter = False
         self._read, self._old = 0, self._length()
         self._end = 0
@@ -250,8 +250,8 @@ def parse_command(text: str, folder: Path) -> Command:
         CommandError: it is something else.
     """
     try:
-        words = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        words = parse_json(text)
+    except ValueError as error:
         raise CommandError(f"a command is one JSON object on one line ({error})") from error
     if not isinstance(words, dict) or len({"mask", "remove"} & words.keys()) != 1 or words.keys() - _KEYS:
         raise CommandError('a command is {"mask": "fix.png"} or {"remove": [2]}, either with "index": 812')

@@ -171,7 +171,7 @@ def test_two_trackers_take_turns_on_one_device(bundle: Bundle, small_scene: Scen
 
 
 def test_auto_goes_on_on_the_cpu_when_the_device_is_too_small(
-    bundle: Bundle, small_scene: Scene, monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle, small_scene: Scene, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     driver = EmulatedCuda(memory_bytes=300_000)
 
@@ -184,8 +184,7 @@ def test_auto_goes_on_on_the_cpu_when_the_device_is_too_small(
 
     monkeypatch.setattr(choice, "_open", opened)
     monkeypatch.setattr(choice, "missing_driver", lambda: None)
-    said: list[str] = []
-    with Tracker.open(bundle, "auto", SETTINGS, TrackerOptions((64, 96)), say=said.append) as tracker:
+    with Tracker.open(bundle, "auto", SETTINGS, TrackerOptions((64, 96))) as tracker:
         labels = tracker.step(small_scene.frames[0], small_scene.masks[0])
         assert (labels.ids == small_scene.masks[0]).all()
         tracker.step(small_scene.frames[1])

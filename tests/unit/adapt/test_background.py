@@ -17,6 +17,7 @@ from crwedge.core.scene import render_scene
 from crwedge.core.settings import preset
 from crwedge.runtime.bundle_lookup import shipped_bundle
 from crwedge.runtime.tracker import Tracker
+from tests.unit.adapt.frames import FrameList
 
 SCENE = render_scene(frames=8, height=64, width=80, objects=1, seed=3)
 PROTOCOL = preset("crw").with_changes(context_length=2)
@@ -62,18 +63,16 @@ def labels_of(frames: int, trainer: TestTimeTrainer | None, after: Callable[[int
         ("time.sleep(60)", "in time"),
         ("answer(float('nan'))", "weights that are not finite (conv1.weight)"),
         ("answer(1.0)", "ONNX Runtime cannot load"),
-        ("target.write(b'x' * 5000); target.flush(); time.sleep(60)", "says what is no message"),
+        ("target.write(b'x' * 5000); target.flush(); time.sleep(60)", "sent something that is not a message"),
         ("write_message(target, {'kind': 'error', 'reason': 'no room'})", "failed: no room"),
         ("hog = b'x' * 400_000_000; time.sleep(60)", "more than memory_mb = 300"),
         (UNDONE, "2 windows had to be undone, the last because the loss is not finite"),
     ],
     ids=["exit", "kill", "raise", "sleep", "nan", "graph", "garbage", "error", "memory", "undone"],
 )
-def test_tracking_goes_on(behaviour: str, reason: str) -> None:
+def test_tracking_goes_on(behaviour: str, reason: str, said: list[str]) -> None:
     plain = labels_of(12, None, lambda index: None)
-    said: list[str] = []
     trainer = TestTimeTrainer(
-        say=said.append,
         worker=(sys.executable, "-c", START + behaviour),
         every=1,
         m=1,
@@ -119,10 +118,9 @@ def test_a_stopped_process_blocks_no_frame() -> None:
     assert trainer.stats.dropped > 0
 
 
-def test_the_real_trainer_learns_and_is_killed() -> None:
-    said: list[str] = []
+def test_the_real_trainer_learns_and_is_killed(said: list[str]) -> None:
     trainer = TestTimeTrainer(
-        say=said.append, every=2, m=2, updates=1, size=32, clips=1, nice=0, device="cpu", tolerance=10.0, patience=300.0
+        every=2, m=2, updates=1, size=32, clips=1, nice=0, device="cpu", tolerance=10.0, patience=300.0
     )
 
     def wait(index: int) -> None:
@@ -146,3 +144,23 @@ def test_the_real_trainer_learns_and_is_killed() -> None:
     assert (got[4] == plain[4]).all()
     assert (got[-1] != plain[-1]).any(), "the new weights changed nothing"
     assert len(trainer.weights()) > 1_000_000
+
+
+def test_frames_of_a_file_wait_for_their_windows() -> None:
+    trainer = TestTimeTrainer(every=2, updates=1, size=32, clips=1, device="cpu", tolerance=10.0)
+    source = FrameList(list(SCENE.frames))
+    with Tracker.open(shipped_bundle(), "cpu", PROTOCOL, adapter=trainer, workers=1) as tracker:
+        for frame in trainer.ahead(source):
+            tracker.step(frame, SCENE.masks[0] if frame.index == 0 else None)
+            kept = max(0, frame.index // 2)
+            assert (trainer.stats.windows, trainer.stats.swaps, trainer.stats.dropped) == (kept, kept, 0)
+
+
+def test_a_file_does_not_wait_for_a_trainer_that_ended() -> None:
+    trainer = TestTimeTrainer(every=2, worker=(sys.executable, "-c", "import os; os._exit(3)"))
+    source = FrameList(list(SCENE.frames))
+    with Tracker.open(shipped_bundle(), "cpu", PROTOCOL, adapter=trainer, workers=1) as tracker:
+        for frame in trainer.ahead(source):
+            tracker.step(frame, SCENE.masks[0] if frame.index == 0 else None)
+    assert "exit code 3" in trainer.stats.stopped
+    assert trainer.stats.windows == 0

@@ -58,11 +58,10 @@ def test_windows(monkeypatch: pytest.MonkeyPatch, mode: str, expected: dict[int,
     assert trainer.stats.undone == len(expected)
 
 
-def test_after_r_windows_undone_training_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_r_windows_undone_training_ends(monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:
     bad = Outcome(1, 0.0, float("nan"), 1.0, float("nan"), "the loss is not finite")
     monkeypatch.setattr(FineTuner, "run", lambda self, frames, index: bad)
-    said: list[str] = []
-    trainer = TestTimeTrainer(say=said.append, every=2, rollbacks=2, **TINY)
+    trainer = TestTimeTrainer(every=2, rollbacks=2, **TINY)
     with Tracker.open(shipped_bundle(), "cpu", PROTOCOL, adapter=trainer, workers=1) as tracker:
         for index, frame in enumerate(SCENE.frames):
             tracker.step(frame, SCENE.masks[0] if index == 0 else None)
@@ -152,12 +151,12 @@ def test_without_torch_one_line_says_what_to_install(
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--ttt", "sideways"], "must be one of causal, lookahead"),
-        (["--ttt-budget", "50%"], "add --ttt causal or --ttt lookahead"),
-        (["--save-adapted", "x"], "add --ttt causal or --ttt lookahead"),
-        (["--ttt", "causal", "--ttt-budget", "lots"], "neither milliseconds"),
-        (["--ttt", "causal", "--ttt-set", "speed=1"], "unknown setting"),
-        (["--ttt", "causal", "--save-adapted", "."], "exists and is no bundle"),
+        (["--ttt", "sideways"], "must be one of 'causal', 'lookahead'"),
+        (["--set", "ttt-budget=50%"], "add --ttt causal or --ttt lookahead"),
+        (["--set", "save-adapted=x"], "add --ttt causal or --ttt lookahead"),
+        (["--ttt", "causal", "--set", "ttt-budget=lots"], "neither milliseconds"),
+        (["--ttt", "causal", "--set", "ttt-speed=1"], "no setting 'ttt-speed'"),
+        (["--ttt", "causal", "--set", "save-adapted=."], "exists and is no bundle"),
     ],
 )
 def test_options_that_cannot_be(
@@ -180,9 +179,19 @@ def test_track_with_test_time_training(tmp_path: Path, capsys: pytest.CaptureFix
     mask.parent.mkdir()
     write_mask(mask, SCENE.masks[0])
     words = ["synchronous=true", "updates=1", "size=32", "clips=1", "every=3", "m=2", "tolerance=10"]
-    options = [word for text in words for word in ("--ttt-set", text)]
-    common = ["track", str(tmp_path), "--mask", str(mask), "--out", str(tmp_path / "out"), "--json", "--threads", "1"]
-    assert cli.run([*common, "--ttt", "lookahead", "--save-adapted", str(tmp_path / "adapted"), *options]) == 0
+    options = [word for text in words for word in ("--set", f"ttt-{text}")]
+    common = [
+        "track",
+        str(tmp_path),
+        "--mask",
+        str(mask),
+        "--out",
+        str(tmp_path / "out"),
+        "--json",
+        "--set",
+        "threads=1",
+    ]
+    assert cli.run([*common, "--ttt", "lookahead", "--set", f"save-adapted={tmp_path / 'adapted'}", *options]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result["tracked"] == 5
     assert result["ttt"]["windows"] == 2

@@ -9,7 +9,7 @@ from PIL import Image
 
 from crwedge.cli import run
 from crwedge.core.film import render_film
-from crwedge.eval.unlabelled import read_clips
+from crwedge.cycle.footage import read_clips
 
 
 @pytest.fixture
@@ -31,15 +31,14 @@ def test_check_scores_the_shipped_encoder_on_footage(footage: Path, capsys: pyte
     assert score["regions"] >= 1
 
 
-def test_clips_are_cut_evenly_and_short_videos_are_named(footage: Path, tmp_path: Path) -> None:
+def test_clips_are_cut_evenly_and_short_videos_are_named(footage: Path, tmp_path: Path, said: list[str]) -> None:
     (tmp_path / "short").mkdir()
     Image.fromarray(np.zeros((64, 112, 3), np.uint8)).save(tmp_path / "short" / "0.png")
-    warnings: list[str] = []
-    clips = read_clips([footage, tmp_path / "short"], count=4, frames=5, rate=12.0, short_side=32, warn=warnings.append)
+    clips = read_clips([footage, tmp_path / "short"], count=4, frames=5, rate=12.0, short_side=32)
     assert len(clips) == 2
     assert all(len(clip) == 5 and clip[0].shape == (32, 56, 3) for clip in clips)
-    assert len(warnings) == 1
-    assert "short" in warnings[0]
+    assert len(said) == 1
+    assert "short" in said[0]
 
 
 def test_no_footage_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

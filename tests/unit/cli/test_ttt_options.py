@@ -12,22 +12,20 @@ from crwedge.cli.ttt_options import finish
 @pytest.mark.parametrize(
     ("undone", "stopped", "message"),
     [
-        (0, "", "ended before a first window was trained"),
+        (0, "", "ended before a first window was learnt from"),
         (2, "", "all 2 windows were undone"),
         (0, "PyTorch went away", "changed nothing: PyTorch went away"),
     ],
 )
-def test_training_that_did_nothing_says_why(undone: int, stopped: str, message: str) -> None:
-    trainer = TestTimeTrainer(TestTimeSettings(), lambda text: None)
+def test_training_that_did_nothing_says_why(undone: int, stopped: str, message: str, said: list[str]) -> None:
+    trainer = TestTimeTrainer(TestTimeSettings())
     trainer.stats.undone, trainer.stats.stopped = undone, stopped
-    said: list[str] = []
-    assert finish(trainer, None, said.append)["updates"] == 0
+    assert finish(trainer, None)["updates"] == 0
     assert message in said[1]
 
 
-def test_training_that_did_something_says_no_more() -> None:
-    trainer = TestTimeTrainer(TestTimeSettings(), lambda text: None)
+def test_training_that_did_something_says_no_more(said: list[str]) -> None:
+    trainer = TestTimeTrainer(TestTimeSettings())
     trainer.stats.updates = trainer.stats.windows = 1
-    said: list[str] = []
-    finish(trainer, None, said.append)
+    finish(trainer, None)
     assert len(said) == 1

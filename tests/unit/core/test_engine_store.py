@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from crwedge.core.engine_key import ANY_DEVICE, EngineKey, Profile, mismatch
-from crwedge.core.engine_store import EngineFacts, build_lock, engine_folders, find_engine, write_engine
+from crwedge.core.engine_store import EngineFacts, engine_folders, find_engine, write_engine
 from crwedge.core.errors import BundleError, SettingError
 from crwedge.core.files import sha256
 
@@ -49,18 +48,18 @@ def test_what_was_written_is_found(folder: Path) -> None:
         ({"profile": Profile.of((480, 640))}, "wanted is 480x640"),
     ],
 )
-def test_every_mismatch_has_a_message_that_says_what_to_run(folder: Path, change: dict, reason: str) -> None:
-    said: list[str] = []
-    assert find_engine([folder], replace(KEY, **change), say=said.append) is None
+def test_every_mismatch_has_a_message_that_says_what_to_run(
+    folder: Path, change: dict, reason: str, said: list[str]
+) -> None:
+    assert find_engine([folder], replace(KEY, **change)) is None
     assert len(said) == 1
     assert reason in said[0]
     assert "crwedge export --engine" in said[0]
     assert "\n" not in said[0]
 
 
-def test_a_size_out_of_the_profile_is_a_mismatch(folder: Path) -> None:
-    said: list[str] = []
-    assert find_engine([folder], KEY, (2000, 2000), say=said.append) is None
+def test_a_size_out_of_the_profile_is_a_mismatch(folder: Path, said: list[str]) -> None:
+    assert find_engine([folder], KEY, (2000, 2000)) is None
     assert "not 2000x2000" in said[0]
     assert mismatch(KEY, KEY, (64, 1920)) is None
 
@@ -70,12 +69,11 @@ def test_an_engine_for_every_device_fits_any() -> None:
     assert mismatch(KEY, replace(KEY, compute_capability=ANY_DEVICE)) is not None
 
 
-def test_an_engine_renamed_to_another_gpu_is_left(folder: Path) -> None:
+def test_an_engine_renamed_to_another_gpu_is_left(folder: Path, said: list[str]) -> None:
     other = replace(KEY, compute_capability="8.9")
     for ending in (".engine", ".json"):
         (folder / f"{KEY.name}{ending}").rename(folder / f"{other.name}{ending}")
-    said: list[str] = []
-    assert find_engine([folder], other, say=said.append) is None
+    assert find_engine([folder], other) is None
     assert "renamed" in said[0]
 
 
@@ -107,10 +105,9 @@ def test_an_engine_of_another_user_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format_version": 99}', '{"format_version": 1, "key": {}}'])
-def test_facts_that_cannot_be_read_are_left_with_a_reason(folder: Path, text: str) -> None:
+def test_facts_that_cannot_be_read_are_left_with_a_reason(folder: Path, text: str, said: list[str]) -> None:
     (folder / f"{KEY.name}.json").write_text(text)
-    said: list[str] = []
-    assert find_engine([folder], KEY, say=said.append) is None
+    assert find_engine([folder], KEY) is None
     assert "left alone" in said[0]
 
 
@@ -139,31 +136,7 @@ def test_a_profile_out_of_order_is_refused(sizes: tuple) -> None:
 def test_a_folder_that_cannot_be_written_is_one_clear_error() -> None:
     with pytest.raises(BundleError, match="cannot write"):
         write_engine(Path("/proc/engines"), facts(), DATA)
-    with pytest.raises(BundleError, match="cannot write"), build_lock(Path("/proc/engines"), "x"):
-        pass
 
 
 def test_engines_are_looked_for_beside_the_bundle_first(tmp_path: Path) -> None:
     assert engine_folders(tmp_path / "b", tmp_path / "home")[0] == tmp_path / "b" / "engines"
-
-
-def _hold(folder: Path, log: Path) -> None:
-    with build_lock(folder, "x", poll_s=0.01) as waited:
-        with open(log, "a") as file:
-            file.write(f"in {waited}\n")
-        with open(log, "a") as file:
-            file.write("out\n")
-
-
-def test_two_processes_do_not_build_at_once(tmp_path: Path) -> None:
-    said: list[str] = []
-    log = tmp_path / "log"
-    context = multiprocessing.get_context("spawn")
-    with build_lock(tmp_path, "x"):
-        other = context.Process(target=_hold, args=(tmp_path, log))
-        other.start()
-        other.join(0.5)
-        assert not log.exists()
-    other.join()
-    assert log.read_text().splitlines()[-1] == "out"
-    assert said == []

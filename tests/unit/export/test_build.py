@@ -52,7 +52,7 @@ def test_exporting_twice_gives_the_same_bytes(checkpoint: Path, tmp_path: Path, 
 
 @pytest.mark.parametrize("damage", ["noise", "nan", "shape"])
 def test_a_bad_verdict_writes_nothing(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str, said: list[str]
 ) -> None:
     honest = build.onnx_features
 
@@ -64,9 +64,8 @@ def test_a_bad_verdict_writes_nothing(
         return [(f + bad * np.random.default_rng(0).normal(size=f.shape)).astype(np.float32) for f in features]
 
     monkeypatch.setattr(build, "onnx_features", dishonest)
-    said: list[str] = []
     with pytest.raises(ParityError, match="nothing was written") as caught:
-        export_bundle(checkpoint, tmp_path / "out", size=SIZE, verify=SHORT, say=said.append)
+        export_bundle(checkpoint, tmp_path / "out", size=SIZE, verify=SHORT)
     assert caught.value.exit_code == 1
     assert not caught.value.parity.passed
     assert any("FAILED" in line for line in said)

@@ -32,12 +32,11 @@ def use(monkeypatch: pytest.MonkeyPatch, module: Any, capability: str = "8.7") -
     return module
 
 
-def test_an_engine_is_built_once(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_is_built_once(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:
     trt = use(monkeypatch, fake())
-    said: list[str] = []
     steps: list[tuple[str, int, int]] = []
     options = BuildOptions(RANGE, workspace_mb=256)
-    first = engines.ensure_engine(bundle, options=options, say=said.append, on_progress=lambda *a: steps.append(a))
+    first = engines.ensure_engine(bundle, options=options, on_progress=lambda *a: steps.append(a))
     assert first.data == b"engine of 10.3.0"
     assert first.path.parent == bundle.path / "engines"
     assert first.facts.refittable
@@ -45,22 +44,24 @@ def test_an_engine_is_built_once(bundle: Bundle, monkeypatch: pytest.MonkeyPatch
     assert ("profile", ("frames", (1, 64, 64, 3), (1, 480, 854, 3), (1, 1088, 1920, 3))) in trt.asked
     assert ("network", 1 << 1) in trt.asked
     assert steps == [("Building", 0, 2), ("Building", 1, 2), ("Building", 2, 2)]
-    again = engines.ensure_engine(bundle, options=options, say=said.append)
+    again = engines.ensure_engine(bundle, options=options)
     assert again.data == first.data
     assert trt.asked.count(("build",)) == 1
     assert "fits and is kept" in said[-1]
     assert Bundle.open(bundle.path) == bundle
 
 
-def test_another_version_or_device_builds_its_own(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_or_device_builds_its_own(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
     use(monkeypatch, fake("10.3.0"))
     engines.ensure_engine(bundle)
-    said: list[str] = []
+    said.clear()
     use(monkeypatch, fake("11.4.0"))
-    assert engines.ensure_engine(bundle, say=said.append).data == b"engine of 11.4.0"
+    assert engines.ensure_engine(bundle).data == b"engine of 11.4.0"
     assert "was built by tensorrt 10.3.0, this machine has 11.4.0" in said[0]
     use(monkeypatch, fake("11.4.0"), "8.9")
-    engines.ensure_engine(bundle, say=said.append)
+    engines.ensure_engine(bundle)
     assert len(list((bundle.path / "engines").glob("*.engine"))) == 3
 
 
@@ -81,10 +82,11 @@ def test_without_a_gpu_the_weights_are_fixed(bundle: Bundle, monkeypatch: pytest
     assert ("flag", "REFIT") not in trt.asked
 
 
-def test_weights_that_cannot_be_exchanged_are_built_fixed(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_cannot_be_exchanged_are_built_fixed(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
     use(monkeypatch, fake(refit_works=False))
-    said: list[str] = []
-    assert not engines.ensure_engine(bundle, say=said.append).facts.refittable
+    assert not engines.ensure_engine(bundle).facts.refittable
     assert any("no refit here" in line for line in said)
 
 

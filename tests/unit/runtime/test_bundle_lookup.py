@@ -66,10 +66,9 @@ def test_a_damaged_choice_and_an_unknown_name_are_one_line(capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(("new", "used"), [(0.7, True), (0.5, False)])
-def test_a_check_decides_over_a_new_bundle(exported: Path, new: float, used: bool) -> None:
-    said: list[str] = []
+def test_a_check_decides_over_a_new_bundle(exported: Path, new: float, used: bool, said: list[str]) -> None:
     scores = {"mine": new, "walk-r18": 0.6}
-    assert choose_if_better(Bundle.open(exported), lambda bundle: scores[bundle.manifest.name], said.append) is used
+    assert choose_if_better(Bundle.open(exported), lambda bundle: scores[bundle.manifest.name]) is used
     assert (find_bundle().path == exported) is used
     assert f"{new:.3f}" in said[0]
     assert "0.600" in said[0]
@@ -156,7 +155,7 @@ def test_a_home_that_may_not_be_entered_is_absent(command: str, home: str, small
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "CRWEDGE_"))}
     words = [*without_privileges(), sys.executable, "-m", "crwedge", command]
     if command == "track":
-        words += ["frames", "--mask", "init.png", "--out", "masks", "--threads", "1"]
+        words += ["frames", "--mask", "init.png", "--out", "masks", "--set", "threads=1"]
     env = {**kept, "HOME": str(tmp_path / home)}
     done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -168,7 +167,7 @@ def test_a_name_that_the_terminal_cannot_show_ends_no_run(small_scene: Scene, tm
     (tmp_path / folder).mkdir()
     Image.fromarray(small_scene.frames[0]).save(tmp_path / folder / "0.png")
     Image.fromarray(small_scene.masks[0]).save(tmp_path / "init.png")
-    words = ["track", folder, "--mask", "init.png", "--out", "é日", "--threads", "1"]
+    words = ["track", folder, "--mask", "init.png", "--out", "é日", "--set", "threads=1"]
     for more in ({"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {}):
         done = subprocess.run(
             [sys.executable, "-m", "crwedge", *words, "--overwrite"],

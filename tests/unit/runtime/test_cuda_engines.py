@@ -274,11 +274,10 @@ def test_tensorrt_takes_new_weights_between_two_frames(bundle: Bundle) -> None:
     assert (engine.run(FRAMES[0]) == 9).all()
 
 
-def test_tensorrt_without_an_engine_says_how_to_build_one(bundle: Bundle) -> None:
+def test_tensorrt_without_an_engine_says_how_to_build_one(bundle: Bundle, said: list[str]) -> None:
     build(bundle, capability="9.0")
-    said: list[str] = []
     with pytest.raises(BundleError, match="no TensorRT engine of this bundle fits this device; build one with"):
-        TensorRtEngine(bundle, say=said.append, driver=EmulatedCuda(), trt=fake_trt())
+        TensorRtEngine(bundle, driver=EmulatedCuda(), trt=fake_trt())
     assert "compute capability 9.0, this one has 0.0" in said[0]
 
 

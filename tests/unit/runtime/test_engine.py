@@ -52,15 +52,16 @@ def with_engines(monkeypatch: pytest.MonkeyPatch, engines: dict[str, FakeEngine 
     monkeypatch.setattr(choice, "missing_driver", lambda: None)
 
 
-def test_auto_takes_the_best_and_says_nothing(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
+def test_auto_takes_the_best_and_says_nothing(monkeypatch: pytest.MonkeyPatch, bundle: Bundle, said: list[str]) -> None:
     best = FakeEngine("tensorrt 10")
     with_engines(monkeypatch, {"tensorrt": best})
-    said: list[str] = []
-    assert choice.open_engine(bundle, "auto", say=said.append).name == "tensorrt 10"
+    assert choice.open_engine(bundle, "auto").name == "tensorrt 10"
     assert said == []
 
 
-def test_auto_steps_down_and_says_each_reason_once(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
+def test_auto_steps_down_and_says_each_reason_once(
+    monkeypatch: pytest.MonkeyPatch, bundle: Bundle, said: list[str]
+) -> None:
     with_engines(
         monkeypatch,
         {
@@ -69,16 +70,17 @@ def test_auto_steps_down_and_says_each_reason_once(monkeypatch: pytest.MonkeyPat
             "cpu": FakeEngine("cpu 1"),
         },
     )
-    said: list[str] = []
-    engine = choice.open_engine(bundle, "auto", say=said.append)
+    engine = choice.open_engine(bundle, "auto")
     engine.run(FRAME)
     assert said == [
-        "engine tensorrt not used: no TensorRT engine of this bundle fits this device",
-        "engine cuda not used: onnxruntime-gpu is not installed",
+        "note: engine tensorrt not used: no TensorRT engine of this bundle fits this device",
+        "note: engine cuda not used: onnxruntime-gpu is not installed",
     ]
 
 
-def test_auto_goes_on_when_a_device_has_too_little_memory(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
+def test_auto_goes_on_when_a_device_has_too_little_memory(
+    monkeypatch: pytest.MonkeyPatch, bundle: Bundle, said: list[str]
+) -> None:
     first, last = FakeEngine("tensorrt 10", fails_at=0), FakeEngine("cpu 1")
     with_engines(monkeypatch, {"tensorrt": first, "cuda": DeviceError("there is no NVIDIA GPU"), "cpu": last})
 
@@ -89,8 +91,7 @@ def test_auto_goes_on_when_a_device_has_too_little_memory(monkeypatch: pytest.Mo
         return (CpuBackend if engine is last else FakeDeviceBackend)(engine, settings, workers, keep)
 
     monkeypatch.setattr(choice, "backend_of", made)
-    said: list[str] = []
-    backend = choice.open_backend(bundle, PropagationSettings(), "auto", say=said.append, size=(32, 40))
+    backend = choice.open_backend(bundle, PropagationSettings(), "auto", size=(32, 40))
     assert backend.engine is last
     assert first.closed
     assert last.frames == 0
@@ -120,14 +121,13 @@ def test_unknown_engine(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("gpu", [False, True])
 def test_a_missing_driver_is_a_fault_only_where_there_is_a_gpu(
-    gpu: bool, monkeypatch: pytest.MonkeyPatch, bundle: Bundle
+    gpu: bool, monkeypatch: pytest.MonkeyPatch, bundle: Bundle, said: list[str]
 ) -> None:
     with_engines(monkeypatch, {"cpu": FakeEngine("cpu 1")})
     monkeypatch.setattr(choice, "missing_driver", lambda: "libcuda.so.1 is missing")
     monkeypatch.setattr(choice, "nvidia_gpu", lambda: gpu)
-    said: list[str] = []
-    assert choice.open_engine(bundle, "auto", say=said.append).name == "cpu 1"
-    fault = ["engine cpu is used although there is an NVIDIA GPU: libcuda.so.1 is missing"]
+    assert choice.open_engine(bundle, "auto").name == "cpu 1"
+    fault = ["note: engine cpu is used although there is an NVIDIA GPU: libcuda.so.1 is missing"]
     assert said == (fault if gpu else [])
 
 
