@@ -167,7 +167,7 @@ class Tracker(Closing):
         locator = self._locator or self._open_locator((pixels.shape[0], pixels.shape[1]))
         features = self.backend.encode(pixels, locator.view(pixels, given))
         encoded = time.perf_counter()
-        prediction = self._predict(features, given)
+        prediction = self._predict(features, locator, given)
         propagated = time.perf_counter()
         labels = self._report(prediction, pixels, given, source)
         trust = min(labels.confidence.values(), default=0.5 if given is None else 1.0)
@@ -315,7 +315,7 @@ class Tracker(Closing):
         self._locator.set_quality(self._quality)
         return self._locator
 
-    def _predict(self, features: Features, given: AnyPrompt | None) -> Prediction:
+    def _predict(self, features: Features, locator: Locator, given: AnyPrompt | None) -> Prediction:
         """Soft labels of the frame: from the context, from the prompt, or from both."""
         grid = grid_size(*features.view.size)
         if self.backend.empty:
@@ -325,7 +325,7 @@ class Tracker(Closing):
             return self.backend.label(
                 features, features.view.part(self._objects.soft(given, grid, self.settings.labels)[0])
             )
-        prediction = self.backend.propagate(features, self._search(measured=given is None))
+        prediction = locator.revise(self.backend.propagate(features, self._search(locator, measured=given is None)))
         if not isinstance(given, MaskPrompt):
             return prediction
         change = self._objects.add(given.ids)
@@ -335,12 +335,12 @@ class Tracker(Closing):
         painted, known = features.view.part(painted), features.view.part(known[None])[0]
         return self.backend.label(features, self._objects.corrected(prediction.soft, given, painted, known))
 
-    def _search(self, measured: bool) -> Search:
+    def _search(self, locator: Locator, measured: bool) -> Search:
         """How the context is searched for the next frame."""
-        everywhere = self._locator is not None and self._locator.everywhere
-        settings, newest = self._quality.reduced(self._monitor.search(self.settings), everywhere)
+        settings, newest = self._quality.reduced(self._monitor.search(self.settings), locator.everywhere)
         # The expected overlap is that of masks; a joint has its own measure.
-        return Search(settings, newest, entropy=measured and self.options.confidence and not self.joint_names)
+        entropy = measured and self.options.confidence and not self.joint_names
+        return Search(settings, newest, entropy, support=settings.cells is not None)
 
     def _report(
         self, prediction: Prediction, pixels: Pixels, given: AnyPrompt | None, source: Frame | None

@@ -206,7 +206,7 @@ def track(
             )
             for number, name in enumerate(source)
         ]
-        _log.info("%s", describe_bundle(bundle))
+        _log.info("%s", describe_bundle(bundle, options.preset))
         observers: list[list[Observer]] = [[] for _ in sessions]
         if outputs.serve is not None:
             stack.enter_context(served_session(sessions[0], outputs.serve))

@@ -70,7 +70,8 @@ def test_the_shipped_encoder_has_a_score_with_its_protocol() -> None:
     text = describe_bundle(find_bundle())
     assert "shipped with crwedge" in text
     assert "J&F" in text
-    assert "protocol" in text
+    assert "protocol crw" in text
+    assert "preset edge" in describe_bundle(find_bundle(), "edge")
 
 
 def test_scores_belong_to_weights(exported: Path) -> None:
@@ -78,8 +79,11 @@ def test_scores_belong_to_weights(exported: Path) -> None:
     assert known_score(bundle) == known_score(find_bundle("shipped"))
     other = Bundle(exported, dataclasses.replace(bundle.manifest, files={**bundle.manifest.files, ONNX: "0" * 64}))
     assert "never scored" in describe_bundle(other)
-    record_score(other, "J&F 1.0 on nothing")
+    record_score(other, "J&F 1.0 on nothing", "crw")
+    record_score(other, "J&F 0.9 on nothing", "edge")
     assert describe_bundle(other).endswith("J&F 1.0 on nothing")
+    assert describe_bundle(other, "edge").endswith("J&F 0.9 on nothing")
+    assert describe_bundle(other, "dino").endswith("J&F 1.0 on nothing")
 
 
 def test_models_lists_all_and_marks_the_one_in_use(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,9 +121,8 @@ def test_eval_remembers_the_score_of_a_whole_benchmark(
     assert run([*words, "--max-frames", "3"]) == 0
     assert not (data_home() / "scores.json").exists()
     assert run(words) == 0
-    assert (
-        "on 1 sequences of davis" in json.loads((data_home() / "scores.json").read_text())[Bundle.open(exported).sha256]
-    )
+    scores = json.loads((data_home() / "scores.json").read_text())[Bundle.open(exported).sha256]
+    assert "on 1 sequences of davis" in scores["crw"]
 
 
 def without_privileges() -> list[str]:
