@@ -61,3 +61,5 @@ class SessionOptions:
     """Go on from a snapshot of another source too."""
     control: str | Path | None = None
     """File of commands, see `CommandFile`."""
+    preview: bool = False
+    """Frames may come before there is anything to follow: the prompt comes later, see `Session.correct`."""

@@ -28,7 +28,7 @@ from crwedge.runtime.monitor import KEPT_OVER_A_GAP, TRUSTED, Monitor, expected_
 from crwedge.runtime.objects import AnyPrompt, Objects
 from crwedge.runtime.ops.snapshot import SnapshotError, State, plain
 from crwedge.runtime.propagation.context import Pixels, memory_formula
-from crwedge.runtime.propagation.view import Size
+from crwedge.runtime.propagation.view import Size, View
 from crwedge.runtime.quality import QualityLevel
 from crwedge.runtime.sources.frame import Frame
 from crwedge.runtime.sources.pixels import pixels_of
@@ -61,6 +61,8 @@ class Tracker(Closing):
         self.bundle = bundle
         self.stages_ms: dict[str, float] = {}
         """Milliseconds of each stage of the last step: encode, propagate, output."""
+        self.view: View | None = None
+        """What was computed of the last frame."""
         self._objects, self._monitor, self._quality = Objects(), Monitor(), QualityLevel()
         self._index = 0
         self._source_index: int | None = None
@@ -133,7 +135,9 @@ class Tracker(Closing):
             self.settings, self.settings.cells or cells, channels, 1 + len(self.object_ids), self._frame_size
         )[0]
 
-    def step(self, frame: PixelsLike | Frame, prompt: PromptLike | str | Path | None = None) -> LabelMap:
+    def step(
+        self, frame: PixelsLike | Frame, prompt: PromptLike | str | Path | None = None, past: bool = False
+    ) -> LabelMap:
         """Label one frame.
 
         Args:
@@ -142,6 +146,7 @@ class Tracker(Closing):
             prompt: (H, W) ids, or the path of a mask. On the first frame it says what to follow. On a later one it adds
                 objects and corrects those it shows; other objects stay as predicted where it is 0, and so does everything
                 where it is 255 (void). Or joints, with the first frame alone: `LabelMap.joints` then says where they are.
+            past: the frame is older than the last one: it joins the context and takes no number.
 
         Returns:
             The label map, of the frame's own size.
@@ -165,7 +170,11 @@ class Tracker(Closing):
         trust = min(labels.confidence.values(), default=0.5 if given is None else 1.0)
         self.backend.remember(prediction, pinned=given is not None, trust=trust)
         locator.observe(prediction, labels, given is not None)
-        self._index, self._source_index = self._index + 1, labels.source_index
+        self.view = features.view
+        if past:
+            self._monitor.gap(self.object_ids)
+        else:
+            self._index, self._source_index = self._index + 1, labels.source_index
         seconds = encoded - start, propagated - encoded, time.perf_counter() - propagated
         self.stages_ms = dict(zip(("encode", "propagate", "output"), (1e3 * s for s in seconds), strict=True))
         return labels
@@ -227,11 +236,17 @@ class Tracker(Closing):
         self._cells_and_channels = int(facts["cells_and_channels"][0]), int(facts["cells_and_channels"][1])
         self._open_locator(self._frame_size).restore(ContextState(state.tensors, facts["locator"]))
 
-    def reset(self) -> None:
-        """Forget all objects and frames; the next frame needs a mask and may have another size."""
+    def reset(self, keep_index: bool = False) -> None:
+        """Forget all objects and frames; the next frame needs a mask and may have another size.
+
+        Args:
+            keep_index: go on with the numbers of the frames, so that outputs stay in order.
+        """
         self.backend.clear()
         self._close_locator()
+        index = self._index if keep_index else 0
         self._forget()
+        self._index = index
         if self.adapter is not None:
             self.adapter.reset()
 
