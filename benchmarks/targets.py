@@ -1,10 +1,10 @@
-"""Targets: painted in frame 0, started at the middle frame, beside a painted start there; and starts in films without the object.
+"""Targets: painted in frame 0, started at the middle frame, beside a painted start; and starts in films without the object.
 
-    python benchmarks/targets.py VOS_FOLDER [--sequences a,b] [--step 2] [--clips FOLDER] [--part 1/2] [--every 30] [--out FILE]
+    python benchmarks/targets.py VOS_FOLDER [--sequences a,b] [--step 2] [--clips FOLDER] [--part 1/8] [--every 90] [--out FILE]
 
 VOS_FOLDER holds a folder a sequence, each with JPEGImages/ and Annotations/. Films that do not show the object: every clip of
-FOLDER, and every other sequence. `--part 0/2` takes the clips with even numbers in the order of their names, `1/2` the others:
-the thresholds were chosen on the even ones.
+FOLDER, and every other sequence. `--part 1/8` takes every eighth clip in the order of their names, from number 1 on. The
+thresholds were chosen on clips with even numbers.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ def main() -> None:
     parser.add_argument("--sequences", default="")
     parser.add_argument("--step", type=int, default=2)
     parser.add_argument("--clips", type=Path)
-    parser.add_argument("--part", default="1/2")
-    parser.add_argument("--every", type=int, default=30)
+    parser.add_argument("--part", default="1/8")
+    parser.add_argument("--every", type=int, default=90)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--skip-starts", action="store_true")
     parser.add_argument("--out", type=Path)
