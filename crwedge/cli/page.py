@@ -73,11 +73,15 @@ def run_page(page: PageOptions, on_mask: OnMask | None = None) -> None:
     folder = page.out or work_folder(page.source)
     stop, ended = StopToken(), threading.Event()
 
+    def end() -> None:
+        ended.set()
+        stop.set()
+
     def applied(mask: NDArray[np.uint8], held: HeldFrame) -> None:
         assert on_mask is not None
         on_mask(mask, held)
         # The answer reaches the page first.
-        threading.Timer(1.0, lambda: (ended.set(), stop.set())).start()
+        threading.Timer(1.0, end).start()
 
     more = {"on_mask": applied if on_mask is not None else None}
     with contextlib.ExitStack() as stack:

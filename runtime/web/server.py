@@ -81,7 +81,7 @@ def serve_desk(
     listening = _listen(host, port)
     app = create_app(desk, Access(token), hosts=hosts, loopback=loopback, mode=mode)
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        app,
         log_config=None,
         log_level=logging.WARNING,
         access_log=False,
