@@ -18,7 +18,7 @@ define install
 	@$(PIP) install --progress-bar off -c constraints.txt -e ".[$(1)]" | sed -u -n -E "/^(Collecting|Installing|Successfully)/p"
 endef
 
-.PHONY: demo test check tests wheel lowest bench clean
+.PHONY: demo test check tests wheel lowest docs bench clean
 
 demo: .venv/.base
 	$(BIN)/crwedge demo --out crwedge-demo
@@ -58,11 +58,17 @@ lowest: .venv/.dev
 		"pytest>=8" "hypothesis>=6.100" "tomli>=2"
 	.venv-lowest/bin/python -m pytest -q -W default $(LOWEST)
 
+# The documentation as a site, in site/; a dead link ends it.
+docs: .venv/.dev
+	$(PIP) install -q -c constraints.txt -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q
+	@echo "the documentation: site/index.html"
+
 bench: .venv/.dev
 	$(BIN)/python benchmarks/propagation.py
 
 clean:
-	rm -rf .venv .venv-wheel .venv-lowest build dist crwedge-demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-wheel .venv-lowest build dist site crwedge-demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "crwedge needs Python 3.10 to 3.14; install one or set PYTHON=" >&2; exit 2; }

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from crwedge.core.scene import render_scene as render_scene
     from crwedge.core.settings import PropagationSettings as PropagationSettings
     from crwedge.core.settings import preset as preset
+    from crwedge.eval.check import check as check
     from crwedge.export.build import export_bundle as export_bundle
     from crwedge.runtime.adapter import Adapter as Adapter
     from crwedge.runtime.backends.engine import Engine as Engine
@@ -79,6 +80,7 @@ _HOME = {
     "TestTimeTrainer": "crwedge.adapt.trainer",
     "Tracker": "crwedge.runtime.tracker",
     "TrackerOptions": "crwedge.runtime.tracker_options",
+    "check": "crwedge.eval.check",
     "export_bundle": "crwedge.export.build",
     "open_engine": "crwedge.runtime.backends.open",
     "open_sink": "crwedge.runtime.sinks.open",

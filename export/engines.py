@@ -13,13 +13,13 @@ from crwedge.core.engine_key import ANY_DEVICE, EngineKey, Profile
 from crwedge.core.engine_store import (
     EngineFacts,
     FoundEngine,
-    build_lock,
     engine_folders,
     find_engine,
     write_engine,
 )
 from crwedge.core.errors import BundleError, CrwedgeError
 from crwedge.core.files import atomic_write, sha256
+from crwedge.export.build_lock import build_lock
 from crwedge.export.tensorrt import BuildOptions, OnProgress, build_engine, device, load_tensorrt
 from crwedge.runtime.bundle_lookup import data_home
 

@@ -1,4 +1,4 @@
-"""Events of a stream, one JSON line each: for a person, a log collector and the counters of `--metrics`."""
+"""Events of a stream, one JSON line each: for a person, a log collector and the counters of `/metrics`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ class EventLog:
         try:
             self._handler = StderrHandler() if path is None else WatchedFileHandler(path, encoding="utf-8")
         except OSError as error:
-            raise SinkError(f"cannot write the log {path}: {error.strerror}; choose another --log") from error
+            raise SinkError(
+                f"cannot write the log {path}: {error.strerror}; choose another file (--set log=FILE)"
+            ) from error
         self._handler.handleError = self._lost  # type: ignore[method-assign]
 
     def __call__(self, event: str, **facts: Any) -> None:

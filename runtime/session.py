@@ -120,15 +120,13 @@ class Session:
         if options.resume and options.snapshot is None:
             raise SettingError("--resume goes on from a snapshot: add --snapshot FILE")
         if options.reverse and options.resume:
-            raise SettingError("--reverse starts at one frame and cannot go on from a snapshot: leave --resume out")
+            raise SettingError("reverse starts at one frame and cannot go on from a snapshot: leave --resume out")
         self._sought = SessionTargets(options, self._prompt, self._resumes)
         if prompt is None and not self._resumes and not options.preview and not self._sought:
             missing = "there is no snapshot yet to go on from" if options.resume else "the first frame needs a mask"
-            raise SettingError(f"{missing}: say which objects to follow, with --mask init.png")
+            raise SettingError(f"{missing}: say which objects to follow, with --mask init.png or --target FILE")
         if options.confidence and isinstance(self._prompt, Joints | FrameJoints):
-            raise SettingError(
-                "--confidence estimates the overlap of masks; joints come with a confidence of their own"
-            )
+            raise SettingError("confidence estimates the overlap of masks; joints come with a confidence of their own")
 
     @property
     def tracker(self) -> Tracker | None:

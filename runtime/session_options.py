@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal
 
 from crwedge.core.bundle import Bundle
+from crwedge.core.checked import Checked, bounded
 from crwedge.core.described import described
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.target import Target
 
-if TYPE_CHECKING:
-    from crwedge.runtime.stream import Late
-
 
 @described
 @dataclass(frozen=True)
-class SessionOptions:
+class SessionOptions(Checked):
     """How a session works; see `Session`."""
 
     model: str | Path | Bundle | None = None
@@ -30,31 +28,31 @@ class SessionOptions:
     """Settings in place of those of the preset."""
     size: tuple[int, int] | None = None
     """(H, W) to compute at; by default the bundle's fixed size, else the frame's."""
-    threads: int | None = None
+    threads: int | None = bounded(None, min=1)
     """Threads of the encoder and of the propagation; by default all processors."""
-    start: int | None = None
+    start: int | None = bounded(None, min=0)
     """Number of the frame that the mask belongs to and that tracking starts with, from 0; not of a live source."""
     reverse: bool = False
     """Go backwards, from `start` or from the last frame."""
     skip_damaged: bool = False
     """Pass over damaged packets of a film, and count them."""
-    max_frames: int | None = None
+    max_frames: int | None = bounded(None, min=1)
     """Stop after so many frames of the source."""
     resize_mask: bool = False
     """Resize masks of another size than the frame."""
     overwrite: bool = False
     """Replace existing outputs."""
-    late: Late | None = None
+    late: Literal["drop", "wait"] | None = None
     """What happens to frames that come too fast: `drop` (default of live sources) or `wait` (files)."""
-    watchdog: float = 5.0
+    watchdog: float = bounded(5.0, min=0.1)
     """Seconds without a frame after which a live source is opened again."""
     confidence: bool | None = None
     """Whether the confidence of each object is estimated; by default for live sources."""
-    fps: float | None = None
+    fps: float | None = bounded(None, min=0.01)
     """Frames a second to hold, see `RateController`."""
     snapshot: str | Path | None = None
     """File that keeps the state."""
-    snapshot_every: float = 30.0
+    snapshot_every: float = bounded(30.0, min=0)
     """Seconds between two snapshots."""
     resume: bool = False
     """Go on from the snapshot, where it exists."""

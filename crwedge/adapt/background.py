@@ -201,7 +201,7 @@ def _expect(header: dict[str, Any], kind: str) -> None:
     if header.get("kind") == "error":
         raise WireError(f"failed: {header.get('reason')}")
     if header.get("kind") != kind:
-        raise WireError("says what is no message")
+        raise WireError("sent something that is not a message")
 
 
 def _ending(process: subprocess.Popen[bytes] | None) -> str:

@@ -37,7 +37,7 @@ class FineTuner:
     """An encoder that follows a video, window by window."""
 
     def __init__(self, encoder: Encoder, settings: TestTimeSettings) -> None:
-        """Start from `encoder`, which is left alone."""
+        """Start from `encoder`, which is not changed."""
         self.settings = settings
         self.config = loss_config(settings, encoder.config)
         with torch.random.fork_rng(devices=[]):  # the random weights that are replaced at once
@@ -68,7 +68,7 @@ class FineTuner:
             model.load_state_dict(self._first)
         optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], settings.learning_rate)
         first, loss, update, undone = math.nan, math.nan, 0, ""
-        # Kornia draws from the global generator, which belongs to whoever called.
+        # Kornia draws from the global generator, which belongs to the caller.
         with torch.random.fork_rng(devices=[]):
             before = self.cycle_error(held, index)
             model.train(settings.batchnorm == "adapt")

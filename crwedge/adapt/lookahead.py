@@ -18,7 +18,7 @@ class LookaheadSource(Closing):
     Args:
         source: the frames.
         m: how far to look ahead.
-        see: told of each frame (RGB uint8 (H, W, 3)) and its index as it comes, before any delayed frame is given out.
+        see: called with each frame, RGB uint8 (H, W, 3), and its index when it arrives, before a delayed frame is yielded.
     """
 
     def __init__(self, source: FrameSource, m: int, see: Callable[[NDArray[np.uint8], int], None]) -> None:

@@ -1,4 +1,4 @@
-"""Work that gives way to the frame path."""
+"""Work at a lower priority than the frame path."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def giving_way(call: Callable[[], Result], nice: int) -> Result:
 
     def lowered() -> Result:
         if sys.platform == "linux":
-            # Only there is the number of a thread taken where that of a process is asked for.
+            # Only Linux accepts the id of a thread in place of that of a process.
             with contextlib.suppress(OSError):
                 own = threading.get_native_id()
                 os.setpriority(os.PRIO_PROCESS, own, os.getpriority(os.PRIO_PROCESS, own) + nice)

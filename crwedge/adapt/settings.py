@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
+from crwedge.core.checked import Checked, bounded
 from crwedge.core.described import described
 from crwedge.core.errors import SettingError
 
@@ -17,37 +17,10 @@ Layers = Literal["all", "last"]
 Nodes = Literal["map", "patches"]
 Precision = Literal["float32", "bfloat16", "float64"]
 
-_CHOICES = {
-    "mode": get_args(Mode),
-    "context": get_args(ContextRule),
-    "batchnorm": get_args(BatchNorm),
-    "layers": get_args(Layers),
-    "nodes": get_args(Nodes),
-    "precision": get_args(Precision),
-}
-_AT_LEAST = {
-    "m": 1,
-    "every": 1,
-    "updates": 1,
-    "clips": 1,
-    "clip_length": 0,
-    "gap": 1,
-    "size": 32,
-    "short_side": 32,
-    "hold_every": 0,
-    "rollbacks": 1,
-    "threads": 1,
-    "nice": 0,
-    "memory_mb": 0,
-    "budget_ms": 0,
-    "seed": 0,
-}
-_POSITIVE = ("learning_rate", "temperature", "explode", "patience")
-
 
 @described
 @dataclass(frozen=True)
-class TestTimeSettings:
+class TestTimeSettings(Checked):
     """How the encoder follows the video. The defaults fit the shipped encoder; `appendix()` is the paper's own."""
 
     __test__ = False  # no test case, whatever its name begins with
@@ -55,13 +28,13 @@ class TestTimeSettings:
     # When, and on what.
     mode: Mode = "causal"
     """`causal`: frame t and the 2m before it. `lookahead`: t-m .. t+m, the appendix's own; masks come m frames late."""
-    m: int = 10
+    m: int = bounded(10, min=1)
     """Half the window: 2m + 1 frames."""
-    every: int = 5
+    every: int = bounded(5, min=1)
     """Frames between two windows."""
-    updates: int = 100
+    updates: int = bounded(100, min=1)
     """Of the weights, in each window."""
-    learning_rate: float = 1e-4
+    learning_rate: float = bounded(1e-4, above=0)
     """Of Adam, which starts anew in each window."""
     restart: bool = False
     """Whether each window starts from the bundle's weights; otherwise from those of the window before."""
@@ -80,68 +53,54 @@ class TestTimeSettings:
 
     # The loss (see crwedge.train.config, where each of these has the same name but `clips` and `gap`).
     nodes: Nodes = "map"
-    clips: int = 4
+    clips: int = bounded(4, min=1)
     """Clips an update."""
-    clip_length: int = 2
+    clip_length: int = bounded(2, min=0)
     """Frames of a clip; 0 takes the whole window as one clip."""
-    gap: int = 4
+    gap: int = bounded(4, min=1)
     """Most frames from one frame of a clip to the next: each clip draws 1 .. gap."""
-    size: int = 128
+    size: int = bounded(128, min=32)
     """Side of the square that is cut from a frame, in pixels."""
-    short_side: int = 192
+    short_side: int = bounded(192, min=32)
     """Frames are shrunk to this short side first."""
-    temperature: float = 0.03
+    temperature: float = bounded(0.03, above=0)
     edge_dropout: float = 0.1
-    scale: tuple[float, float] = (0.1, 1.0)
+    scale: tuple[float, float] = bounded((0.1, 1.0), above=0, max=1, rising=True)
     ratio: float = 1.25
     rotation: float = 15.0
     colour: float = 0.1
     precision: Precision = "float32"
     """Of training. float64 is for comparing implementations: Adam's first steps are all of one length, so that where a
     gradient is nearly zero the rounding of float32 decides which way a weight goes."""
-    seed: int = 0
+    seed: int = bounded(0, min=0)
 
     # Safety.
-    hold_every: int = 5
+    hold_every: int = bounded(5, min=0)
     """Every so many frames of a window one is kept from training, to measure the cycle error on; 0 keeps none."""
-    tolerance: float = 0.05
+    tolerance: float = bounded(0.05, min=0)
     """The cycle error may grow by this share before the window's updates are undone."""
-    explode: float = 4.0
+    explode: float = bounded(4.0, above=0)
     """A loss above so many times the window's first undoes them too."""
-    rollbacks: int = 3
+    rollbacks: int = bounded(3, min=1)
     """After so many windows undone, training ends."""
-    budget_ms: float = 0.0
+    budget_ms: float = bounded(0.0, min=0)
     """Milliseconds of training in each window; 0: no limit."""
-    duty: float = 1.0
+    duty: float = bounded(1.0, above=0, max=1)
     """Share of the time in which the trainer computes; below 1 it rests after each update."""
-    patience: float = 60.0
+    patience: float = bounded(60.0, above=0)
     """Seconds without a sign from the trainer's process after which it is ended."""
-    memory_mb: int = 4096
+    memory_mb: int = bounded(4096, min=0)
     """Memory of the trainer's process above which it is ended; 0: no limit."""
-    threads: int = 1
+    threads: int = bounded(1, min=1)
     """Of the trainer's process."""
-    nice: int = 10
+    nice: int = bounded(10, min=0)
     """How far its priority is lowered."""
     device: str = ""
     """cpu, cuda, cuda:1; by default a GPU if there is one."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be."""
-        for item in fields(self):
-            object.__setattr__(self, item.name, _coerce(item.name, getattr(self, item.name), item.default))
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise SettingError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}")
-        for name, low in _AT_LEAST.items():
-            if getattr(self, name) < low:
-                raise SettingError(f"{name} is {getattr(self, name)}; it must be at least {low}")
-        for name in _POSITIVE:
-            if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
-                raise SettingError(f"{name} is {getattr(self, name)}; it must be a finite number above 0")
-        if not 0 < self.duty <= 1:
-            raise SettingError(f"duty is {self.duty}; it must be a share above 0 and at most 1")
-        if not self.tolerance >= 0:
-            raise SettingError(f"tolerance is {self.tolerance}; it must be at least 0")
+        """Check types, choices and bounds."""
+        super().__post_init__()
         if self.nodes == "patches" and self.clip_length == 1:
             raise SettingError("clip_length 1 leaves patches no frame to walk to; take 2 or more, or 0 for the window")
 
@@ -212,16 +171,3 @@ def parse_budget(text: str) -> dict[str, float]:
         raise SettingError(
             f"the budget {text!r} is neither milliseconds for each window (800, 800ms, 2s) nor a duty cycle (25%)"
         ) from None
-
-
-def _coerce(name: str, value: Any, default: Any) -> Any:
-    """Lists become tuples and whole numbers floats where the setting says so; other kinds are refused."""
-    if isinstance(default, tuple):
-        if not isinstance(value, list | tuple) or len(value) != 2 or not 0 < value[0] <= value[1] <= 1:
-            raise SettingError(f"{name} is {value!r}; it must be two rising shares between 0 and 1")
-        return tuple(float(item) for item in value)
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not type(default):
-        raise SettingError(f"{name} is {value!r}; it must be a {type(default).__name__}")
-    return value

@@ -21,7 +21,7 @@ PROBE = 2**31 - 1
 
 
 def loss_config(settings: TestTimeSettings, encoder: EncoderConfig) -> TrainConfig:
-    """The settings in the words of training. SettingError when they contradict each other."""
+    """The settings as a configuration of training. SettingError when they contradict each other."""
     own = settings.nodes == "map"
     return TrainConfig(
         nodes=settings.nodes,

@@ -16,7 +16,7 @@ _MOST_HEADER, _MOST_BODY = 1 << 20, 1 << 31
 
 
 class WireError(Exception):
-    """The other side is gone, silent, or says what is no message."""
+    """The other side has ended, is silent, or sent something that is not a message."""
 
 
 def pack(header: dict[str, Any], body: bytes = b"") -> bytes:
@@ -101,7 +101,7 @@ class Channel:
 def _lengths(start: bytes) -> tuple[int, int]:
     magic, text, body = _LENGTHS.unpack(start)
     if magic != _MAGIC or text > _MOST_HEADER or body > _MOST_BODY:
-        raise WireError("says what is no message")
+        raise WireError("sent something that is not a message")
     return text, body
 
 
@@ -109,7 +109,7 @@ def _header(text: bytes) -> dict[str, Any]:
     try:
         header = json.loads(text)
     except ValueError as error:
-        raise WireError("says what is no message") from error
+        raise WireError("sent something that is not a message") from error
     if not isinstance(header, dict):
-        raise WireError("says what is no message")
+        raise WireError("sent something that is not a message")
     return header

@@ -32,6 +32,7 @@ def build_app(chosen: str | None = None) -> Any:
     import typer
 
     import crwedge
+    from crwedge.cli.groups import PanelCommand
 
     app = typer.Typer(
         name="crwedge",
@@ -39,7 +40,7 @@ def build_app(chosen: str | None = None) -> Any:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
 
     def version(show: bool) -> None:
@@ -61,7 +62,7 @@ def build_app(chosen: str | None = None) -> Any:
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
-            app.command(name)(command)
+            app.command(name, cls=PanelCommand)(command)
     return app
 
 
@@ -97,6 +98,8 @@ def run(arguments: list[str]) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             sys.stderr.write(f"{error.format_message()}\n")
             return 2
+        if moved := _moved(arguments, error):
+            return _fail(moved, 2)
         context = getattr(error, "ctx", None)
         hint = f" (try {context.command_path} --help)" if context is not None else ""
         return _fail(" ".join(error.format_message().split()) + hint, 2)
@@ -105,9 +108,18 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return _fail("stopped by the keyboard", 130)
     except BrokenPipeError:
-        # Whoever read our output went away: no error of ours, and nothing more can be said on stdout.
+        # The reader of our output is closed: this is no error, and nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+def _moved(arguments: list[str], error: Any) -> str:
+    """What to write in place of an option that has become a setting; empty for other errors."""
+    if type(error).__name__ != "NoSuchOption":
+        return ""
+    from crwedge.cli.settings_option import moved_option
+
+    return moved_option(arguments, error.option_name)
 
 
 def _fail(message: str, code: int) -> int:

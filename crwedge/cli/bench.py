@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from crwedge.cli.groups import grouped
 from crwedge.cli.messages import messages
+from crwedge.cli.options import AsJson, EncoderOptions, SettingOptions, Threads
+
+if TYPE_CHECKING:
+    from crwedge.cli.settings_option import SettingTable
 
 
+def setting_table() -> SettingTable:
+    """The keys of `--set`."""
+    from crwedge.cli.settings_option import SettingTable
+    from crwedge.core.settings import PropagationSettings
+
+    return SettingTable("crwedge bench").add(PropagationSettings, default="(of the preset)")
+
+
+@grouped
 def bench(
-    model: Annotated[
-        str | None, typer.Option(help="Bundle, or shipped; default: that of `crwedge use`, else shipped.")
-    ] = None,
-    engine: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
-    size: Annotated[list[str] | None, typer.Option(help="HEIGHTxWIDTH; may be repeated.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Propagation protocol: crw, dino, dinov3.")] = None,
-    context: Annotated[
-        int | None, typer.Option("--context", "--context-length", help="Frames of context beside the first (m).")
-    ] = None,
-    first_frame: Annotated[str | None, typer.Option(help="Search the first frame: global or restricted.")] = None,
+    chosen: EncoderOptions,
+    more: SettingOptions,
+    size: Annotated[list[str] | None, typer.Option(metavar="HxW", help="HEIGHTxWIDTH; may be repeated.")] = None,
     frames: Annotated[int, typer.Option(min=3, help="Frames a row, beyond those that fill the context.")] = 5,
     dense: Annotated[bool, typer.Option(help="Time dense forms of the propagation too, at the largest size.")] = True,
-    threads: Annotated[int | None, typer.Option(min=1, help="Processors to use; default: all.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
+    threads: Threads = None,
+    as_json: AsJson = False,
 ) -> None:
     """Measure this machine on a rendered scene whose true masks are known.
 
@@ -32,13 +39,15 @@ def bench(
     """
     from crwedge.cli.dense import bench_dense
     from crwedge.core.images import parse_size
+    from crwedge.core.settings import PropagationSettings
     from crwedge.core.settings import preset as preset_of
     from crwedge.eval.bench import bench_row, device_facts
     from crwedge.runtime.bundle_lookup import find_bundle
 
     log = messages(as_json)
-    bundle = find_bundle(model)
-    settings = preset_of(preset or bundle.manifest.preset).with_changes(context_length=context, first_frame=first_frame)
+    bundle = find_bundle(chosen.model)
+    changes = setting_table().parse(more.settings)[PropagationSettings]
+    settings = preset_of(chosen.preset or bundle.manifest.preset).with_changes(**changes)
     facts = device_facts(threads)
     log.info(f"{facts['device']}: {facts['matmul_gflops']} GFLOP/s in float32 matrix products")
     log.info(
@@ -48,7 +57,7 @@ def bench(
     sizes = [parse_size(text) for text in size or ["480x854", "240x428"]]
     rows = []
     for one in sizes:
-        row = bench_row(bundle, engine, settings, one, frames, threads)
+        row = bench_row(bundle, chosen.engine, settings, one, frames, threads)
         rows.append(row)
         stages = ", ".join(f"{stage} {value}" for stage, value in row["stages_ms"].items())
         log.info(

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from crwedge.cli.messages import messages
+from crwedge.cli.options import AsJson, Model
 
 _HEIGHT, _WIDTH, _RATE, _SEED = 360, 640, 24.0, 5
 
@@ -16,10 +17,8 @@ _HEIGHT, _WIDTH, _RATE, _SEED = 360, 640, 24.0, 5
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("crwedge-demo"),
     frames: Annotated[int, typer.Option(min=2, max=1000, help="Frames to render.")] = 48,
-    model: Annotated[
-        str | None, typer.Option(help="Bundle, or shipped; default: that of `crwedge use`, else shipped.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
+    model: Model = None,
+    as_json: AsJson = False,
 ) -> None:
     """Render a film with two walking bodies and their look-alikes, track them, score the result and draw it.
 

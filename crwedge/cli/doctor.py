@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import platform
-from typing import Annotated, Any
+from typing import Any
 
 import typer
+
+from crwedge.cli.options import AsJson
 
 _MEANING = {
     "": "every installation",
@@ -22,8 +24,8 @@ _MEANING = {
 }
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False) -> None:
-    """Say what this machine has, what is missing and how to get it, and what it can do as it is.
+def doctor(as_json: AsJson = False) -> None:
+    """Print what this machine has, what is missing and how to install it, and what it can do now.
 
     Example: crwedge doctor
     """
@@ -95,7 +97,7 @@ def _packages() -> dict[str, dict[str, str | None]]:
 
 
 def _abilities(packages: dict[str, dict[str, Any]], engines: list[str]) -> dict[str, bool]:
-    """What can be done, in a person's words -> whether it can be done here."""
+    """Ability -> whether this machine has it."""
 
     def has(*extras: str) -> bool:
         return all(version is not None for extra in extras for version in packages.get(extra, {}).values())

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
+from crwedge.cli.groups import Group, PanelCommand, grouped
 from crwedge.cli.messages import messages
+from crwedge.cli.options import AsJson, EncoderOptions, MaxFrames, Seed, Sequences, SettingOptions, Size, Threads
 
 if TYPE_CHECKING:
-    from crwedge.core.settings import PropagationSettings
+    from crwedge.cli.settings_option import SettingTable
     from crwedge.eval.encoders import EncoderSpec
 
 app = typer.Typer(
@@ -21,126 +24,82 @@ app = typer.Typer(
 )
 
 Root = Annotated[Path, typer.Argument(help="The benchmark's folder.")]
-Model = Annotated[str | None, typer.Option(help="Bundle, or shipped; default: that of `crwedge use`, else shipped.")]
-EncoderName = Annotated[str, typer.Option("--encoder", help="bundle, or a floor to set it beside: random, colour.")]
-Seed = Annotated[int, typer.Option(help="Seed of --encoder random.")]
-EngineName = Annotated[str, typer.Option("--engine", help="auto or cpu.")]
-Out = Annotated[Path | None, typer.Option(help="Folder of the results; default: runs/eval-... by protocol.")]
-Sequences = Annotated[str | None, typer.Option(help="Names of sequences to take, with commas.")]
-MaxFrames = Annotated[int | None, typer.Option("--max-frames", "--frames", min=3, help="Frames of each sequence.")]
-Size = Annotated[str | None, typer.Option(help="Compute at HEIGHTxWIDTH, or 'frame'; default: the protocol's own.")]
-Preset = Annotated[str | None, typer.Option(help="Propagation protocol: crw, dino, dinov3.")]
-Context = Annotated[
-    int | None, typer.Option("--context", "--context-length", help="Frames of context beside the first (m).")
-]
-Topk = Annotated[int | None, typer.Option(help="Neighbours kept for each cell (k).")]
-Radius = Annotated[float | None, typer.Option(help="Search radius in cells of 8 pixels; inf for everywhere.")]
-Temperature = Annotated[float | None, typer.Option(help="Softmax temperature.")]
-FirstFrame = Annotated[str | None, typer.Option(help="Search the first frame: global or restricted.")]
-TopkOver = Annotated[str | None, typer.Option(help="k neighbours of all frames together (joint), or of each (frame).")]
-Storage = Annotated[str | None, typer.Option(help="Stored features: float32 or float16 (half the memory).")]
-Jobs = Annotated[int, typer.Option(min=1, help="Sequences at once, each in its own process.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Processors of each process; default: its share of all.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object last.")]
 Rule = Annotated[str, typer.Option("--year", help="2017: each object by its id; 2016: all objects as one.")]
 
 
-@app.command()
+@dataclass(frozen=True)
+class ScoredEncoder(EncoderOptions):
+    """What is scored."""
+
+    encoder: Annotated[str, typer.Option(help="bundle, or a floor to set it beside: random, colour.")] = "bundle"
+    seed: Seed = 0
+
+
+@dataclass(frozen=True)
+class RunOptions(Group):
+    """Which part of a benchmark, and where the results go."""
+
+    panel: ClassVar[str] = "Run"
+    sequences: Sequences = None
+    max_frames: MaxFrames = None
+    size: Size = None
+    jobs: Annotated[int, typer.Option(min=1, help="Sequences at once, each in its own process.")] = 1
+    threads: Threads = None
+    out: Annotated[Path | None, typer.Option(help="Folder of the results; default: runs/eval-... by protocol.")] = None
+
+
+def setting_table() -> SettingTable:
+    """The keys of `--set`."""
+    from crwedge.cli.settings_option import SettingTable
+    from crwedge.core.settings import PropagationSettings
+
+    return SettingTable("crwedge eval davis").add(PropagationSettings, default="(of the preset)")
+
+
+@app.command(cls=PanelCommand)
+@grouped
 def davis(
     root: Root,
-    model: Model = None,
-    encoder: EncoderName = "bundle",
-    seed: Seed = 0,
-    engine: EngineName = "auto",
+    scored: ScoredEncoder,
+    run: RunOptions,
+    more: SettingOptions,
     year: Rule = "2017",
-    out: Out = None,
-    sequences: Sequences = None,
-    max_frames: MaxFrames = None,
-    size: Size = None,
-    preset: Preset = None,
-    context: Context = None,
-    topk: Topk = None,
-    radius: Radius = None,
-    temperature: Temperature = None,
-    first_frame: FirstFrame = None,
-    topk_over: TopkOver = None,
-    storage: Storage = None,
     save_masks: Annotated[bool, typer.Option("--save-masks", help="Keep every mask, in OUT/masks.")] = False,
-    jobs: Jobs = 1,
-    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Follow the first mask of each sequence of a DAVIS tree and score J and F.
 
     Example: crwedge eval davis DAVIS --model walk-r18 --out runs/walk-davis
     """
-    spec = _spec(encoder, model, engine, seed)
-    settings, name = _settings(
-        "davis", spec, preset, context, topk, radius, temperature, first_frame, topk_over, storage
-    )
-    options = {"sequences": _names(sequences), "max_frames": max_frames, "out": out, "save_masks": save_masks}
-    _evaluate("davis", spec, root, settings, name, size, jobs, threads, as_json, rule=_rule(year), **options)
+    _evaluate("davis", root, scored, run, more, as_json, rule=_rule(year), save_masks=save_masks)
 
 
-@app.command()
+@app.command(cls=PanelCommand)
+@grouped
 def jhmdb(
     root: Root,
+    scored: ScoredEncoder,
+    run: RunOptions,
+    more: SettingOptions,
     joints: Annotated[Path | None, typer.Option(help="Joint file (.json or .mat) of a ROOT that is one clip.")] = None,
-    model: Model = None,
-    encoder: EncoderName = "bundle",
-    seed: Seed = 0,
-    engine: EngineName = "auto",
-    out: Out = None,
-    sequences: Sequences = None,
-    max_frames: MaxFrames = None,
-    size: Size = None,
-    preset: Preset = None,
-    context: Context = None,
-    topk: Topk = None,
-    radius: Radius = None,
-    temperature: Temperature = None,
-    first_frame: FirstFrame = None,
-    topk_over: TopkOver = None,
-    storage: Storage = None,
-    jobs: Jobs = 1,
-    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Follow the joints of the first frame of each clip and score PCK; the context is 7 frames unless told otherwise.
+    """Follow the joints of the first frame of each clip and score PCK; the context is 7 frames by default.
 
     Example: crwedge eval jhmdb JHMDB --model walk-r18
     """
-    spec = _spec(encoder, model, engine, seed)
-    settings, name = _settings(
-        "jhmdb", spec, preset, context, topk, radius, temperature, first_frame, topk_over, storage
-    )
-    options = {"sequences": _names(sequences), "max_frames": max_frames, "out": out}
-    _evaluate("jhmdb", spec, root, settings, name, size, jobs, threads, as_json, joints=joints, **options)
+    _evaluate("jhmdb", root, scored, run, more, as_json, joints=joints)
 
 
-@app.command()
+@app.command(cls=PanelCommand)
+@grouped
 def vip(
     root: Root,
+    scored: ScoredEncoder,
+    run: RunOptions,
+    more: SettingOptions,
     classes: Annotated[int, typer.Option(min=2, max=254, help="Number of classes, 0 included.")] = 20,
     ignore: Annotated[str, typer.Option(help="True ids that are not scored, with commas.")] = "255",
-    model: Model = None,
-    encoder: EncoderName = "bundle",
-    seed: Seed = 0,
-    engine: EngineName = "auto",
-    out: Out = None,
-    sequences: Sequences = None,
-    max_frames: MaxFrames = None,
-    size: Size = None,
-    preset: Preset = None,
-    context: Context = None,
-    topk: Topk = None,
-    radius: Radius = None,
-    temperature: Temperature = None,
-    first_frame: FirstFrame = None,
-    topk_over: TopkOver = None,
-    storage: Storage = None,
-    jobs: Jobs = 1,
-    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Follow the parts of the first frame of each clip and score the mean IoU; the context is 4 frames by default.
@@ -153,14 +112,10 @@ def vip(
     if not all(word.isdecimal() and int(word) <= 255 for word in words):
         raise SettingError(f"--ignore {ignore!r} is not a list of ids from 0 to 255 with commas, such as 11,255")
     ignored = tuple(sorted({int(word) for word in words}))
-    spec = _spec(encoder, model, engine, seed)
-    settings, name = _settings("vip", spec, preset, context, topk, radius, temperature, first_frame, topk_over, storage)
-    options = {"sequences": _names(sequences), "max_frames": max_frames, "out": out}
-    more = {"classes": classes, "ignored": ignored, **options}
-    _evaluate("vip", spec, root, settings, name, size, jobs, threads, as_json, **more)
+    _evaluate("vip", root, scored, run, more, as_json, classes=classes, ignored=ignored)
 
 
-@app.command()
+@app.command(cls=PanelCommand)
 def masks(
     predicted: Annotated[Path, typer.Argument(help="SEQUENCE/00000.png ..., or the PNG files of one sequence.")],
     truth: Annotated[Path, typer.Argument(help="True masks: the same form, or a DAVIS tree.")],
@@ -218,33 +173,12 @@ def _spec(encoder: str, model: str | None, engine: str, seed: int) -> EncoderSpe
 
     check_choice("encoder", encoder, KINDS)
     if encoder != "bundle" and model is not None:
-        raise SettingError(f"--model goes with --encoder bundle, not {encoder}")
+        raise SettingError(f"--model needs --encoder bundle; it is {encoder}")
     if encoder == "random":
         from crwedge.cli.floors import random_bundle
 
         model = str(random_bundle(seed))
     return EncoderSpec(encoder, model, engine).resolved()
-
-
-def _settings(
-    benchmark: str,
-    spec: EncoderSpec,
-    preset: str | None,
-    context: int | None,
-    topk: int | None,
-    radius: float | None,
-    temperature: float | None,
-    first_frame: str | None,
-    topk_over: str | None,
-    storage: str | None,
-) -> tuple[PropagationSettings, str]:
-    """The settings and the name of the preset they start from."""
-    from crwedge.eval.evaluate import usual_settings
-
-    name = preset or spec.preset()
-    changes = {"context_length": context, "topk": topk, "radius": radius, "temperature": temperature}
-    more = {"first_frame": first_frame, "topk_over": topk_over, "storage": storage}
-    return usual_settings(benchmark, name).with_changes(**changes, **more), name
 
 
 def _size(size: str | None) -> Any:
@@ -255,20 +189,21 @@ def _size(size: str | None) -> Any:
 
 def _evaluate(
     benchmark: str,
-    spec: EncoderSpec,
     root: Path,
-    settings: PropagationSettings,
-    preset: str,
-    size: str | None,
-    jobs: int,
-    threads: int | None,
+    scored: ScoredEncoder,
+    run: RunOptions,
+    more: SettingOptions,
     as_json: bool,
     **options: Any,
 ) -> None:
     from crwedge.cli.progress import Progress
-    from crwedge.eval.evaluate import evaluate
+    from crwedge.core.settings import PropagationSettings
+    from crwedge.eval.evaluate import evaluate, usual_settings
     from crwedge.eval.report import headline
 
+    changes = setting_table().parse(more.settings)[PropagationSettings]
+    spec = _spec(scored.encoder, scored.model, scored.engine, scored.seed)
+    preset = scored.preset or spec.preset()
     log = messages(as_json)
     if spec.kind == "bundle" and not spec.describe()["trained"]:
         log.info("note: the encoder is random, not trained; the score is that of a floor")
@@ -285,18 +220,21 @@ def _evaluate(
             benchmark,
             spec,
             root=root,
-            settings=settings,
+            settings=usual_settings(benchmark, preset).with_changes(**changes),
             preset_name=preset,
-            size=_size(size),
-            processes=jobs,
-            threads=threads,
+            size=_size(run.size),
+            processes=run.jobs,
+            threads=run.threads,
+            sequences=_names(run.sequences),
+            max_frames=run.max_frames,
+            out=run.out,
             on_progress=report,
             **options,
         )
     log.info(f"protocol: {json.dumps(summary['protocol'])}")
     log.info(f"{len(summary['sequences'])} sequences: {headline(summary)}")
     log.info(f"tables and report: {summary['out']}/report.html")
-    if spec.kind == "bundle" and not options.get("sequences") and not options.get("max_frames"):
+    if spec.kind == "bundle" and not run.sequences and not run.max_frames:
         _remember(benchmark, spec, summary, preset)
     if as_json:
         typer.echo(json.dumps(summary))

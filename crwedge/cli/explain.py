@@ -1,4 +1,4 @@
-"""`--explain`: where each millisecond goes, and what to change."""
+"""`--set explain=true`: where each millisecond goes, and what to change."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from crwedge.runtime.ops.stats import WORK, StreamStats
 ADVICE = {
     "camera": "the camera is the limit: the work on a frame is done before the next one comes",
     "decode": "reading the source is the limit: a smaller video, or hardware decoding (#hwaccel=cuda)",
-    "encode": "the encoder is the limit: a smaller --size, an int8 or fp16 bundle (crwedge export), or a faster --engine",
-    "propagate": "the context is the limit: a smaller --context first, then --radius, or --storage float16",
+    "encode": "the encoder is the limit: a smaller size (--set size=HxW), an int8 or fp16 bundle, or a faster --engine",
+    "propagate": "the context is the limit: a smaller context-length first, then radius, or storage=float16 (--set)",
     "output": "label maps are large: let the source give smaller frames",
     "write": "the outputs are the limit: fewer of them, a faster disk, or *.jsonl in place of PNG and mp4",
 }

@@ -3,39 +3,76 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
+from crwedge.cli.groups import Group, grouped
 from crwedge.cli.messages import messages
+from crwedge.cli.options import AsJson
 
 if TYPE_CHECKING:
     from crwedge.core.bundle import Bundle
     from crwedge.core.engine_key import Profile
+    from crwedge.export.precision import Precision
 
 
+@dataclass(frozen=True)
+class GraphOptions(Group):
+    """The ONNX file."""
+
+    panel: ClassVar[str] = "Graph"
+    fp16: Annotated[bool, typer.Option("--fp16", help="Float16 arithmetic; input and features stay wide.")] = False
+    int8: Annotated[bool, typer.Option("--int8", help="Int8 arithmetic; ranges are calibrated on frames.")] = False
+    calibrate: Annotated[str | None, typer.Option(help="Video for the ranges of --int8; default: rendered.")] = None
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Fix the graph to HEIGHTxWIDTH; default: any size.")
+    ] = None
+
+    def precision(self) -> Precision:
+        """Of the arithmetic."""
+        if self.int8:
+            return "int8"
+        return "float16" if self.fp16 else "float32"
+
+
+@dataclass(frozen=True)
+class EngineOptions(Group):
+    """An engine for this device."""
+
+    panel: ClassVar[str] = "Engine"
+    engine: Annotated[
+        str, typer.Option(help="onnx, tensorrt, tensorrt-rtx, or auto: TensorRT where it can build here.")
+    ] = "auto"
+    profile: Annotated[
+        str | None, typer.Option(help="Sizes of a TensorRT engine: MIN,OPT,MAX, each HEIGHTxWIDTH; default: --size.")
+    ] = None
+    workspace: Annotated[int | None, typer.Option(min=1, help="Most scratch memory of a TensorRT layer, MB.")] = None
+
+
+@dataclass(frozen=True)
+class VerdictOptions(Group):
+    """The comparison at the end."""
+
+    panel: ClassVar[str] = "Verdict"
+    verify: Annotated[str | None, typer.Option(help="Video for the verdict, with --mask; default: rendered.")] = None
+    mask: Annotated[Path | None, typer.Option(help="Mask of the first frame of --verify.")] = None
+    truth: Annotated[Path | None, typer.Option(help="Folder of true masks for --verify: J&F is compared too.")] = None
+    no_report: Annotated[bool, typer.Option("--no-report", help="Do not measure size and speed.")] = False
+
+
+@grouped
 def export(
+    graph: GraphOptions,
+    build: EngineOptions,
+    verdict: VerdictOptions,
     checkpoint: Annotated[
         Path | None, typer.Argument(help="Encoder file, training run or bundle; default: the shipped encoder.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The bundle's folder; default: among the user's bundles.")] = None,
-    fp16: Annotated[bool, typer.Option("--fp16", help="Float16 arithmetic; input and features stay wide.")] = False,
-    int8: Annotated[bool, typer.Option("--int8", help="Int8 arithmetic; ranges are calibrated on frames.")] = False,
-    size: Annotated[str | None, typer.Option(help="Fix the graph to HEIGHTxWIDTH; default: any size.")] = None,
-    engine: Annotated[
-        str, typer.Option(help="onnx, tensorrt, tensorrt-rtx, or auto: TensorRT where it can build here.")
-    ] = "auto",
-    profile: Annotated[
-        str | None, typer.Option(help="Sizes of a TensorRT engine: MIN,OPT,MAX, each HEIGHTxWIDTH; default: --size.")
-    ] = None,
-    workspace: Annotated[int | None, typer.Option(min=1, help="Most scratch memory of a TensorRT layer, MB.")] = None,
-    calibrate: Annotated[str | None, typer.Option(help="Video for the ranges of --int8; default: rendered.")] = None,
-    verify: Annotated[str | None, typer.Option(help="Video for the verdict, with --mask; default: rendered.")] = None,
-    mask: Annotated[Path | None, typer.Option(help="Mask of the first frame of --verify.")] = None,
-    truth: Annotated[Path | None, typer.Option(help="Folder of true masks for --verify: J&F is compared too.")] = None,
-    no_report: Annotated[bool, typer.Option("--no-report", help="Do not measure size and speed.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Turn a checkpoint into a bundle that a device can run, and prove that it does the same.
 
@@ -53,19 +90,22 @@ def export(
     from crwedge.runtime.bundle_lookup import bundles_home
 
     log = messages(as_json)
-    if fp16 and int8:
+    if graph.fp16 and graph.int8:
         raise SettingError("--fp16 and --int8 exclude each other; give one")
-    check_choice("engine", engine, ENGINES)
-    if (verify is None) != (mask is None):
+    check_choice("engine", build.engine, ENGINES)
+    if (verdict.verify is None) != (verdict.mask is None):
         raise SettingError("--verify CLIP and --mask PNG belong together; give both or neither")
-    if truth is not None and verify is None:
+    if verdict.truth is not None and verdict.verify is None:
         raise SettingError("--truth needs --verify CLIP and --mask PNG")
-    if calibrate is not None and not int8:
+    if graph.calibrate is not None and not graph.int8:
         raise SettingError("--calibrate is for --int8; the other precisions need no ranges")
-    fixed = parse_size(size) if size else None
-    sizes = _profile(profile)
-    footage = recorded(verify, mask, truth, fixed) if verify is not None and mask is not None else None
-    on_device = engine.startswith("tensorrt") and not (fp16 or int8 or out or size) and _is_bundle(checkpoint)
+    fixed = parse_size(graph.size) if graph.size else None
+    sizes = _profile(build.profile)
+    footage = None
+    if verdict.verify is not None and verdict.mask is not None:
+        footage = recorded(verdict.verify, verdict.mask, verdict.truth, fixed)
+    whole = graph.fp16 or graph.int8 or graph.size or out
+    on_device = build.engine.startswith("tensorrt") and not whole and _is_bundle(checkpoint)
     try:
         with _BuildProgress() as progress:
             if on_device and checkpoint is not None:
@@ -73,7 +113,7 @@ def export(
                 from crwedge.export.verify import build_and_verify
 
                 bundle = Bundle.open(checkpoint)
-                build_and_verify(bundle, engine, sizes, workspace, footage, on_progress=progress)
+                build_and_verify(bundle, build.engine, sizes, build.workspace, footage, on_progress=progress)
             else:
                 from crwedge.eval.metrics import frame_scores
                 from crwedge.export.build import export_bundle
@@ -81,14 +121,14 @@ def export(
                 bundle = export_bundle(
                     checkpoint,
                     out,
-                    precision="int8" if int8 else "float16" if fp16 else "float32",
+                    precision=graph.precision(),
                     size=fixed,
-                    calibrate_on=calibrate,
+                    calibrate_on=graph.calibrate,
                     verify=footage,
                     scorer=frame_scores,
-                    engine=engine,
+                    engine=build.engine,
                     profile=sizes,
-                    workspace_mb=workspace,
+                    workspace_mb=build.workspace,
                     on_progress=progress,
                 )
     except ParityError as error:
@@ -101,7 +141,7 @@ def export(
             f"not used until it is named: --model {bundle.path.name}, or `crwedge use {bundle.path.name}` for all commands"
         )
     measured: dict[str, Any] | None = None
-    if not no_report:
+    if not verdict.no_report:
         from crwedge.export.report import report
 
         found = report(bundle)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from crwedge.cli.messages import messages
+from crwedge.cli.options import AsJson
 
 
 def import_(
@@ -18,7 +19,7 @@ def import_(
         Path | None, typer.Option(help="Checkpoint to write; default FILE with .encoder.safetensors.")
     ] = None,
     padding: Annotated[str | None, typer.Option(help="zeros or reflect; default: as the project trained.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Convert weights of another project to an encoder checkpoint, strides of res3 and res4 set to 1.
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+from crwedge.cli.options import AsJson
 
 if TYPE_CHECKING:
     from crwedge.runtime.bundle_lookup import Choice
 
 
-def models(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False) -> None:
+def models(as_json: AsJson = False) -> None:
     """List the shipped encoder and the exported ones with their scores; a star marks the one in use.
 
     A score is the last one of `crwedge eval davis`, with its protocol. `crwedge use NAME` chooses another encoder.

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a request to finish and end."""
+"""SIGINT and SIGTERM finish the work and end the run."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def graceful_shutdown(stop: StopToken, on_demand: Callable[[], None] | None = No
 
 @contextlib.contextmanager
 def exit_on_broken_pipe() -> Iterator[None]:
-    """Exit with code 141, without a word, when whoever read standard output goes away."""
+    """Exit silently with code 141 when the reader of standard output is closed."""
     try:
         yield
     except BrokenPipeError:

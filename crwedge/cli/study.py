@@ -61,7 +61,7 @@ def study(
 
     Example: crwedge study topk DAVIS --small
     """
-    from crwedge.cli.eval import _names, _rule, _settings, _size, _spec
+    from crwedge.cli.eval import _names, _rule, _size, _spec
     from crwedge.cli.messages import messages
     from crwedge.cli.training_studies import SMALL_STEPS, TRAINING, small_settings, training_study
     from crwedge.cli.ttt_study import TEST_TIME
@@ -70,6 +70,7 @@ def study(
     from crwedge.core.optional import import_optional
     from crwedge.core.settings import check_choice
     from crwedge.eval.datasets import davis_clips
+    from crwedge.eval.evaluate import usual_settings
     from crwedge.eval.feature_cache import FeatureCache
     from crwedge.eval.follow import Follower
     from crwedge.eval.results import plain
@@ -105,7 +106,8 @@ def study(
             raise SettingError(f"the study {name} trains an encoder for each point: give --videos")
         # The encoder is replaced by each point's own.
         spec = _spec("colour", None, engine, seed)
-        base, preset_name = _settings("davis", spec, preset, *(None,) * 7)
+        preset_name = preset or spec.preset()
+        base = usual_settings("davis", preset_name)
         follower = Follower(spec, base, where, threads)
         recipe = config or Path(__file__).parents[1] / "train" / "configs" / "paper.toml"
         steps = steps or (SMALL_STEPS if small else 20_000)
@@ -114,7 +116,8 @@ def study(
         rows, made = training_study(chosen, clips, follower, videos, steps, numbers, recipe, words, work, say)
     else:
         spec = _spec(encoder, model, engine, seed)
-        base, preset_name = _settings("davis", spec, preset, *(None,) * 7)
+        preset_name = preset or spec.preset()
+        base = usual_settings("davis", preset_name)
         follower = Follower(spec, base, where or spec.size(), threads, cache)
         if name == TEST_TIME.name:
             from crwedge.adapt.settings import parse_changes

@@ -5,21 +5,134 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import typer
 
-from crwedge.cli.config_option import apply_config
+from crwedge.cli.groups import Group, grouped
+from crwedge.cli.options import AsJson, Config, EncoderOptions, Overwrite, SettingOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from crwedge.cli.settings_option import SettingTable
+    from crwedge.core.joints import Joints
     from crwedge.runtime.observer import Observer
     from crwedge.runtime.session_options import SessionOptions
 
 _log = logging.getLogger("crwedge")
 
 
+@dataclass(frozen=True)
+class InputOptions(Group):
+    """What to follow."""
+
+    panel: ClassVar[str] = "Input"
+    prompts: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--mask",
+            "--init",
+            metavar="FILE",
+            help="Mask (PNG, value = id) or joints (*.json, *.mat) of the first frame; one a source.",
+        ),
+    ] = None
+    target: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Search for these objects, and follow them once found; repeatable."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class OutputOptions(Group):
+    """Where label maps go."""
+
+    panel: ClassVar[str] = "Output"
+    out: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TARGET",
+            help="Folder (a PNG each frame), *.mp4, *.jsonl, -, window or mqtt://host/topic; repeatable.",
+        ),
+    ] = None
+    save_target: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep the painted frames, for --target of another run.")
+    ] = None
+    overwrite: Overwrite = False
+
+
+@dataclass(frozen=True)
+class ModelOptions(EncoderOptions):
+    """Which encoder, and how it is used."""
+
+    cells: Annotated[
+        int | None, typer.Option(help="Cells of 8 x 8 pixels computed for a frame, around the objects (edge: 1600).")
+    ] = None
+    ttt: Annotated[
+        str | None, typer.Option(metavar="MODE", help="Test-time training: causal, or lookahead (masks come late).")
+    ] = None
+
+
+@dataclass(frozen=True)
+class StateOptions(Group):
+    """Runs that go on after a stop."""
+
+    panel: ClassVar[str] = "Long runs"
+    snapshot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep the state in this file: at the end, at SIGUSR1 and now and then."),
+    ] = None
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from --snapshot, where it exists.")] = False
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Settings of the command itself."""
+
+    explain: bool = False
+    """Print where each millisecond goes, and what to change."""
+    metrics: str | None = None
+    """[HOST:]PORT of /metrics (Prometheus) and /healthz."""
+    log: Path | None = None
+    """File for the events of cameras, snapshots and commands (JSON lines); by default stderr."""
+    save_adapted: Path | None = None
+    """Folder for the encoder that test-time training adapted, as a bundle."""
+    ttt_budget: str | None = None
+    """Training in each window (800ms, 2s), or its share of the time (25%)."""
+    ttt_recipe: Literal["own", "appendix"] = "own"
+    """Where the settings of test-time training start: the package's own, or the values of the paper's appendix."""
+
+
+def setting_table() -> SettingTable:
+    """The keys of `--set`."""
+    from crwedge.adapt.settings import TestTimeSettings
+    from crwedge.cli.settings_option import SettingTable
+    from crwedge.core.settings import PropagationSettings
+    from crwedge.runtime.session_options import SessionOptions
+
+    options = (
+        "model",
+        "engine",
+        "preset",
+        "settings",
+        "overwrite",
+        "snapshot",
+        "resume",
+        "preview",
+        "targets",
+        "save_target",
+    )
+    table = SettingTable("crwedge track").add(SessionOptions, options)
+    table.add(PropagationSettings, ("cells",), default="(of the preset)")
+    return table.add(RunSettings).add(TestTimeSettings, ("mode",), prefix="ttt-")
+
+
+@grouped
 def track(
     source: Annotated[
         list[str],
@@ -27,103 +140,25 @@ def track(
             help="Video file, folder of pictures, glob, camera0, v4l2:///dev/video0, csi://0, rtsp://..., -."
         ),
     ],
-    mask: Annotated[
-        list[Path] | None,
-        typer.Option(help="PNG with the objects of the first frame: value = object id; one a source."),
-    ] = None,
-    init: Annotated[
-        list[Path] | None,
-        typer.Option(help="What to follow: joints (*.json, *.mat) or a mask (PNG, as --mask); one a source."),
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Bundle, or shipped; default: that of `crwedge use`, else shipped.")
-    ] = None,
-    out: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Folder (a PNG each frame), *.mp4, *.jsonl, -, window or mqtt://host/topic; may be repeated."
-        ),
-    ] = None,
-    engine: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
-    preset: Annotated[str | None, typer.Option(help="Propagation protocol: edge (default), crw, dino, dinov3.")] = None,
-    context: Annotated[
-        int | None, typer.Option("--context", "--context-length", help="Frames of context beside the first (m).")
-    ] = None,
-    topk: Annotated[int | None, typer.Option(help="Neighbours kept for each cell (k).")] = None,
-    radius: Annotated[
-        float | None, typer.Option(help="Search radius in cells of 8 pixels; inf for everywhere.")
-    ] = None,
-    temperature: Annotated[float | None, typer.Option(help="Softmax temperature.")] = None,
-    first_frame: Annotated[str | None, typer.Option(help="Search the first frame: global or restricted.")] = None,
-    storage: Annotated[str | None, typer.Option(help="Stored features: float32 or float16 (half the memory).")] = None,
-    size: Annotated[str | None, typer.Option(help="Compute at HEIGHTxWIDTH; masks keep the frame's size.")] = None,
-    cells: Annotated[
-        int | None,
-        typer.Option(min=64, help="Cells of 8 x 8 pixels computed for a frame, around the objects (edge: 1600)."),
-    ] = None,
-    start: Annotated[
-        int | None, typer.Option(min=0, help="Frame that the mask belongs to, from 0; tracking starts with it.")
-    ] = None,
-    reverse: Annotated[
-        bool, typer.Option("--reverse", help="Go backwards, from --start or from the last frame.")
-    ] = False,
-    skip_damaged: Annotated[
-        bool, typer.Option("--skip-damaged", help="Pass over damaged packets of a film, and count them.")
-    ] = False,
-    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
-    resize_mask: Annotated[bool, typer.Option("--resize-mask", help="Resize a mask of another size.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that stand at --out.")] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="Processors to use; default: all.")] = None,
-    late: Annotated[str | None, typer.Option(help="Frames that come too fast: drop (cameras) or wait (files).")] = None,
-    watchdog: Annotated[
-        float, typer.Option(min=0.1, help="Open a camera again after so many seconds without a frame.")
-    ] = 5.0,
-    confidence: Annotated[
-        bool | None,
-        typer.Option("--confidence/--no-confidence", help="Estimate trust in each object; default: cameras."),
-    ] = None,
-    snapshot: Annotated[
-        Path | None, typer.Option(help="Keep the state in this file: at the end, at SIGUSR1 and now and then.")
-    ] = None,
-    snapshot_every: Annotated[float, typer.Option(min=0.0, help="Seconds between snapshots.")] = 30.0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from --snapshot, where it exists.")] = False,
-    resume_any: Annotated[
-        bool, typer.Option("--resume-any", help="Go on from a snapshot of another source too.")
-    ] = False,
-    control: Annotated[
-        Path | None, typer.Option(help="File that commands are added to: objects to add, correct or remove.")
-    ] = None,
-    fps: Annotated[
-        float | None, typer.Option(min=0.01, help="Hold a rate: less context, then a smaller radius.")
-    ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Say where each millisecond goes.")] = False,
-    metrics: Annotated[str | None, typer.Option(help="[HOST:]PORT of /metrics (Prometheus) and /healthz.")] = None,
-    log: Annotated[
-        Path | None, typer.Option(help="File for the events of cameras (JSON lines); default: stderr.")
-    ] = None,
-    ttt: Annotated[str | None, typer.Option(help="Test-time training: causal, or lookahead (masks come late).")] = None,
-    ttt_budget: Annotated[
-        str | None, typer.Option(help="Training in each window (800ms), or duty cycle (25%).")
-    ] = None,
-    ttt_set: Annotated[list[str] | None, typer.Option(help="key=value of test-time training; may be repeated.")] = None,
-    save_adapted: Annotated[Path | None, typer.Option(help="Write the adapted encoder as a bundle.")] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(is_eager=True, callback=apply_config, help="TOML file with these options; those given here win."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
+    given: InputOptions,
+    outputs: OutputOptions,
+    model: ModelOptions,
+    state: StateOptions,
+    more: SettingOptions,
+    config: Config = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Follow painted objects frame by frame. SIGINT and SIGTERM end in good order (exit codes 130 and 143).
+    """Follow painted objects frame by frame. SIGINT and SIGTERM end the run cleanly (exit codes 130 and 143).
 
     Example: crwedge track camera0 --mask init.png --out masks/ --out overlay.mp4
     """
+    from crwedge.adapt.settings import TestTimeSettings
     from crwedge.cli.explain import explanation
     from crwedge.cli.progress import FrameProgress
     from crwedge.cli.signals import exit_code, exit_on_broken_pipe, graceful_shutdown
     from crwedge.cli.ttt_options import finish, open_trainer
     from crwedge.core.errors import SettingError
-    from crwedge.core.images import parse_size
-    from crwedge.core.settings import check_choice
+    from crwedge.core.settings import PropagationSettings, check_choice
     from crwedge.core.settings import preset as preset_of
     from crwedge.runtime.backends.engine import LockedEngine
     from crwedge.runtime.backends.open import ENGINES, open_engine
@@ -136,62 +171,42 @@ def track(
     from crwedge.runtime.sessions import combine_results, run_sessions
 
     # Everything that can be refused is refused before the first output is touched.
-    check_choice("engine", engine, ENGINES)
-    if late not in (None, "drop", "wait"):
-        raise SettingError(f"--late {late!r} must be drop or wait")
-    if ttt and (snapshot or len(source) > 1 or fps):
-        raise SettingError("--ttt goes with one source, and neither with --snapshot nor with --fps")
-    bundle = find_bundle(model)
-    changes = {
-        "context_length": context,
-        "topk": topk,
-        "radius": radius,
-        "temperature": temperature,
-        "first_frame": first_frame,
-        "storage": storage,
-        "cells": cells,
-    }
+    check_choice("engine", model.engine, ENGINES)
+    values = setting_table().parse(more.settings)
+    run = RunSettings(**values[RunSettings])
+    bundle = find_bundle(model.model)
+    preset = model.preset or default_preset(bundle)
     options = SessionOptions(
         model=bundle,
-        engine=engine,
-        preset=preset or default_preset(bundle),
-        settings=preset_of(preset or default_preset(bundle)).with_changes(**changes),
-        size=parse_size(size) if size else None,
-        threads=threads,
-        start=start,
-        reverse=reverse,
-        skip_damaged=skip_damaged,
-        max_frames=max_frames,
-        resize_mask=resize_mask,
-        overwrite=overwrite,
-        late=cast(Any, late),
-        watchdog=watchdog,
-        confidence=confidence,
-        fps=fps,
-        snapshot=snapshot,
-        snapshot_every=snapshot_every,
-        resume=resume,
-        resume_any=resume_any,
-        control=control,
+        engine=model.engine,
+        preset=preset,
+        settings=preset_of(preset).with_changes(cells=model.cells, **values[PropagationSettings]),
+        overwrite=outputs.overwrite,
+        snapshot=state.snapshot,
+        resume=state.resume,
+        targets=tuple(given.target or ()),
+        save_target=outputs.save_target,
+        **values[SessionOptions],
     )
-    outputs = [] if as_json and not out else out
-    stop = StopToken()
+    if model.ttt and (options.snapshot or len(source) > 1 or options.fps):
+        raise SettingError("--ttt takes one source, and cannot be combined with --snapshot or --set fps")
+    trainer = open_trainer(model.ttt, run.ttt_budget, run.ttt_recipe, values[TestTimeSettings], run.save_adapted)
+    prompts = _prompts(source, given.prompts)
+    targets = [] if as_json and not outputs.out else outputs.out
+    stop, events = StopToken(), EventLog(run.log)
     with contextlib.ExitStack() as stack:
         stack.enter_context(exit_on_broken_pipe())
-        prompts = _prompts(source, mask, init)
-        trainer = open_trainer(ttt, ttt_budget, ttt_set, save_adapted)
-        events = EventLog(log)
         stack.callback(events.close)
         shared = None
         if len(source) > 1:
-            opened = open_engine(bundle, engine, threads, options.size or bundle.manifest.size)
+            opened = open_engine(bundle, model.engine, options.threads, options.size or bundle.manifest.size)
             stack.callback(opened.close)
             shared = LockedEngine(opened)
         sessions = [
             Session(
                 name,
                 prompts[number],
-                outputs if shared is None else _numbered_outputs(outputs, number),
+                targets if shared is None else _numbered_outputs(targets, number),
                 options if shared is None else _options_of(options, number, len(source)),
                 engine=shared,
                 adapter=trainer,
@@ -202,27 +217,27 @@ def track(
         ]
         _log.info("%s", describe_bundle(bundle))
         observers: list[list[Observer]] = [[] for _ in sessions]
-        if metrics is not None:
+        if run.metrics is not None:
             from crwedge.runtime.ops.metrics import StreamMetrics, serve_metrics
 
             watched = [StreamMetrics(session) for session in sessions]
             observers = [[stream] for stream in watched]
-            address = stack.enter_context(serve_metrics(metrics, watched, events.counts))
+            address = stack.enter_context(serve_metrics(run.metrics, watched, events.counts))
             _log.info("metrics: http://%s/metrics and /healthz", address)
 
         def snapshot_now() -> None:
             for session in sessions:
                 session.take_snapshot()
 
-        stack.enter_context(graceful_shutdown(stop, snapshot_now if snapshot is not None else None))
+        stack.enter_context(graceful_shutdown(stop, snapshot_now if options.snapshot is not None else None))
         if shared is None:
             observers[0].append(stack.enter_context(FrameProgress(sessions[0])))
             results = [sessions[0].run(observers[0])]
         else:
             results = run_sessions(sessions, observers)
-        adapted = finish(trainer, save_adapted) if trainer else None
-        for session in sessions if explain else ():
-            _log.info(explanation(session.name, session.stats, fps))
+        adapted = finish(trainer, run.save_adapted) if trainer else None
+        for session in sessions if run.explain else ():
+            _log.info(explanation(session.name, session.stats, options.fps))
     if as_json:
         result = results[0] if len(results) == 1 else combine_results(results)
         typer.echo(json.dumps({**result, **({"ttt": adapted} if adapted else {})}))
@@ -230,20 +245,16 @@ def track(
         raise typer.Exit(code)
 
 
-def _prompts(sources: list[str], masks: list[Path] | None, inits: list[Path] | None) -> list[Any]:
+def _prompts(sources: list[str], paths: list[Path] | None) -> Sequence[NDArray[np.uint8] | Joints | None]:
     """The mask or the joints of each source; None where a snapshot has to have them."""
     from crwedge.core.errors import SettingError
-    from crwedge.core.masks import read_mask
     from crwedge.core.prompts import read_prompt
 
-    if masks and inits:
-        raise SettingError("--mask and --init say the same: give one of them (--init takes masks too)")
-    option, given = ("--init", inits) if inits else ("--mask", masks)
-    if given and len(given) != len(sources):
+    if paths and len(paths) != len(sources):
         raise SettingError(
-            f"{len(sources)} sources need as many masks: give {option} {len(sources)} times, in their order"
+            f"{len(sources)} sources need as many masks or joint files: give --mask {len(sources)} times, in their order"
         )
-    return [read_prompt(path) if inits else read_mask(path) for path in given or ()] or [None] * len(sources)
+    return [read_prompt(path) for path in paths] if paths else [None] * len(sources)
 
 
 def _numbered_outputs(outputs: list[str] | None, number: int) -> list[str]:
@@ -268,4 +279,10 @@ def _options_of(options: SessionOptions, number: int, count: int) -> SessionOpti
         return Path(path).with_stem(f"{Path(path).stem}-{number}") if path is not None else None
 
     threads = max(1, (options.threads or cpu_count()) // count)
-    return replace(options, threads=threads, snapshot=numbered(options.snapshot), control=numbered(options.control))
+    return replace(
+        options,
+        threads=threads,
+        snapshot=numbered(options.snapshot),
+        control=numbered(options.control),
+        save_target=numbered(options.save_target),
+    )

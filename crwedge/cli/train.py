@@ -11,8 +11,10 @@ from typing import Annotated
 
 import typer
 
+from crwedge.cli.options import AsJson
+
 USUAL_MINUTES = 60.0
-"""How long a run lasts when nobody says it."""
+"""Duration of a run without --minutes and --steps."""
 
 
 def train(
@@ -44,7 +46,7 @@ def train(
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value; any setting, as in TOML.")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="A few minutes on rendered scenes; needs no data.")] = False,
     list_settings: Annotated[bool, typer.Option("--settings", help="Print every setting with its default.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Learn an encoder from unlabelled video by contrastive random walks.
 

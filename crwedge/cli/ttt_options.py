@@ -1,9 +1,9 @@
-"""`--ttt` and its kin: from the words of the command line to a trainer."""
+"""`--ttt`: from options to a trainer, and the summary at the end."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,43 +14,44 @@ _log = logging.getLogger("crwedge")
 
 
 def open_trainer(
-    mode: str | None,
-    budget: str | None,
-    words: Sequence[str] | None,
-    save: Path | None,
+    mode: str | None, budget: str | None, recipe: str, settings: Mapping[str, Any], save: Path | None
 ) -> TestTimeTrainer | None:
     """The trainer that the options ask for, or None without `--ttt`.
 
     Args:
         mode: causal or lookahead.
         budget: see `crwedge.adapt.settings.parse_budget`.
-        words: key=value for any other setting.
+        recipe: `own` or `appendix`, where the settings start.
+        settings: other fields of `TestTimeSettings`.
         save: where the adapted encoder is to go.
 
     Raises:
-        SettingError: an option has a value that cannot be, or stands without `--ttt`.
+        SettingError: an option has a value that it cannot have, or is given without `--ttt`.
         MissingExtraError: PyTorch is not installed.
     """
     from crwedge.core.bundle import MANIFEST
     from crwedge.core.errors import SettingError
 
     if mode is None:
-        for option, value in (("--ttt-budget", budget), ("--ttt-set", words), ("--save-adapted", save)):
-            if value:
-                raise SettingError(f"{option} belongs to test-time training: add --ttt causal or --ttt lookahead")
+        keys = {"ttt-budget": budget, "save-adapted": save, "ttt-recipe": recipe != "own", **_keys(settings)}
+        if given := [key for key, value in keys.items() if value]:
+            raise SettingError(f"--set {given[0]} belongs to test-time training: add --ttt causal or --ttt lookahead")
         return None
-    from crwedge.adapt.settings import TestTimeSettings, parse_budget, parse_changes
+    from crwedge.adapt.settings import TestTimeSettings, parse_budget
     from crwedge.adapt.trainer import TestTimeTrainer
 
-    changes: dict[str, Any] = {"mode": mode, **(parse_budget(budget) if budget else {}), **parse_changes(words or ())}
     if save is not None and save.exists() and not (save / MANIFEST).is_file():
-        raise SettingError(f"--save-adapted {save} exists and is no bundle; choose another folder")
-    start = TestTimeSettings.appendix() if changes.pop("recipe", "own") == "appendix" else TestTimeSettings()
-    return TestTimeTrainer(start.with_changes(**changes))
+        raise SettingError(f"save-adapted: {save} exists and is no bundle; choose another folder")
+    start = TestTimeSettings.appendix() if recipe == "appendix" else TestTimeSettings()
+    return TestTimeTrainer(start.with_changes(mode=mode, **(parse_budget(budget) if budget else {}), **settings))
+
+
+def _keys(settings: Mapping[str, Any]) -> dict[str, bool]:
+    return {f"ttt-{name.replace('_', '-')}": True for name in settings}
 
 
 def finish(trainer: TestTimeTrainer, save: Path | None) -> dict[str, Any]:
-    """Write the adapted encoder where one was asked for, and sum up; the tracker is closed by now.
+    """Write the adapted encoder, if requested, and log a summary. Call it after the tracker is closed.
 
     A run that tracked well does not fail for want of a window: that is said instead.
     """
@@ -82,5 +83,7 @@ def _why_nothing(trainer: TestTimeTrainer) -> str:
         f"the video ended before a first window was learnt from (one begins every {settings.every} frames and takes "
         f"{settings.updates} updates)"
     )
-    shorter = "give a longer video, or fewer updates (--ttt-set updates=N)"
-    return f"{ended}: {shorter}" + ("; a file waits for its windows without --ttt-budget" if settings.duty < 1 else "")
+    shorter = "give a longer video, or fewer updates (--set ttt-updates=N)"
+    return f"{ended}: {shorter}" + (
+        "; a file waits for its windows without --set ttt-budget" if settings.duty < 1 else ""
+    )

@@ -1,4 +1,4 @@
-"""`crwedge use`: choose the encoder that other commands take when none is named."""
+"""`crwedge use`: choose the default encoder."""
 
 from __future__ import annotations
 

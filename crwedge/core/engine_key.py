@@ -119,9 +119,7 @@ def mismatch(found: EngineKey, wanted: EngineKey, size: Size | None = None) -> s
     if found.precision != wanted.precision:
         return f"its precision is {found.precision}, the bundle's is {wanted.precision}; {again}"
     if size is not None and not found.profile.holds(size):
-        return (
-            f"it takes frames of {found.profile}, not {_text(size)}; {again} --size {_text(size)}, or give that --size"
-        )
+        return f"it takes frames of {found.profile}, not {_text(size)}; {again} --size {_text(size)}, or set that size"
     if size is None and found.profile != wanted.profile:
         return f"it was built for frames of {found.profile}, wanted is {wanted.profile}; {again} and --size"
     return None

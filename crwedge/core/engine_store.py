@@ -6,14 +6,11 @@ write to it, and its hash is right. The hash is computed from the bytes that are
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import logging
 import os
 import stat
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -111,34 +108,6 @@ def write_engine(folder: Path, facts: EngineFacts, data: bytes) -> Path:
             f"cannot write an engine to {folder} ({error.strerror}); free space or change its owner"
         ) from error
     return path
-
-
-@contextlib.contextmanager
-def build_lock(folder: Path, name: str, poll_s: float = 0.2) -> Iterator[bool]:
-    """Hold a lock so that one process at a time builds the engine `name` in `folder`; yields whether this one had to wait.
-
-    The lock is released when the process ends, even if it is killed. A process that waited should look for the engine again.
-
-    Raises:
-        BundleError: the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / f".{name}.lock", "w")  # noqa: SIM115 - closed below, after the block
-    except OSError as error:
-        raise BundleError(f"cannot write to {folder} ({error.strerror}); make it writable") from error
-    with file:
-        waited = False
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not waited:
-                    _log.info("another process is building this engine; waiting for it")
-                waited = True
-                time.sleep(poll_s)
-        yield waited
 
 
 def _read_facts(path: Path) -> EngineFacts:

@@ -113,7 +113,7 @@ def check_mask(mask: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
     if ids.shape != size:
         raise MaskError(
             f"the mask is {size_text(ids.shape)} (height x width), the frame {size_text(size)}: "
-            "paint it on the frame, or let it be resized (--resize-mask, read_mask + resize_mask)"
+            "paint it on the frame, or let it be resized (--set resize-mask=true, read_mask + resize_mask)"
         )
     if not object_ids(ids):
         raise MaskError("the mask is empty: it holds no object id from 1 to 254")
@@ -194,7 +194,7 @@ def describe_mask(
         cell = mask.shape[0] / grid[0], mask.shape[1] / grid[1]
         line += (
             f"; too small for cells of {cell[0]:.0f}x{cell[1]:.0f} pixels: {', '.join(map(str, small))} "
-            "(likely to be lost; compute at a larger --size)"
+            "(likely to be lost; compute at a larger size)"
         )
     return line
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
+from crwedge.core.checked import Checked, bounded
 from crwedge.core.described import described
 from crwedge.core.errors import SettingError
 
@@ -18,16 +19,6 @@ Labels = Literal["point", "area"]
 Spacing = Literal["last", "spread"]
 Storage = Literal["float32", "float16"]
 
-_CHOICES = {
-    "window": get_args(Window),
-    "first_frame": get_args(FirstFrame),
-    "topk_over": get_args(TopkOver),
-    "output_norm": get_args(OutputNorm),
-    "labels": get_args(Labels),
-    "context_spacing": get_args(Spacing),
-    "storage": get_args(Storage),
-}
-
 
 def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
     """Raise SettingError unless `value` is one of `choices`; `what` is the name of the setting."""
@@ -38,17 +29,17 @@ def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
 
 @described
 @dataclass(frozen=True)
-class PropagationSettings:
+class PropagationSettings(Checked):
     """How a frame is labelled from its context. Validated on construction."""
 
-    context_length: int = 20
+    context_length: int = bounded(20, min=1, max=1000)
     """m: number of previous frames in the context, beside the pinned ones."""
-    topk: int = 10
+    topk: int = bounded(10, min=1, max=1000)
     """k: neighbours of each target cell."""
-    radius: float = 12.0
+    radius: float = bounded(12.0, above=0, infinite=True)
     """r, in feature cells: a context cell is searched when its distance is below r (disc), or its row and column
     distances are both at most r (square). Infinity: every cell is searched."""
-    temperature: float = 0.07
+    temperature: float = bounded(0.07, above=0)
     """tau of the softmax over the k kept similarities."""
     window: Window = "disc"
     """Shape of the neighbourhood."""
@@ -62,39 +53,17 @@ class PropagationSettings:
     """`minmax`: each channel's upsampled map is scaled to 0..1 before the argmax."""
     storage: Storage = "float32"
     """Type of the stored features; similarities are always computed in float32."""
-    max_pinned: int = 4
+    max_pinned: int = bounded(4, min=1, max=100)
     """Largest number of pinned frames: frames with a prompt, which stay in the context. The first is never dropped."""
     context_spacing: Spacing = "last"
     """`last`: the context is the last m frames. `spread`: m of the last frames whose ages are near 1, 2, 4, 8, ..."""
     labels: Labels = "point"
     """How a mask becomes soft labels of cells. `point`: resized linearly. `area`: the mean over each cell's area, where
     every object keeps at least one cell."""
-    cells: int | None = None
+    cells: int | None = bounded(None, min=64, max=1_000_000)
     """Largest number of cells (8 x 8 pixels) computed for a frame: a region that follows the objects. None: whole frames."""
-    margin: int | None = None
+    margin: int | None = bounded(None, min=1, max=100)
     """Cells around the objects in that region. None: 4 of 1600 cells, growing with the root of the budget."""
-
-    def __post_init__(self) -> None:
-        """Validate."""
-        for name, allowed in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in allowed:
-                raise SettingError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
-        bounds = [("context_length", 1, 1000), ("topk", 1, 1000), ("max_pinned", 1, 100)]
-        if self.cells is not None:
-            bounds.append(("cells", 64, 1_000_000))
-        if self.margin is not None:
-            bounds.append(("margin", 1, 100))
-        for name, low, high in bounds:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-                raise SettingError(f"{name} is {value!r}; it must be a whole number from {low} to {high}")
-        for name in ("radius", "temperature"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or math.isnan(value) or value <= 0:
-                raise SettingError(f"{name} is {value!r}; it must be a number above 0")
-        if math.isinf(self.temperature):
-            raise SettingError("temperature is infinite; it must be finite")
 
     @property
     def region_margin(self) -> int:

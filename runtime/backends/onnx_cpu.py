@@ -47,5 +47,5 @@ class CpuEngine:
         if self._size is not None and frame.shape[:2] != self._size:
             raise SourceError(
                 f"this bundle takes frames of {self._size[0]}x{self._size[1]} (HxW) only, not "
-                f"{frame.shape[0]}x{frame.shape[1]}; give --size {self._size[0]}x{self._size[1]}"
+                f"{frame.shape[0]}x{frame.shape[1]}; set the size {self._size[0]}x{self._size[1]}"
             )

@@ -111,7 +111,7 @@ class TensorRtEngine:
         if not profile.holds(size):
             raise DeviceError(
                 f"the engine takes frames of {profile}, not {size[0]}x{size[1]}; build one with "
-                f"`crwedge export --engine tensorrt --size {size[0]}x{size[1]}`, or give --size"
+                f"`crwedge export --engine tensorrt --size {size[0]}x{size[1]}`, or set the size"
             )
         with self._exchange:
             fresh, self._fresh = self._fresh, None

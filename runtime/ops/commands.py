@@ -190,9 +190,9 @@ class CommandFile:
         self.text = ""
         self._on_event = on_event
         if not self.path.parent.is_dir():
-            raise SettingError(f"--control {path}: there is no folder {self.path.parent}")
+            raise SettingError(f"--set control={path}: there is no folder {self.path.parent}")
         if self.path.exists() and not stat.S_ISREG(self.path.stat().st_mode):
-            raise SettingError(f"--control {path} is no plain file")
+            raise SettingError(f"--set control={path} is no plain file")
         self._shorter = False
         self._read, self._old = 0, self._length()
         self._end = 0

@@ -87,7 +87,7 @@ def serve_metrics(address: str, streams: Sequence[StreamMetrics], events: Counte
     """
     host, _, port = address.rpartition(":")
     if not port.isdecimal() or int(port) > 65535:
-        raise SettingError(f"--metrics {address!r} must be PORT or HOST:PORT")
+        raise SettingError(f"--set metrics={address} must be PORT or HOST:PORT")
     registry = CollectorRegistry()
     registry.register(_Collector(streams, events))
 
@@ -114,7 +114,7 @@ def serve_metrics(address: str, streams: Sequence[StreamMetrics], events: Counte
     try:
         server = ThreadingHTTPServer((host or "127.0.0.1", int(port)), Handler)
     except OSError as error:
-        raise SettingError(f"--metrics {address}: {error.strerror}; choose another port") from error
+        raise SettingError(f"--set metrics={address}: {error.strerror}; choose another port") from error
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="crwedge-metrics", daemon=True)
     thread.start()

@@ -46,7 +46,10 @@ def rate_to_hold(fps: float | None, source: FrameSource, settings: PropagationSe
         return fps
     rate, least = source.fps or _USUAL_RATE, round(settings.cells * CELL_LEVELS[-1].cells)
     _log.info(
-        "%g frames a second are held with %d to %d cells of each frame (--fps, --cells)", rate, least, settings.cells
+        "%g frames a second are held with %d to %d cells of each frame (--set fps, --cells)",
+        rate,
+        least,
+        settings.cells,
     )
     return rate
 

@@ -58,7 +58,7 @@ class State:
         """
         if (taken := self.facts.get("source")) != source:
             raise SnapshotError(
-                f"the snapshot was taken from {taken}, not from {source}; name that source, or add --resume-any"
+                f"the snapshot was taken from {taken}, not from {source}; name that source, or add --set resume-any=true"
             )
 
 

@@ -142,7 +142,7 @@ def test_masks_that_track_wrote_are_scored_with_their_own_frames(tmp_path: Path,
         write_mask(tmp_path / "Annotations" / f"{name:05d}.png", mask)
     first = tmp_path / "Annotations" / f"{names[0]:05d}.png"
     command = ["track", str(tmp_path / "JPEGImages"), "--mask", str(first), "--out", str(tmp_path / "masks")]
-    assert run([*command, "--threads", "1"]) == 0
+    assert run([*command, "--set", "threads=1"]) == 0
     written = sorted(path.name for path in (tmp_path / "masks").iterdir())
     assert written == [f"{name:05d}.png" for name in names]
     np.testing.assert_array_equal(read_mask(tmp_path / "masks" / first.name), scene.masks[0])

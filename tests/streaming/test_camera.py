@@ -97,9 +97,18 @@ def test_health_turns_before_the_watchdog_does(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    words = ["track", address, "--mask", tmp_path / "init.png", "--model", shipped_bundle(), "--threads", 1]
-    words += ["--context", 3, "--out", tmp_path / "o.jsonl", "--metrics", port, "--log", tmp_path / "log"]
-    words += ["--watchdog", 10, "--explain", "--json"]
+    words = ["track", address, "--mask", tmp_path / "init.png", "--model", shipped_bundle(), "--set", "threads=1"]
+    words += [
+        "--set",
+        "context-length=3",
+        "--out",
+        tmp_path / "o.jsonl",
+        "--set",
+        f"metrics={port}",
+        "--set",
+        f"log={tmp_path / 'log'}",
+    ]
+    words += ["--set", "watchdog=10", "--set", "explain=true", "--json"]
     process = subprocess.Popen(
         [sys.executable, "-m", "crwedge", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -36,11 +36,11 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(film: Path, *more: object) -> subprocess.Popen[str]:
-    words = ["track", film / "clip.mp4", "--model", shipped_bundle(), "--threads", 1]
+    words = ["track", film / "clip.mp4", "--model", shipped_bundle(), "--set", "threads=1"]
     if "--init" not in more:
         words += ["--mask", film / "first.png"]
     return subprocess.Popen(
-        [sys.executable, "-m", "crwedge", *map(str, (*words, "--context", CONTEXT, "--json", *more))],
+        [sys.executable, "-m", "crwedge", *map(str, (*words, "--set", f"context-length={CONTEXT}", "--json", *more))],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -82,7 +82,7 @@ def by_the_api(film: Path) -> list[np.ndarray]:
 @pytest.mark.slow
 def test_add_correct_and_remove_equal_the_api(film: Path, tmp_path: Path) -> None:
     control = with_commands(film, tmp_path / "c.jsonl")
-    process = start(film, "--out", tmp_path / "m", "--out", tmp_path / "o.jsonl", "--control", control)
+    process = start(film, "--out", tmp_path / "m", "--out", tmp_path / "o.jsonl", "--set", f"control={control}")
     shown, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
     assert json.loads(shown)["tracked"] == COUNT
@@ -98,9 +98,9 @@ def test_add_correct_and_remove_equal_the_api(film: Path, tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_killed_and_resumed_neither_loses_nor_repeats_a_command(film: Path, tmp_path: Path) -> None:
     control = with_commands(film, tmp_path / "c.jsonl")
-    arguments = ("--out", tmp_path / "m", "--control", control, "--snapshot", tmp_path / "s", "--resume")
+    arguments = ("--out", tmp_path / "m", "--set", f"control={control}", "--snapshot", tmp_path / "s", "--resume")
     for frame in ("00014.png", "00023.png"):
-        process = start(film, *arguments, "--snapshot-every", 0)
+        process = start(film, *arguments, "--set", "snapshot-every=0")
         until = time.monotonic() + 300
         while not (tmp_path / "m" / frame).exists() and time.monotonic() < until and process.poll() is None:
             time.sleep(0.01)
@@ -118,7 +118,7 @@ def test_killed_and_resumed_neither_loses_nor_repeats_a_command(film: Path, tmp_
 def test_commands_added_while_it_runs(film: Path, tmp_path: Path) -> None:
     control, out = tmp_path / "c.jsonl", tmp_path / "o.jsonl"
     control.write_text('{"remove": [1]}\n')  # of yesterday
-    process = start(film, "--out", out, "--control", control)
+    process = start(film, "--out", out, "--set", f"control={control}")
     until = time.monotonic() + 300
     while (not out.exists() or not out.read_text().count("\n")) and time.monotonic() < until:
         time.sleep(0.005)
@@ -144,7 +144,9 @@ def test_joints_can_go_and_take_no_mask(film: Path, tmp_path: Path) -> None:
     control = tmp_path / "c.jsonl"
     control.write_text("".join(json.dumps(command) + "\n" for command in commands))
     out = tmp_path / "o.jsonl"
-    process = start(film, "--init", tmp_path / "j.json", "--out", out, "--control", control, "--max-frames", 8)
+    process = start(
+        film, "--init", tmp_path / "j.json", "--out", out, "--set", f"control={control}", "--set", "max-frames=8"
+    )
     _, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
     assert [event["event"] for event in events_of(said)] == ["control_refused", "control_done"]

@@ -41,8 +41,8 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(film: Path, *more: object) -> list[str]:
-    words = ["track", film / "frames", "--mask", film / "init.png", "--model", shipped_bundle(), "--threads", 1]
-    return [sys.executable, "-m", "crwedge", *map(str, (*words, "--context", 3, *more))]
+    words = ["track", film / "frames", "--mask", film / "init.png", "--model", shipped_bundle(), "--set", "threads=1"]
+    return [sys.executable, "-m", "crwedge", *map(str, (*words, "--set", "context-length=3", *more))]
 
 
 def start(film: Path, *more: object) -> subprocess.Popen[str]:
@@ -101,7 +101,7 @@ def test_stopped_twice_and_resumed_equals_one_run(film: Path, tmp_path: Path) ->
     arguments = ("--out", tmp_path / "m", "--out", tmp_path / "m.jsonl", "--snapshot", tmp_path / "s", "--resume")
     # Once asked to end, once killed without warning; then to the end.
     for number, frame in ((signal.SIGTERM, "00008.png"), (signal.SIGKILL, "00020.png")):
-        process = start(film, *arguments, "--snapshot-every", 0)
+        process = start(film, *arguments, "--set", "snapshot-every=0")
         wait_for(tmp_path / "m" / frame, process)
         time.sleep(rng.uniform(0, 0.05))
         process.send_signal(number)
@@ -127,7 +127,7 @@ def test_killed_at_random_moments(film: Path, tmp_path: Path) -> None:
         folder = tmp_path / str(round_number)
         folder.mkdir()
         outs = ("--out", folder / "m", "--out", folder / "o.mp4", "--out", folder / "o.jsonl")
-        process = start(film, *outs, "--snapshot", folder / "s", "--snapshot-every", 0)
+        process = start(film, *outs, "--snapshot", folder / "s", "--set", "snapshot-every=0")
         wait_for(folder / "s", process)
         time.sleep(rng.uniform(0.0, 0.3))
         process.kill()
@@ -215,10 +215,10 @@ def test_a_disk_too_full_for_snapshots_does_not_stop_the_run(film: Path, small_d
             tmp_path / "o.jsonl",
             "--snapshot",
             small_disk / "s",
-            "--snapshot-every",
-            0.2,
-            "--max-frames",
-            30,
+            "--set",
+            "snapshot-every=0.2",
+            "--set",
+            "max-frames=30",
         ),
         capture_output=True,
         text=True,

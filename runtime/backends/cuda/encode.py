@@ -58,7 +58,7 @@ class DeviceEncoder:
         if fixed is not None and size != fixed:
             raise SourceError(
                 f"this bundle takes frames of {fixed[0]}x{fixed[1]} (HxW) only, not {size[0]}x{size[1]}; "
-                f"give --size {fixed[0]}x{fixed[1]}"
+                f"set the size {fixed[0]}x{fixed[1]}"
             )
         pixels = self._memory.scratch("frame", frame.nbytes)
         self.driver.upload(pixels, frame, self.stream)

@@ -27,7 +27,7 @@ FORKED = (
 NO_DRIVER = "libcuda.so.1 is missing: this machine has no NVIDIA driver (install it, or use --engine cpu)"
 
 _RESULTS = {
-    2: "out of device memory; use a smaller --size or --context, or end other programs on the GPU",
+    2: "out of device memory; use a smaller size or context (--set size=, context-length=), or end other programs on the GPU",
     3: FORKED,
     35: "the NVIDIA driver is too old for this CUDA; update the driver",
     46: "the GPU is in use by a process that keeps it to itself; end that process",

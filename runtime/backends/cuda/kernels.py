@@ -173,7 +173,7 @@ class Kernels:
                 return plan
         raise DeviceError(
             f"{facts.name} has {facts.shared_bytes} bytes of shared memory a block and topk {settings.topk} needs "
-            f"{plan.attention_bytes}; use a smaller --topk, or --engine cpu"
+            f"{plan.attention_bytes}; use a smaller topk, or --engine cpu"
         )
 
     def _launch(

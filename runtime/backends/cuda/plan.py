@@ -61,7 +61,7 @@ def make_plan(
     (h, w), frame_cells = view.grid, max(frame.cells for frame in frames)
     if len(frames) * frame_cells >= 2**32 or any(max(frame.grid) >= 2**15 for frame in frames):
         raise SettingError(
-            f"a context of {len(frames)} frames of {frame_cells} cells is too large for a GPU; use a smaller --size"
+            f"a context of {len(frames)} frames of {frame_cells} cells is too large for a GPU; use a smaller size"
         )
     tile_h, tile_w = variant.tile
     tiles = -(-h // tile_h) * -(-w // tile_w)

@@ -63,7 +63,7 @@ def labels_of(frames: int, trainer: TestTimeTrainer | None, after: Callable[[int
         ("time.sleep(60)", "in time"),
         ("answer(float('nan'))", "weights that are not finite (conv1.weight)"),
         ("answer(1.0)", "ONNX Runtime cannot load"),
-        ("target.write(b'x' * 5000); target.flush(); time.sleep(60)", "says what is no message"),
+        ("target.write(b'x' * 5000); target.flush(); time.sleep(60)", "sent something that is not a message"),
         ("write_message(target, {'kind': 'error', 'reason': 'no room'})", "failed: no room"),
         ("hog = b'x' * 400_000_000; time.sleep(60)", "more than memory_mb = 300"),
         (UNDONE, "2 windows had to be undone, the last because the loss is not finite"),

@@ -151,12 +151,12 @@ def test_without_torch_one_line_says_what_to_install(
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--ttt", "sideways"], "must be one of causal, lookahead"),
-        (["--ttt-budget", "50%"], "add --ttt causal or --ttt lookahead"),
-        (["--save-adapted", "x"], "add --ttt causal or --ttt lookahead"),
-        (["--ttt", "causal", "--ttt-budget", "lots"], "neither milliseconds"),
-        (["--ttt", "causal", "--ttt-set", "speed=1"], "unknown setting"),
-        (["--ttt", "causal", "--save-adapted", "."], "exists and is no bundle"),
+        (["--ttt", "sideways"], "must be one of 'causal', 'lookahead'"),
+        (["--set", "ttt-budget=50%"], "add --ttt causal or --ttt lookahead"),
+        (["--set", "save-adapted=x"], "add --ttt causal or --ttt lookahead"),
+        (["--ttt", "causal", "--set", "ttt-budget=lots"], "neither milliseconds"),
+        (["--ttt", "causal", "--set", "ttt-speed=1"], "no setting 'ttt-speed'"),
+        (["--ttt", "causal", "--set", "save-adapted=."], "exists and is no bundle"),
     ],
 )
 def test_options_that_cannot_be(
@@ -179,9 +179,19 @@ def test_track_with_test_time_training(tmp_path: Path, capsys: pytest.CaptureFix
     mask.parent.mkdir()
     write_mask(mask, SCENE.masks[0])
     words = ["synchronous=true", "updates=1", "size=32", "clips=1", "every=3", "m=2", "tolerance=10"]
-    options = [word for text in words for word in ("--ttt-set", text)]
-    common = ["track", str(tmp_path), "--mask", str(mask), "--out", str(tmp_path / "out"), "--json", "--threads", "1"]
-    assert cli.run([*common, "--ttt", "lookahead", "--save-adapted", str(tmp_path / "adapted"), *options]) == 0
+    options = [word for text in words for word in ("--set", f"ttt-{text}")]
+    common = [
+        "track",
+        str(tmp_path),
+        "--mask",
+        str(mask),
+        "--out",
+        str(tmp_path / "out"),
+        "--json",
+        "--set",
+        "threads=1",
+    ]
+    assert cli.run([*common, "--ttt", "lookahead", "--set", f"save-adapted={tmp_path / 'adapted'}", *options]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result["tracked"] == 5
     assert result["ttt"]["windows"] == 2

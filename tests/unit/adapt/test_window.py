@@ -89,12 +89,12 @@ def test_changes() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"mode": "both"}, "causal, lookahead"),
+        ({"mode": "both"}, "'causal', 'lookahead'"),
         ({"updates": 0}, "at least 1"),
-        ({"duty": 1.5}, "share above 0"),
-        ({"updates": "many"}, "must be a int"),
-        ({"learning_rate": float("nan")}, "finite number above 0"),
-        ({"scale": (0.9, 0.1)}, "two rising shares"),
+        ({"duty": 1.5}, "above 0 and at most 1"),
+        ({"updates": "many"}, "must be a whole number"),
+        ({"learning_rate": float("nan")}, "finite and above 0"),
+        ({"scale": (0.9, 0.1)}, "rising numbers above 0, up to 1"),
         ({"clip_length": 1, "nodes": "patches"}, "no frame to walk to"),
         ({"speed": 3}, "unknown setting"),
     ],

@@ -21,7 +21,10 @@ from crwedge.runtime.propagation.propagator import LabelPropagator
 
 def test_rows_and_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("CRWEDGE_HOME", str(tmp_path))
-    assert run(["bench", "--size", "64x96", "--size", "48x64", "--context", "2", "--frames", "3", "--json"]) == 0
+    assert (
+        run(["bench", "--size", "64x96", "--size", "48x64", "--set", "context-length=2", "--frames", "3", "--json"])
+        == 0
+    )
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert {"device", "matmul_gflops", "rows", "against_dense", "propagation_share_of_floor"} <= set(result)
     assert [row["size"] for row in result["rows"]] == ["64x96", "48x64"]
@@ -44,10 +47,16 @@ def fake_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_watts_where_the_board_tells(fake_board: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["bench", "--size", "64x96", "--context", "1", "--frames", "3", "--no-dense", "--engine", "cpu"]) == 0
+    assert (
+        run(["bench", "--size", "64x96", "--set", "context-length=1", "--frames", "3", "--no-dense", "--engine", "cpu"])
+        == 0
+    )
     assert ", 7.5 W of the board, " in capsys.readouterr().out
     shutil.rmtree(fake_board)
-    assert run(["bench", "--size", "64x96", "--context", "1", "--frames", "3", "--no-dense", "--engine", "cpu"]) == 0
+    assert (
+        run(["bench", "--size", "64x96", "--set", "context-length=1", "--frames", "3", "--no-dense", "--engine", "cpu"])
+        == 0
+    )
     assert " W of " not in capsys.readouterr().out
 
 

@@ -33,7 +33,7 @@ def test_options_come_from_the_file_and_the_command_line_wins(folder: Path, caps
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (result["tracked"], result["protocol"]["context_length"], result["protocol"]["radius"]) == (2, 3, None)
     assert sorted(path.name for path in folder.iterdir() if path.name in ("masks", "o.jsonl")) == ["masks", "o.jsonl"]
-    words = ["track", "frames", "--config", "track.toml", "--max-frames", "3", "--out", "other"]
+    words = ["track", "frames", "--config", "track.toml", "--set", "max-frames=3", "--out", "other"]
     assert run(words) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (result["tracked"], result["outputs"]) == (3, ["other"])
@@ -49,7 +49,7 @@ def test_options_come_from_the_file_and_the_command_line_wins(folder: Path, caps
         ("[size]\nheight = 3", "size is a dict"),
         ("out = [[1]]", "out is a list"),
         ("context = many", "cannot be read"),
-        ('context = "many"', "--context"),
+        ('context = "many"', "context-length is a whole number"),
         ('config = "other.toml"', "unknown key 'config'"),
     ],
 )
@@ -67,7 +67,7 @@ def test_a_missing_file_is_one_line(folder: Path, capsys: pytest.CaptureFixture[
 
 
 def test_the_start_names_the_encoder_and_its_score(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["track", "frames", "--mask", "init.png", "--threads", "1", "--max-frames", "1"]
+    words = ["track", "frames", "--mask", "init.png", "--set", "threads=1", "--set", "max-frames=1"]
     assert run([*words, "--model", "shipped"]) == 0
     out = capsys.readouterr()
     assert "encoder walk-r18 (shipped with crwedge" in out.out + out.err

@@ -11,7 +11,19 @@ import pytest
 from crwedge.cli import run
 from crwedge.cli.floors import random_bundle
 
-QUICK = ("--encoder", "colour", "--context", "2", "--topk", "3", "--radius", "4", "--threads", "1", "--json")
+QUICK = (
+    "--encoder",
+    "colour",
+    "--set",
+    "context=2",
+    "--set",
+    "topk=3",
+    "--set",
+    "radius=4",
+    "--threads",
+    "1",
+    "--json",
+)
 
 
 def last_line(text: str) -> dict[str, Any]:

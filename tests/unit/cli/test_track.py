@@ -40,7 +40,15 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_all_outputs_and_json(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outs = [clip / "masks", clip / "o.mp4", clip / "o.jsonl"]
-    arguments = ["track", str(clip / "clip.mp4"), "--mask", str(clip / "init.png"), "--context", "3", "--json"]
+    arguments = [
+        "track",
+        str(clip / "clip.mp4"),
+        "--mask",
+        str(clip / "init.png"),
+        "--set",
+        "context-length=3",
+        "--json",
+    ]
     assert run([*arguments, *(part for out in outs for part in ("--out", str(out)))]) == 0
     shown = capsys.readouterr()
     result = json.loads(shown.out.splitlines()[-1])
@@ -60,11 +68,11 @@ def test_all_outputs_and_json(clip: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_default_output_is_a_folder_of_masks(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(clip)
-    assert run(["track", "frames", "--mask", "init.png", "--max-frames", "2"]) == 0
+    assert run(["track", "frames", "--mask", "init.png", "--set", "max-frames=2"]) == 0
     assert sorted(p.name for p in (clip / "masks").iterdir()) == ["0.png", "1.png"]
     # A second run does not replace results unless told.
-    assert run(["track", "frames", "--mask", "init.png", "--max-frames", "2"]) == 2
-    assert run(["track", "frames", "--mask", "init.png", "--max-frames", "2", "--overwrite"]) == 0
+    assert run(["track", "frames", "--mask", "init.png", "--set", "max-frames=2"]) == 2
+    assert run(["track", "frames", "--mask", "init.png", "--set", "max-frames=2", "--overwrite"]) == 0
 
 
 def test_a_mask_of_another_size_is_resized_when_asked(clip: Path, small_scene: Scene) -> None:
@@ -76,9 +84,10 @@ def test_a_mask_of_another_size_is_resized_when_asked(clip: Path, small_scene: S
         str(clip / "big.png"),
         "--out",
         str(clip / "m"),
-        "--resize-mask",
+        "--set",
+        "resize-mask=true",
     ]
-    assert run([*arguments, "--max-frames", "1"]) == 0
+    assert run([*arguments, "--set", "max-frames=1"]) == 0
     np.testing.assert_array_equal(cw.read_mask(clip / "m" / "0.png"), small_scene.masks[0])
 
 
@@ -123,7 +132,7 @@ def joints_of(clip: Path, text: str) -> str:
 
 Change = Callable[[Path], dict[str, str]]
 BAD: dict[str, tuple[Change, str]] = {
-    "mask of another size": (lambda c: {"--mask": mask_of(c, np.ones((10, 10), np.uint8))}, "--resize-mask"),
+    "mask of another size": (lambda c: {"--mask": mask_of(c, np.ones((10, 10), np.uint8))}, "resize-mask=true"),
     "photograph as mask": (lambda c: {"--mask": mask_of(c, photograph())}, "colours, blended"),
     "empty mask": (lambda c: {"--mask": mask_of(c, np.zeros((64, 96), np.uint8))}, "empty"),
     "too many ids": (lambda c: {"--mask": mask_of(c, np.full((64, 96), 999, np.uint16))}, "id 999"),
@@ -137,13 +146,13 @@ BAD: dict[str, tuple[Change, str]] = {
     "wrong JSON": (lambda c: {"--mask": "", "--init": joints_of(c, '{"a": 3')}, "holds no joints"),
     "JSON of other things": (lambda c: {"--mask": "", "--init": joints_of(c, '{"a": "b"}')}, "in pixels from 0"),
     "missing joints": (lambda c: {"--mask": "", "--init": str(c / "none.json")}, "no joint file"),
-    "a mask and joints": (lambda c: {"--init": joints_of(c, '{"a": [1, 2]}')}, "give one of them"),
+    "a mask and joints": (lambda c: {"--init": joints_of(c, '{"a": [1, 2]}')}, "1 sources need as many"),
     "two starts": (
         lambda c: {"--mask": "", "--init": str(c / "init.png"), "--init ": str(c / "init.png")},
         "1 sources",
     ),
     "trust in joints": (
-        lambda c: {"--mask": "", "--init": joints_of(c, '{"a": [1, 2]}'), "--confidence": "flag"},
+        lambda c: {"--mask": "", "--init": joints_of(c, '{"a": [1, 2]}'), "--set": "confidence=true"},
         "a confidence of their own",
     ),
     "missing source": (lambda c: {"source": str(c / "none.mp4")}, "there is no file"),
@@ -158,11 +167,15 @@ BAD: dict[str, tuple[Change, str]] = {
     "no bundle": (lambda c: {"--model": str(c / "nothing")}, "no bundle"),
     "unknown engine": (lambda c: {"--engine": "abacus"}, "unknown engine"),
     "unknown preset": (lambda c: {"--preset": "davinci"}, "unknown preset"),
-    "bad size": (lambda c: {"--size": "big"}, "HEIGHTxWIDTH"),
-    "bad radius": (lambda c: {"--radius": "-1"}, "radius"),
-    "no number": (lambda c: {"--topk": "many"}, "topk|many"),
-    "unknown first frame": (lambda c: {"--first-frame": "maybe"}, "first_frame"),
+    "bad size": (lambda c: {"--set": "size=big"}, "HEIGHTxWIDTH"),
+    "bad radius": (lambda c: {"--set": "radius=-1"}, "radius"),
+    "no number": (lambda c: {"--set": "topk=many"}, "topk|many"),
+    "unknown first frame": (lambda c: {"--set": "first-frame=maybe"}, "first_frame"),
     "unknown option": (lambda c: {"--nonsense": "1"}, "nonsense"),
+    "unknown setting": (lambda c: {"--set": "topc=1"}, "did you mean topk"),
+    "no key=value": (lambda c: {"--set": "topk"}, "is not key=value"),
+    "an option of old": (lambda c: {"--watchdog": "3"}, "use --set watchdog=3"),
+    "a setting without ttt": (lambda c: {"--set": "ttt-updates=3"}, "add --ttt causal"),
 }
 
 
@@ -197,7 +210,16 @@ def test_what_a_truncated_video_holds_stays_written(
     frames = np.concatenate([small_scene.frames] * 4)
     whole = write_video(clip / "whole.mp4", frames, options={"movflags": "faststart"}).read_bytes()
     (clip / "cut.mp4").write_bytes(whole[: len(whole) * 2 // 3])
-    arguments = ["track", str(clip / "cut.mp4"), "--mask", str(clip / "init.png"), "--context", "2", "--size", "48x64"]
+    arguments = [
+        "track",
+        str(clip / "cut.mp4"),
+        "--mask",
+        str(clip / "init.png"),
+        "--set",
+        "context-length=2",
+        "--set",
+        "size=48x64",
+    ]
     assert run([*arguments, "--out", str(clip / "m"), "--out", str(clip / "o.mp4")]) == 2
     assert "cut short" in capsys.readouterr().err
     masks = sorted((clip / "m").iterdir())
@@ -220,7 +242,21 @@ def test_joints_are_followed_to_all_outputs(clip: Path, small_scene: Scene, caps
     centre = np.argwhere(small_scene.masks[0] == 1).mean(axis=0)[::-1]
     (clip / "j.json").write_text(json.dumps({"middle": centre.tolist(), "hidden": None}))
     outs = ["--out", str(clip / "o.jsonl"), "--out", str(clip / "o.mp4"), "--out", str(clip / "m")]
-    assert run(["track", str(clip / "frames"), "--init", str(clip / "j.json"), "--context", "3", *outs, "--json"]) == 0
+    assert (
+        run(
+            [
+                "track",
+                str(clip / "frames"),
+                "--init",
+                str(clip / "j.json"),
+                "--set",
+                "context-length=3",
+                *outs,
+                "--json",
+            ]
+        )
+        == 0
+    )
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["tracked"] == 6
     lines = joint_lines(clip / "o.jsonl")
     assert len(lines) == 6
@@ -249,7 +285,7 @@ def test_joints_go_on_from_a_snapshot(clip: Path) -> None:
     arguments = ["track", str(clip / "frames"), "--init", str(clip / "j.json")]
     assert run([*arguments, "--out", str(clip / "whole.jsonl")]) == 0
     parts = [*arguments, "--out", str(clip / "parts.jsonl"), "--snapshot", str(clip / "s.safetensors"), "--resume"]
-    assert run([*parts, "--max-frames", "3"]) == 0
+    assert run([*parts, "--set", "max-frames=3"]) == 0
     assert run(parts) == 0
     parts_lines, whole_lines = joint_lines(clip / "parts.jsonl"), joint_lines(clip / "whole.jsonl")
     times = [line.pop("time") for line in parts_lines + whole_lines]
@@ -259,7 +295,7 @@ def test_joints_go_on_from_a_snapshot(clip: Path) -> None:
 
 def test_init_takes_masks_and_matlab_files_too(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     io = pytest.importorskip("scipy.io")
-    arguments = ["track", str(clip / "frames"), "--max-frames", "2"]
+    arguments = ["track", str(clip / "frames"), "--set", "max-frames=2"]
     assert run([*arguments, "--init", str(clip / "init.png"), "--out", str(clip / "a")]) == 0
     assert run([*arguments, "--mask", str(clip / "init.png"), "--out", str(clip / "b")]) == 0
     assert (clip / "a" / "1.png").read_bytes() == (clip / "b" / "1.png").read_bytes()
@@ -284,7 +320,7 @@ def test_the_jhmdb_clip_has_the_score_of_eval(data: Path, tmp_path: Path) -> Non
 
     clip = next((data / "pose").glob("jhmdb-*"))
     truth = read_joints(clip / "joint_positions.mat")
-    how = ["--preset", "crw", "--size", "320x320", "--context", "7", "--max-frames", "6", "--json"]
+    how = ["--preset", "crw", "--set", "size=320x320", "--set", "context-length=7", "--set", "max-frames=6", "--json"]
     init = ["--init", str(clip / "joint_positions.mat"), "--out", str(tmp_path / "o.jsonl")]
     assert run(["track", str(clip / "JPEGImages"), *init, *how]) == 0
     scorer = PoseScorer(truth.names)
@@ -319,8 +355,8 @@ def test_the_encoder_is_named(clip: Path, capsys: pytest.CaptureFixture[str]) ->
                 str(clip / "init.png"),
                 "--out",
                 str(clip / "m"),
-                "--max-frames",
-                "1",
+                "--set",
+                "max-frames=1",
             ]
         )
         == 0

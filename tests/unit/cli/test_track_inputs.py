@@ -17,7 +17,7 @@ from crwedge.core.masks import write_mask
 from crwedge.core.scene import Scene, render_scene
 from tests.unit.conftest import write_video
 
-QUICK = ["--context", "2", "--threads", "1", "--no-confidence"]
+QUICK = ["--set", "context-length=2", "--set", "threads=1", "--set", "confidence=false"]
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_the_start_says_what_the_mask_holds(folder: Path, scene: Scene, capsys: 
     small = np.where(scene.masks[0] == 1, 1, 0).astype(np.uint8)
     small[2:4, 2:4] = 2
     write_mask(folder / "small.png", small)
-    assert track("clip.mp4", "--out", "m", "--max-frames", "1", mask="small.png") == 0
+    assert track("clip.mp4", "--out", "m", "--set", "max-frames=1", mask="small.png") == 0
     said = capsys.readouterr().err
     assert f"2 objects: 1 ({(small == 1).sum():,} pixels), 2 (4 pixels)" in said
     assert "too small for cells of 8x8 pixels: 2" in said
@@ -100,7 +100,7 @@ def test_the_start_says_what_the_mask_holds(folder: Path, scene: Scene, capsys: 
 def test_an_antialiased_mask_is_one_object(folder: Path, scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     large = Image.fromarray((scene.masks[0] == 1).astype(np.uint8) * 255).resize((384, 256))
     large.resize((96, 64), Image.Resampling.LANCZOS).save("soft.png")
-    assert track("clip.mp4", "--out", "o.jsonl", "--max-frames", "1", mask="soft.png") == 0
+    assert track("clip.mp4", "--out", "o.jsonl", "--set", "max-frames=1", mask="soft.png") == 0
     assert list(lines(folder / "o.jsonl")[0]["objects"]) == ["1"]
     assert "soft edges" in capsys.readouterr().err
 
@@ -108,7 +108,7 @@ def test_an_antialiased_mask_is_one_object(folder: Path, scene: Scene, capsys: p
 def test_a_painted_mask_has_its_colours_as_objects(folder: Path, scene: Scene) -> None:
     colours = np.array([[0, 0, 0], [250, 20, 20], [20, 20, 250]], np.uint8)
     Image.fromarray(colours[scene.masks[0]]).save("painted.png")
-    assert track("clip.mp4", "--out", "m", "--max-frames", "1", mask="painted.png") == 0
+    assert track("clip.mp4", "--out", "m", "--set", "max-frames=1", mask="painted.png") == 0
     np.testing.assert_array_equal(cw.read_mask("m/00000.png") > 0, scene.masks[0] > 0)
     assert set(np.unique(cw.read_mask("m/00000.png"))) == {0, 1, 2}
 
@@ -121,12 +121,12 @@ def test_masks_of_a_folder_are_called_as_its_frames(folder: Path) -> None:
 
 def test_overwriting_leaves_nothing_of_a_longer_run(folder: Path) -> None:
     assert track("clip.mp4", "--out", "m") == 0
-    assert track("clip.mp4", "--out", "m", "--max-frames", "3") == 2
+    assert track("clip.mp4", "--out", "m", "--set", "max-frames=3") == 2
     assert len(names(folder / "m")) == 8
     Image.fromarray(np.ones((9, 9), np.uint8)).save("wrong.png")
     assert track("clip.mp4", "--out", "m", "--overwrite", mask="wrong.png") == 2
     assert len(names(folder / "m")) == 8  # a run that fails at its first frame replaces nothing
-    assert track("clip.mp4", "--out", "m", "--max-frames", "3", "--overwrite") == 0
+    assert track("clip.mp4", "--out", "m", "--set", "max-frames=3", "--overwrite") == 0
     assert names(folder / "m") == ["00000.png", "00001.png", "00002.png"]
 
 
@@ -140,7 +140,7 @@ def test_the_frames_are_never_overwritten(folder: Path, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("out", ["v1.2", "run.2024-11-14", "n:dir", "22:57:44.mp4", "n:1.jsonl", "日本/о.mp4"])
 def test_outputs_are_local_paths(folder: Path, out: str) -> None:
-    assert track("clip.mp4", "--out", out, "--max-frames", "1") == 0
+    assert track("clip.mp4", "--out", out, "--set", "max-frames=1") == 0
     assert (folder / out).exists()
 
 
@@ -148,9 +148,11 @@ def test_outputs_are_local_paths(folder: Path, out: str) -> None:
 @pytest.mark.parametrize("reverse", [False, True])
 def test_a_mask_of_a_later_frame(folder: Path, scene: Scene, source: str, reverse: bool) -> None:
     write_mask(folder / "four.png", scene.masks[4])
-    direction = ["--reverse"] if reverse else []
+    direction = ["--set", "reverse=true"] if reverse else []
     assert (
-        track(source, "--start", "4", *direction, "--out", "m", "--out", "o.jsonl", "--out", "o.mp4", mask="four.png")
+        track(
+            source, "--set", "start=4", *direction, "--out", "m", "--out", "o.jsonl", "--out", "o.mp4", mask="four.png"
+        )
         == 0
     )
     expected = list(range(4, -1, -1)) if reverse else list(range(4, 8))
@@ -172,15 +174,15 @@ def test_a_mask_of_a_later_frame(folder: Path, scene: Scene, source: str, revers
 def test_a_frame_beyond_the_end_and_a_snapshot_backwards_are_refused(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert track("clip.mp4", "--start", "8", "--out", "m") == 2
+    assert track("clip.mp4", "--set", "start=8", "--out", "m") == 2
     assert "no frame 8; it has 8 frames" in capsys.readouterr().err
-    assert track("clip.mp4", "--reverse", "--snapshot", "s", "--resume", "--out", "m") == 2
+    assert track("clip.mp4", "--set", "reverse=true", "--snapshot", "s", "--resume", "--out", "m") == 2
     assert "--resume" in capsys.readouterr().err
 
 
 def test_a_run_from_a_later_frame_goes_on(folder: Path) -> None:
-    again = ["clip.mp4", "--start", "2", "--snapshot", "s", "--resume", "--out", "m", "--out", "o.jsonl"]
-    assert track(*again, "--max-frames", "3") == 0
+    again = ["clip.mp4", "--set", "start=2", "--snapshot", "s", "--resume", "--out", "m", "--out", "o.jsonl"]
+    assert track(*again, "--set", "max-frames=3") == 0
     assert track(*again) == 0
     assert [line["frame"] for line in lines(folder / "o.jsonl")] == [2, 3, 4, 5, 6, 7]
     assert names(folder / "m") == [f"{number:05d}.png" for number in range(2, 8)]
@@ -196,7 +198,7 @@ def test_damaged_packets_are_passed_over_and_counted(
     data[at + 12 : at + size] = np.random.default_rng(0).bytes(size - 12)
     (folder / "d.mkv").write_bytes(bytes(data))
     assert track("d.mkv", "--out", "m") == 2
-    assert "--skip-damaged" in capsys.readouterr().err
-    assert track("d.mkv", "--out", "m2", "--skip-damaged", "--json") == 0
+    assert "skip-damaged=true" in capsys.readouterr().err
+    assert track("d.mkv", "--out", "m2", "--set", "skip-damaged=true", "--json") == 0
     result = json.loads(capsys.readouterr().out)
     assert (result["tracked"], result["damaged_packets"]) == (7, 1)

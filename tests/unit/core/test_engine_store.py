@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from crwedge.core.engine_key import ANY_DEVICE, EngineKey, Profile, mismatch
-from crwedge.core.engine_store import EngineFacts, build_lock, engine_folders, find_engine, write_engine
+from crwedge.core.engine_store import EngineFacts, engine_folders, find_engine, write_engine
 from crwedge.core.errors import BundleError, SettingError
 from crwedge.core.files import sha256
 
@@ -137,30 +136,7 @@ def test_a_profile_out_of_order_is_refused(sizes: tuple) -> None:
 def test_a_folder_that_cannot_be_written_is_one_clear_error() -> None:
     with pytest.raises(BundleError, match="cannot write"):
         write_engine(Path("/proc/engines"), facts(), DATA)
-    with pytest.raises(BundleError, match="cannot write"), build_lock(Path("/proc/engines"), "x"):
-        pass
 
 
 def test_engines_are_looked_for_beside_the_bundle_first(tmp_path: Path) -> None:
     assert engine_folders(tmp_path / "b", tmp_path / "home")[0] == tmp_path / "b" / "engines"
-
-
-def _hold(folder: Path, log: Path) -> None:
-    with build_lock(folder, "x", poll_s=0.01) as waited:
-        with open(log, "a") as file:
-            file.write(f"in {waited}\n")
-        with open(log, "a") as file:
-            file.write("out\n")
-
-
-def test_two_processes_do_not_build_at_once(tmp_path: Path, said: list[str]) -> None:
-    log = tmp_path / "log"
-    context = multiprocessing.get_context("spawn")
-    with build_lock(tmp_path, "x"):
-        other = context.Process(target=_hold, args=(tmp_path, log))
-        other.start()
-        other.join(0.5)
-        assert not log.exists()
-    other.join()
-    assert log.read_text().splitlines()[-1] == "out"
-    assert said == []

@@ -186,7 +186,7 @@ def test_damaged_packets_end_a_film_or_are_passed_over_and_counted(tmp_path: Pat
         data[at + 12 : at + size] = np.random.default_rng(0).bytes(size - 12)
     damaged = tmp_path / "damaged.mkv"
     damaged.write_bytes(bytes(data))
-    with open_film(damaged) as film, pytest.raises(SourceError, match=r"damaged after \d+ frames.*--skip-damaged"):
+    with open_film(damaged) as film, pytest.raises(SourceError, match=r"damaged after \d+ frames.*skip-damaged=true"):
         list(film.pictures())
     with open_film(damaged, skip_damaged=True) as film:
         assert len(list(film.pictures())) == 28

@@ -151,7 +151,7 @@ def test_a_home_that_may_not_be_entered_is_absent(command: str, home: str, small
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "CRWEDGE_"))}
     words = [*without_privileges(), sys.executable, "-m", "crwedge", command]
     if command == "track":
-        words += ["frames", "--mask", "init.png", "--out", "masks", "--threads", "1"]
+        words += ["frames", "--mask", "init.png", "--out", "masks", "--set", "threads=1"]
     env = {**kept, "HOME": str(tmp_path / home)}
     done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -163,7 +163,7 @@ def test_a_name_that_the_terminal_cannot_show_ends_no_run(small_scene: Scene, tm
     (tmp_path / folder).mkdir()
     Image.fromarray(small_scene.frames[0]).save(tmp_path / folder / "0.png")
     Image.fromarray(small_scene.masks[0]).save(tmp_path / "init.png")
-    words = ["track", folder, "--mask", "init.png", "--out", "é日", "--threads", "1"]
+    words = ["track", folder, "--mask", "init.png", "--out", "é日", "--set", "threads=1"]
     for more in ({"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {}):
         done = subprocess.run(
             [sys.executable, "-m", "crwedge", *words, "--overwrite"],

@@ -90,7 +90,7 @@ def test_a_log_that_is_rotated_loses_no_line(tmp_path: Path) -> None:
     full("lost")
     assert full.counts == {"lost": 1, "log_lost": 1}
     full.close()
-    with pytest.raises(SinkError, match="--log"):
+    with pytest.raises(SinkError, match="log"):
         EventLog(tmp_path / "none" / "log")
 
 
@@ -99,7 +99,7 @@ def test_explanation_names_the_slowest_stage() -> None:
     for stage, value in (("decode", 2.0), ("wait", 900.0), ("propagate", 80.0), ("write", 5.0)):
         stats.stages_ms[stage].append(value)
     text = explanation("film", stats, fps=10)
-    assert "--context first" in text
+    assert "context-length first" in text
     assert "holds 10 a second" in text
     assert len(text.splitlines()) == 11
     shares = {line.split()[0]: line.split()[-1] for line in text.splitlines()[2:8]}
@@ -115,4 +115,4 @@ def test_waiting_for_a_camera_is_not_called_decoding() -> None:
     assert "the camera is the limit" in text
     assert "decod" not in text
     stats.dropped = 3
-    assert "--context first" in explanation("camera", stats)
+    assert "context-length first" in explanation("camera", stats)

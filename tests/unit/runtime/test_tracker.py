@@ -110,7 +110,7 @@ def test_odd_sizes_have_rounded_up_grids(tracker: cw.Tracker) -> None:
 def test_refusals(tracker: cw.Tracker, scene: Scene) -> None:
     with pytest.raises(MaskError, match="needs a mask"):
         tracker.step(scene.frames[0])
-    with pytest.raises(MaskError, match="--resize-mask"):
+    with pytest.raises(MaskError, match="resize-mask=true"):
         tracker.step(scene.frames[0], scene.masks[0][:50])
     with pytest.raises(SourceError, match="RGB uint8"):
         tracker.step(scene.frames[0].astype(np.float32), scene.masks[0])

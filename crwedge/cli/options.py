@@ -1,0 +1,66 @@
+"""Options that several commands share. Each is declared here once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import typer
+
+from crwedge.cli.config_option import apply_config, list_settings, with_file_settings
+from crwedge.cli.groups import Group
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object last.")]
+Model = Annotated[
+    str | None, typer.Option(metavar="BUNDLE", help="Bundle, or shipped; default: that of `crwedge use`, else shipped.")
+]
+Engine = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or tensorrt.")]
+Preset = Annotated[str | None, typer.Option(metavar="NAME", help="Propagation protocol: edge, crw, dino or dinov3.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Processors to use; default: all.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that stand at --out.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        callback=with_file_settings,
+        help="A rarer setting, repeatable; --settings lists them.",
+    ),
+]
+ListSettings = Annotated[
+    bool, typer.Option("--settings", is_eager=True, callback=list_settings, help="List the keys of --set.", hidden=True)
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
+Size = Annotated[
+    str | None, typer.Option(metavar="HxW", help="Compute at HEIGHTxWIDTH, or 'frame'; default: the protocol's own.")
+]
+Sequences = Annotated[str | None, typer.Option(metavar="NAMES", help="Names of sequences to take, with commas.")]
+MaxFrames = Annotated[int | None, typer.Option("--max-frames", "--frames", min=3, help="Frames of each sequence.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        is_eager=True,
+        callback=apply_config,
+        help="TOML file with options and settings; those given here win.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class EncoderOptions(Group):
+    """Which encoder, where it runs, and the protocol of propagation."""
+
+    panel: ClassVar[str] = "Model"
+    model: Model = None
+    engine: Engine = "auto"
+    preset: Preset = None
+
+
+@dataclass(frozen=True)
+class SettingOptions(Group):
+    """Rarer settings as `--set key=value`."""
+
+    settings: Settings = None
+    list_settings: ListSettings = False
