@@ -17,19 +17,10 @@ from crwedge.runtime.monitor import LOST
 from crwedge.runtime.observer import Observer
 from crwedge.runtime.propagation.propagator import labels_to_ids
 from crwedge.runtime.propagation.view import Size, View
-from crwedge.runtime.region import Region, object_boxes
+from crwedge.runtime.region import Region
 from crwedge.runtime.sources.frame import Frame
 from crwedge.runtime.target import Target
-from crwedge.runtime.target_search import (
-    Known,
-    Match,
-    as_rows,
-    know,
-    label_everywhere,
-    match,
-    matched_parts,
-    move_cells,
-)
+from crwedge.runtime.target_search import Known, Match, as_rows, background, know, label_everywhere, match, outside_box
 from crwedge.runtime.tracker import Tracker
 
 _log = logging.getLogger("crwedge")
@@ -151,27 +142,19 @@ class TargetFinder(Observer):
         return mask
 
     def _label(self, pixels: NDArray[np.uint8], object_id: int, one: Match) -> NDArray[np.bool_]:
-        """The pixels (H, W) of a found object: first those of the search, then closer, in a region around it."""
+        """The pixels (H, W) of a found object, at the finest scale that a region around it allows."""
         size = pixels.shape[0], pixels.shape[1]
         sought = next(sought for sought in self._encoded() if object_id in sought.ids)
-        view, channel = self._view(size, _CELLS), sought.ids.index(object_id) + 1
-        soft = self._soft(pixels, view, sought, channel, one.cells)
-        box = object_boxes(view, soft)[0]
-        if box is not None and not self._fixed:
+        view = self._view(size, _CELLS)
+        if not self._fixed:
             region = Region(_CELLS, _MARGIN, self._tracker.options.size or size)
-            region.jump(box)
-            closer = region.view()
-            soft, view = self._soft(pixels, closer, sought, channel, move_cells(one.cells, view, closer)), closer
-        return labels_to_ids(soft, (1,), size, "none", view) == 1
-
-    def _soft(
-        self, pixels: NDArray[np.uint8], view: View, sought: _Sought, channel: int, matched: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        """Soft labels (2, h, w) of one object in a view: of its parts that hold matched cells."""
-        rows = as_rows(self._tracker.backend.encode(pixels, view).numpy())
-        soft = label_everywhere(sought.frames, rows, _SETTINGS).reshape(-1, *view.grid)
-        inside = soft[channel] * matched_parts(soft.argmax(axis=0) == channel, matched)
-        return np.stack([1 - inside, inside])
+            region.jump(one.box)
+            view = region.view()
+        rows, outside = as_rows(self._tracker.backend.encode(pixels, view).numpy()), outside_box(one.box, view)
+        known = [*sought.frames, *background(rows, outside.reshape(-1), 1 + len(sought.ids))]
+        soft = label_everywhere(known, rows, _SETTINGS).reshape(-1, *view.grid)
+        soft[0, outside], soft[1:, outside] = 1, 0
+        return labels_to_ids(soft, sought.ids, size, "none", view) == object_id
 
     def _tell(self, object_id: int, one: Match) -> None:
         again = object_id in self._started

@@ -20,22 +20,27 @@ from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.propagation import kernels
 from crwedge.runtime.propagation.blas import one_blas_thread
 from crwedge.runtime.propagation.view import Size, View
+from crwedge.runtime.region import Box
 
 Cells = NDArray[np.int64]
 """Indices into the h * w cells of a grid, row by row."""
 Rows = NDArray[np.float32]
 """(cells, C) features, unit length over C."""
 
-_LEAD = 0.03
-"""Least mean lead of an object that is found."""
-_COVER = 0.15
-"""Least cover of an object that is found."""
+_EVIDENCE = 0.0125
+"""Least product of lead and cover of an object that is found."""
 _FEWEST = 8
 """Fewest distinct coherent matches of an object that is found."""
 _SLACK = 1
 """Cells by which a walk may miss where it began, and by which neighbouring matches may differ."""
 _SUPPORT = 3
 """Coherent neighbours that a match needs, of eight."""
+_ROOM = 0.25
+"""Of an object's height and width, how far it may reach beyond where its matches say."""
+_LEAST_ROOM = 2
+"""The same in cells."""
+_MOST_SCALE = 3.0
+"""How much larger or smaller than in the painted frame an object may be, in cells."""
 _BORDER = 2
 """Cells around an object that count neither as object nor as background: their features see both."""
 _QUERIES = 1024
@@ -67,11 +72,13 @@ class Match:
     """Distinct cells of the frame with a coherent match, over the object's cells."""
     cells: Cells
     """Those cells of the frame."""
+    box: Box
+    """Where the whole object should be in the frame, by its coherent matches."""
 
     @property
     def certainty(self) -> float:
-        """How far the weakest of the three signs lies above what it takes: from 1 on the object is found."""
-        return min(self.lead / _LEAD, self.cover / _COVER, self.cells.size / _FEWEST)
+        """The evidence over what it takes: from 1 on the object is found."""
+        return min(max(0.0, self.lead) * self.cover / _EVIDENCE, self.cells.size / _FEWEST)
 
 
 def as_rows(features: NDArray[np.float32]) -> Rows:
@@ -110,11 +117,13 @@ def match(known: Known, object_id: int, rows: Rows, grid: Size) -> Match:
     with one_blas_thread():
         similarity = known.rows[cells] @ rows.T
         there = similarity.argmax(axis=1)
-        back = (rows[there] @ known.rows.T).argmax(axis=1)
+        asked, of_each = np.unique(there, return_inverse=True)
+        back = (rows[asked] @ known.rows.T).argmax(axis=1)[of_each]
     best = similarity[np.arange(cells.size), there]
     coherent = coherent_matches(cells, there, back, known.grid, grid)
     found = np.unique(there[coherent])
-    return Match(float((best - rival).mean()), found.size / cells.size, found)
+    box = object_box(cells, cells[coherent], there[coherent], known.grid, grid)
+    return Match(float((best - rival).mean()), found.size / cells.size, found, box)
 
 
 def coherent_matches(cells: Cells, there: Cells, back: Cells, grid: Size, frame_grid: Size) -> NDArray[np.bool_]:
@@ -168,23 +177,48 @@ def label_everywhere(known: Sequence[Known], rows: Rows, settings: PropagationSe
     return soft
 
 
-def move_cells(cells: Cells, view: View, other: View) -> Cells:
-    """The cells of another view of the frame at the centres of the cells of a view; those outside are left out."""
-    places = (_places(cells, view.grid) + view.origin + 0.5) / grid_size(*view.size)
-    moved = np.floor(places * grid_size(*other.size)).astype(np.int64) - other.origin
-    there = moved[((moved >= 0) & (moved < other.grid)).all(axis=1)]
-    return np.unique(there[:, 0] * other.grid[1] + there[:, 1])
+def object_box(cells: Cells, matched: Cells, there: Cells, grid: Size, frame_grid: Size) -> Box:
+    """The box around an object in a frame, with room: its matches scaled and moved, and what they miss around them.
+
+    Args:
+        cells: (n,) all cells of the object in the painted frame.
+        matched: (m,) those with a coherent match.
+        there: (m,) the cells of the frame that they match.
+        grid: (h, w) of the painted frame.
+        frame_grid: (h, w) of the frame.
+
+    Returns:
+        The box; the whole frame where there is no match.
+    """
+    if not matched.size:
+        return np.array([0.0, 0.0, 1.0, 1.0])
+    before, after = _places(matched, grid) + 0.5, _places(there, frame_grid) + 0.5
+    apart, moved = before - before.mean(axis=0), after - after.mean(axis=0)
+    # The scale of least squares, without rotation.
+    scale = np.clip((apart * moved).sum() / max(1.0, float((apart**2).sum())), 1 / _MOST_SCALE, _MOST_SCALE)
+    all_after = after.mean(axis=0) + scale * (_places(cells, grid) + 0.5 - before.mean(axis=0))
+    both = np.concatenate([after, all_after])
+    low, high = both.min(axis=0) - 0.5, both.max(axis=0) + 0.5
+    room = np.maximum(_LEAST_ROOM, _ROOM * (high - low))
+    ends = np.concatenate([low - room, high + room]) / np.tile(frame_grid, 2)
+    return np.asarray(np.clip(ends, 0, 1))
 
 
-def matched_parts(inside: NDArray[np.bool_], matched: Cells) -> NDArray[np.bool_]:
-    """The connected parts of (h, w) that hold a matched cell, or touch one."""
-    part = np.empty(inside.shape, np.int64)
-    if not kernels.components(inside, part):
-        return inside
-    seeds = np.zeros(inside.shape, np.bool_)
-    seeds.reshape(-1)[matched] = True
-    kept = np.unique(part[_grown(seeds, 1) & inside])
-    return np.asarray(inside & np.isin(part, kept))
+def background(rows: Rows, outside: NDArray[np.bool_], channels: int) -> list[Known]:
+    """Cells of the frame itself that are background, as a frame to label from: a new place looks like nothing painted."""
+    labels = np.zeros((int(outside.sum()), channels), np.float32)
+    labels[:, 0] = 1
+    return [Known(rows[outside], (1, len(labels)), labels, {})] if len(labels) else []
+
+
+def outside_box(box: Box, view: View) -> NDArray[np.bool_]:
+    """Which cells (h, w) of a view have their centre outside a box."""
+    full = grid_size(*view.size)
+    inside = []
+    for axis in (0, 1):
+        at = (view.origin[axis] + np.arange(view.grid[axis]) + 0.5) / full[axis]
+        inside.append((at >= box[axis]) & (at <= box[axis + 2]))
+    return np.asarray(~np.outer(*inside))
 
 
 def _places(cells: Cells, grid: Size) -> NDArray[np.int64]:
