@@ -105,6 +105,7 @@ class TargetFinder(Observer):
     def after(self, labels: LabelMap) -> None:
         """Remember where objects are."""
         self._labels, self._index = labels, labels.index + 1
+        self._look()
 
     def summary(self) -> dict[str, Any]:
         """For each object its name and the frame in which it was first found, null where it never was."""
@@ -163,7 +164,7 @@ class TargetFinder(Observer):
         name = self._names[object_id]
         _log.info("found %s (object %d)%s in frame %d", name, object_id, " again" if again else "", self._index)
         facts = {"lead": round(one.lead, 3), "cover": round(one.cover, 3), "again": again}
-        self._on_event("target_found", object=object_id, name=name, index=self._index, **facts)
+        self._on_event("target_found", object=object_id, target=name, index=self._index, **facts)
 
     @property
     def _fixed(self) -> bool:

@@ -35,7 +35,7 @@ _SLACK = 1
 """Cells by which a walk may miss where it began, and by which neighbouring matches may differ."""
 _SUPPORT = 3
 """Coherent neighbours that a match needs, of eight."""
-_ROOM = 0.25
+_ROOM = 0.2
 """Of an object's height and width, how far it may reach beyond where its matches say."""
 _LEAST_ROOM = 2
 """The same in cells."""

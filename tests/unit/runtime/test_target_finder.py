@@ -19,9 +19,9 @@ from crwedge.core.joints import FrameJoints
 from crwedge.core.labels import LabelMap, region_iou
 from crwedge.core.masks import write_mask
 from crwedge.core.scene import Scene, render_scene
-from crwedge.runtime.backends.engine import Engine
+from crwedge.runtime.backends.engine import Engine, LockedEngine
 from crwedge.runtime.backends.open import open_engine
-from crwedge.runtime.bundle_lookup import shipped_bundle
+from crwedge.runtime.bundle_lookup import find_bundle, shipped_bundle
 from crwedge.runtime.session import Session
 from crwedge.runtime.session_options import SessionOptions
 from crwedge.runtime.sources.frame import Frame
@@ -45,7 +45,7 @@ def elsewhere() -> Scene:
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    return open_engine(shipped_bundle(), "cpu", 1)
+    return LockedEngine(open_engine(find_bundle(shipped_bundle()), "cpu", 1))
 
 
 def painted(scene: Scene, *ids: int, frame: int = 0) -> Target:
