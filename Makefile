@@ -18,7 +18,7 @@ define install
 	@$(PIP) install --progress-bar off -c constraints.txt -e ".[$(1)]" | sed -u -n -E "/^(Collecting|Installing|Successfully)/p"
 endef
 
-.PHONY: demo test check tests wheel lowest docs bench clean
+.PHONY: demo test check tests wheel lowest interop docs bench clean
 
 demo: .venv/.base
 	$(BIN)/crwedge demo --out crwedge-demo
@@ -58,6 +58,13 @@ lowest: .venv/.dev
 		"pytest>=8" "hypothesis>=6.100" "tomli>=2"
 	.venv-lowest/bin/python -m pytest -q -W default $(LOWEST)
 
+# The annotation formats and examples against the tools they are for, in an environment of its own: Datumaro wants an older Pillow.
+interop: .venv/bin/python
+	@echo "installing Datumaro, supervision and Rerun: about two minutes"
+	$(PYTHON) -m venv --clear .venv-interop
+	.venv-interop/bin/python -m pip --disable-pip-version-check install -q -e ".[interop]"
+	.venv-interop/bin/python -m pytest -q -ra tests/unit/formats/test_other_tools.py tests/examples
+
 # The documentation as a site, in site/; a dead link ends it.
 docs: .venv/.dev
 	$(PIP) install -q -c constraints.txt -e ".[docs]"
@@ -68,7 +75,7 @@ bench: .venv/.dev
 	$(BIN)/python benchmarks/propagation.py
 
 clean:
-	rm -rf .venv .venv-wheel .venv-lowest build dist site crwedge-demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-wheel .venv-lowest .venv-interop build dist site crwedge-demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "crwedge needs Python 3.10 to 3.14; install one or set PYTHON=" >&2; exit 2; }

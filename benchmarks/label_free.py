@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from crwedge.core.images import resize_frame
 from crwedge.core.settings import PropagationSettings
-from crwedge.eval.cycle import CycleSettings, cycle_score
+from crwedge.cycle.footage import read_clips
+from crwedge.cycle.score import CycleSettings, cycle_score
 from crwedge.eval.datasets import Clip, davis_clips
 from crwedge.eval.davis import first_mask, true_mask
 from crwedge.eval.follow import read_frame
 from crwedge.eval.scorer import SequenceScorer
-from crwedge.eval.unlabelled import read_clips
 from crwedge.model.checkpoint import load_encoder
 from crwedge.runtime.propagation.propagate import propagate_masks
 from crwedge.train.probe import frame_features

@@ -23,7 +23,6 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ from crwedge.train.batches import batches
 from crwedge.train.clips import ClipSource
 from crwedge.train.config import TrainConfig
 from crwedge.train.objective import autocast, build_model
-from crwedge.train.source import open_clips
+from crwedge.train.open_clips import open_clips
 
 Stages = dict[str, float]
 
@@ -70,13 +69,13 @@ def published_steps(source: ClipSource, config: TrainConfig) -> Iterator[Stages]
     optimiser = torch.optim.Adam(parameters, 1e-4)
     mean, std = torch.tensor(IMAGENET_MEAN).view(3, 1, 1), torch.tensor(IMAGENET_STD).view(3, 1, 1)
     rng = np.random.default_rng(0)
-    part = config.parts[0]
+    data, walk = config.data, config.walk
     while True:
         watch = Watch()
         clips: list[Tensor] = []
-        for _ in range(part.batch):
+        for _ in range(data.batch):
             patches: list[Tensor] = []
-            for frame in source.clip(rng, part):
+            for frame in source.clip(rng):
                 picture = torch.from_numpy(np.array(resize_frame(frame, (256, 256)))).permute(2, 0, 1)
                 for top in range(0, 193, 32):
                     for left in range(0, 193, 32):
@@ -86,9 +85,9 @@ def published_steps(source: ClipSource, config: TrainConfig) -> Iterator[Stages]
         x = torch.stack(clips)
         watch.lap("load, cut, augment")
         features = encoder(x.flatten(0, 1)).mean(dim=(2, 3))
-        nodes = functional.normalize(head(features), dim=1).view(part.batch, part.clip_length, 49, 128)
+        nodes = functional.normalize(head(features), dim=1).view(data.batch, data.clip_length, 49, 128)
         watch.lap("encoder forward")
-        loss = _palindromes(nodes, config.temperature, config.edge_dropout)
+        loss = _palindromes(nodes, walk.temperature, walk.edge_dropout)
         watch.lap("walk")
         optimiser.zero_grad()
         loss.backward()
@@ -128,7 +127,7 @@ def _palindromes(nodes: Tensor, temperature: float, dropout: float) -> Tensor:
 def our_steps(source: ClipSource, config: TrainConfig) -> Iterator[Stages]:
     """The training loop's own parts, timed one by one."""
     torch.manual_seed(0)
-    model = build_model(config)
+    model = build_model(config.encoder)
     optimiser = torch.optim.AdamW(model.parameters(), 1e-4, weight_decay=0.0)
     stream = batches(source, config, start=0)
     while True:
@@ -136,12 +135,12 @@ def our_steps(source: ClipSource, config: TrainConfig) -> Iterator[Stages]:
         batch = next(stream)
         watch.lap("load")
         pictures = colour_views(batch.views.flatten(0, 1), batch.colours.flatten(0, 1))
-        pictures = jittered_patches(pictures, config, batch.seeds)
+        pictures = jittered_patches(pictures, config.walk, batch.seeds)
         watch.lap("cut, augment")
-        with autocast(pictures.device, config.precision):
-            nodes = model.patches(pictures).view(*batch.views.shape[:2], -1, config.dim)
+        with autocast(pictures.device, config.run.precision):
+            nodes = model.patches(pictures).view(*batch.views.shape[:2], -1, config.encoder.dim)
         watch.lap("encoder forward")
-        loss = walk_loss(nodes, config.temperature, config.edge_dropout).loss
+        loss = walk_loss(nodes, config.walk.temperature, config.walk.edge_dropout).loss
         watch.lap("walk")
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -166,13 +165,13 @@ def main() -> None:
         Watch.clock = staticmethod(time.process_time)
     if options.threads:
         torch.set_num_threads(options.threads)
-    half = TrainConfig(
+    half = TrainConfig().with_changes(
         videos=(options.videos,), batch=options.clips, clip_length=options.clip_length, workers=0, precision="bfloat16"
     )
-    source, _ = open_clips(half)
+    source, _ = open_clips(half.data)
     ways: dict[str, Callable[[], Iterator[Stages]]] = {
         "published style": lambda: published_steps(source, half),
-        "ours, float32": lambda: our_steps(source, replace(half, precision="float32")),
+        "ours, float32": lambda: our_steps(source, half.with_changes(precision="float32")),
         "ours": lambda: our_steps(source, half),
     }
     running = {name: way() for name, way in ways.items()}

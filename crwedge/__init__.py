@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from crwedge.core.scene import render_scene as render_scene
     from crwedge.core.settings import PropagationSettings as PropagationSettings
     from crwedge.core.settings import preset as preset
-    from crwedge.eval.check import check as check
+    from crwedge.cycle.check import check as check
+    from crwedge.eval.evaluate import evaluate as evaluate
     from crwedge.export.build import export_bundle as export_bundle
     from crwedge.runtime.adapter import Adapter as Adapter
     from crwedge.runtime.backends.engine import Engine as Engine
@@ -52,6 +53,10 @@ if TYPE_CHECKING:
     from crwedge.runtime.stream import run_stream as run_stream
     from crwedge.runtime.tracker import Tracker as Tracker
     from crwedge.runtime.tracker_options import TrackerOptions as TrackerOptions
+    from crwedge.studies.run import run_study as run_study
+    from crwedge.train.config import TrainConfig as TrainConfig
+    from crwedge.train.fit import fit as fit
+    from crwedge.train.loop import Fitted as Fitted
 
 __version__ = "0.1.0"
 
@@ -64,6 +69,7 @@ _HOME = {
     "ContextBuffer": "crwedge.runtime.propagation.context",
     "CrwedgeError": "crwedge.core.errors",
     "Engine": "crwedge.runtime.backends.engine",
+    "Fitted": "crwedge.train.loop",
     "Frame": "crwedge.runtime.sources.frame",
     "FrameJoints": "crwedge.core.joints",
     "FrameRange": "crwedge.runtime.sources.frame_range",
@@ -80,8 +86,11 @@ _HOME = {
     "TestTimeTrainer": "crwedge.adapt.trainer",
     "Tracker": "crwedge.runtime.tracker",
     "TrackerOptions": "crwedge.runtime.tracker_options",
-    "check": "crwedge.eval.check",
+    "check": "crwedge.cycle.check",
+    "TrainConfig": "crwedge.train.config",
+    "evaluate": "crwedge.eval.evaluate",
     "export_bundle": "crwedge.export.build",
+    "fit": "crwedge.train.fit",
     "open_engine": "crwedge.runtime.backends.open",
     "open_sink": "crwedge.runtime.sinks.open",
     "open_source": "crwedge.runtime.sources.open",
@@ -92,6 +101,7 @@ _HOME = {
     "render_scene": "crwedge.core.scene",
     "resize_mask": "crwedge.core.masks",
     "run_stream": "crwedge.runtime.stream",
+    "run_study": "crwedge.studies.run",
 }
 
 __all__ = ["__version__", *_HOME]

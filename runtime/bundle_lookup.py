@@ -11,6 +11,7 @@ from pathlib import Path
 from crwedge.core.bundle import MANIFEST, Bundle
 from crwedge.core.errors import BundleError, SettingError
 from crwedge.core.files import atomic_write
+from crwedge.core.json_text import parse_json
 from crwedge.core.user_folders import data_home as data_home
 from crwedge.core.user_folders import is_file, is_folder
 
@@ -90,7 +91,7 @@ def read_choice() -> Choice:
     if not is_file(path):
         return Choice(SHIPPED)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
         return Choice(str(found["bundle"]), str(found["reason"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingError(f"{path} cannot be read ({error}); `crwedge use shipped` writes it anew") from error

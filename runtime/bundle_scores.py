@@ -8,6 +8,7 @@ from typing import Any
 
 from crwedge.core.bundle import Bundle
 from crwedge.core.files import atomic_write
+from crwedge.core.json_text import parse_json
 from crwedge.core.user_folders import data_home
 from crwedge.runtime.bundle_lookup import shipped_bundle
 
@@ -54,7 +55,7 @@ def _scores_file() -> Path:
 
 def _read_scores(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

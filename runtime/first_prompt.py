@@ -39,7 +39,8 @@ class FirstPrompt(Observer):
             return None
         if isinstance(prompt, np.ndarray):
             mask = check_mask(resize_mask(prompt, size) if self._resize and prompt.shape != size else prompt, size)
-            _log.info("note: %s", describe_mask(mask, grid=grid_size(*(self._tracker.options.size or size))))
+            grid = grid_size(*(self._tracker.options.size or size))
+            _log.info("note: %s", describe_mask(mask, self._tracker.names, grid=grid))
             return mask
         if isinstance(prompt, FrameJoints):
             return prompt

@@ -26,8 +26,9 @@ from crwedge.core.bundle import Bundle
 from crwedge.core.errors import MaskError, SettingError
 from crwedge.core.joints import FrameJoints, Joints
 from crwedge.core.packages import install_command
-from crwedge.core.prompts import PromptLike, read_prompt
+from crwedge.core.prompts import PromptLike
 from crwedge.core.settings import preset
+from crwedge.formats.prompt import AnnotatedMask, parse_names, read_prompt
 from crwedge.runtime.adapter import Adapter
 from crwedge.runtime.backends.engine import Engine
 from crwedge.runtime.bundle_lookup import default_preset, find_bundle
@@ -83,7 +84,7 @@ class Session:
     def __init__(
         self,
         source: str | Path | FrameSource,
-        prompt: PromptLike | Joints | str | Path | None = None,
+        prompt: PromptLike | Joints | AnnotatedMask | str | Path | None = None,
         outputs: str | Path | Sequence[str | Path] | None = None,
         options: SessionOptions | None = None,
         *,
@@ -106,7 +107,11 @@ class Session:
         self.settings = options.settings or preset(self.preset_name)
         self._stop = stop if stop is not None else StopToken()
         self._source = source
-        self._prompt = read_prompt(prompt) if isinstance(prompt, str | Path) else prompt
+        given = read_prompt(prompt, options.start) if isinstance(prompt, str | Path) else prompt
+        self._prompt = given.mask if isinstance(given, AnnotatedMask) else given
+        self._prompt_frame, names = (given.frame, given.names) if isinstance(given, AnnotatedMask) else (0, {})
+        self._begins = "the joints begin" if isinstance(given, Joints) else "the mask begins"
+        self._names = {**names, **parse_names(options.names)}
         self._outputs = [outputs] if isinstance(outputs, str | Path) else outputs
         self._engine, self._adapter, self._on_event = engine, adapter, on_event
         self._queue = CommandQueue()
@@ -236,7 +241,7 @@ class Session:
     @property
     def _start(self) -> int:
         """Number of the frame that the prompt belongs to."""
-        return self._prompt.first()[0] if isinstance(self._prompt, Joints) else 0
+        return self._prompt.first()[0] if isinstance(self._prompt, Joints) else self._prompt_frame
 
     def _open_source(self) -> FrameSource:
         options = self.options
@@ -288,19 +293,20 @@ class Session:
         else:
             skip = 0 if source.live or self.options.reverse else max(0, self._start - (self.options.start or 0))
             if skip:
-                _log.info("note: the joints begin with frame %d; the frames before it are passed over", self._start)
+                _log.info("note: %s with frame %d; the frames before it are passed over", self._begins, self._start)
             part = FrameRange(frames, skip, most)
         self.length = part.length
         return part
 
     def _check_start(self) -> None:
         if self._start and not self.stats.frames_in and not self._stop.is_set():
-            raise MaskError(f"the joints begin with frame {self._start} (from 0), which {self.name} does not have")
+            raise MaskError(f"{self._begins} with frame {self._start} (from 0), which {self.name} does not have")
 
     def _observers(self, tracker: Tracker, source: FrameSource, state: State | None) -> list[Observer]:
         """Restore the state, and make the session's own observers."""
         options, index = self.options, 0
         own: list[Observer] = []
+        tracker.names = {**({} if state is None else _names_of(state)), **self._names}
         if state is None:
             own.append(FirstPrompt(self._prompt, tracker, options.resize_mask))
         else:
@@ -324,7 +330,10 @@ class Session:
         assert self._tracker is not None
         state = self._tracker.state()
         control = {} if self._file is None else {"control": self._file.state()}
-        return replace(state, facts={**state.facts, "source": self._source_id, **control})
+        return replace(
+            state,
+            facts={**state.facts, "source": self._source_id, "names": list(self._tracker.names.items()), **control},
+        )
 
     def _summary(self, tracker: Tracker, targets: Sequence[str]) -> dict[str, Any]:
         stats, manifest, size = self.stats, self.bundle.manifest, tracker.options.size
@@ -352,6 +361,11 @@ class Session:
             "stopped_by": self._stop.signal,
             **self._sought.summary(),
         }
+
+
+def _names_of(state: State) -> dict[int, str]:
+    """Names of objects in a snapshot."""
+    return {int(i): str(name) for i, name in state.facts.get("names", ())}
 
 
 def _identity(source: FrameSource) -> str:

@@ -58,6 +58,8 @@ class SessionOptions(Checked):
     """Go on from the snapshot, where it exists."""
     resume_any: bool = False
     """Go on from a snapshot of another source too."""
+    names: str | None = None
+    """Names of objects for the outputs, such as `1=dog,2=rider`; they win over those of an annotation."""
     control: str | Path | None = None
     """File of commands, see `CommandFile`."""
     preview: bool = False

@@ -45,12 +45,11 @@ class SessionTargets:
         self._targets, self._names = join_targets(given, taken)
         self._path = options.save_target
         self._kept: tuple[TargetFrame, ...] = tuple(frame for target in self._targets for frame in target.frames)
-        self._kept_names = dict(self._names)
         if self._path is not None and not resumes:
             check_target_path(self._path, options.overwrite)
         elif self._path is not None and Path(self._path).exists():
             before = read_target(self._path)
-            self._kept, self._kept_names = before.frames, dict(before.names)
+            self._kept = before.frames
         self._finder: TargetFinder | None = None
 
     def __bool__(self) -> bool:
@@ -66,12 +65,13 @@ class SessionTargets:
             on_event: see `TargetFinder` and `TargetKeeper`.
         """
         own: list[Observer] = []
+        tracker.names = {**self._names, **tracker.names}
         if self._targets:
             self._finder = TargetFinder(self._targets, self._names, tracker, index, on_event)
             own.append(self._finder)
-            _log.info("searching for %s", ", ".join(f"{name} (object {i})" for i, name in self._names.items()))
+            _log.info("searching for %s", ", ".join(f"{tracker.names[i]} (object {i})" for i in self._names))
         if self._path is not None:
-            own.append(TargetKeeper(self._path, tracker, self._found, self._kept, self._kept_names, on_event))
+            own.append(TargetKeeper(self._path, tracker, self._found, self._kept, on_event))
         return own
 
     def summary(self) -> dict[str, Any]:

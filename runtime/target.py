@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from crwedge.core.described import described
 from crwedge.core.errors import UserError
 from crwedge.core.images import resize_frame
+from crwedge.core.json_text import parse_json
 from crwedge.core.masks import VOID, object_ids, resize_mask
 from crwedge.core.pictures import shrunk
 from crwedge.core.tensors import TensorFileError, read_tensors, write_tensors
@@ -96,8 +97,8 @@ def read_target(path: str | Path) -> Target:
     if words.get("format") != FORMAT:
         raise TargetError(f"{path} is no target of this version ({words.get('format')!r}); make it with --save-target")
     try:
-        return _target(tensors, json.loads(words["target"]))
-    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        return _target(tensors, parse_json(words["target"]))
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise TargetError(
             f"the target {path} is damaged ({type(error).__name__}: {error}); make it again with --save-target"
         ) from error

@@ -109,7 +109,7 @@ class TargetFinder(Observer):
 
     def summary(self) -> dict[str, Any]:
         """For each object its name and the frame in which it was first found, null where it never was."""
-        return {str(i): {"name": name, "found_at": self.found_at[i]} for i, name in self._names.items()}
+        return {str(i): {"name": self._name(i), "found_at": self.found_at[i]} for i in self._names}
 
     def matches(self, pixels: NDArray[np.uint8], wanted: set[int]) -> dict[int, Match]:
         """The best match of each wanted object in a frame RGB uint8 (H, W, 3), certain or not."""
@@ -161,10 +161,13 @@ class TargetFinder(Observer):
         again = object_id in self._started
         if self.found_at[object_id] is None:
             self.found_at[object_id] = self._index
-        name = self._names[object_id]
+        name = self._name(object_id)
         _log.info("found %s (object %d)%s in frame %d", name, object_id, " again" if again else "", self._index)
         facts = {"lead": round(one.lead, 3), "cover": round(one.cover, 3), "again": again}
         self._on_event("target_found", object=object_id, target=name, index=self._index, **facts)
+
+    def _name(self, object_id: int) -> str:
+        return self._tracker.names.get(object_id, self._names[object_id])
 
     @property
     def _fixed(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,6 @@ class TargetKeeper(Observer):
         tracker: says which frames were painted.
         found: tells frames whose mask was found, which are not kept, from painted ones.
         frames: painted before: of the targets that the run began with, or of the run that this one goes on with.
-        names: of objects, where they are known.
         on_event: called for each file.
     """
 
@@ -40,11 +39,10 @@ class TargetKeeper(Observer):
         tracker: Tracker,
         found: Callable[[int], bool] = lambda index: False,
         frames: Sequence[TargetFrame] = (),
-        names: Mapping[int, str] | None = None,
         on_event: Callable[..., None] = silent,
     ) -> None:
         self.path, self._tracker, self._found, self._on_event = Path(path), tracker, found, on_event
-        self._frames, self._names = list(frames), dict(names or {})
+        self._frames = list(frames)
 
     def after(self, labels: LabelMap) -> None:
         """Keep a frame that was painted."""
@@ -59,7 +57,7 @@ class TargetKeeper(Observer):
             del self._frames[1]
         target = Target(tuple(self._frames), {})
         stem = self.path.stem
-        names = {i: self._names.get(i, stem if len(target.ids) == 1 else f"{stem} {i}") for i in target.ids}
+        names = {i: self._tracker.names.get(i, stem if len(target.ids) == 1 else f"{stem} {i}") for i in target.ids}
         try:
             write_target(self.path, Target(target.frames, names))
         except OSError as error:

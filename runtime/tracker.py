@@ -27,6 +27,7 @@ from crwedge.runtime.locator import Locator, open_locator
 from crwedge.runtime.monitor import KEPT_OVER_A_GAP, SEARCHING, TRUSTED, Monitor, expected_overlap
 from crwedge.runtime.objects import AnyPrompt, Objects
 from crwedge.runtime.ops.snapshot import SnapshotError, State, plain
+from crwedge.runtime.output import finished, nothing_found
 from crwedge.runtime.propagation.context import Pixels, memory_formula
 from crwedge.runtime.propagation.view import Size, View
 from crwedge.runtime.quality import QualityLevel
@@ -67,6 +68,8 @@ class Tracker(Closing):
         """The prompt of the last frame."""
         self.searched: tuple[int, ...] = ()
         """Objects that are looked for and were never found. While nothing is followed, frames then need no prompt."""
+        self.names: dict[int, str] = {}
+        """Names of objects, for the outputs; may be changed at any time."""
         self._objects, self._monitor, self._quality = Objects(), Monitor(), QualityLevel()
         self._index = 0
         self._source_index: int | None = None
@@ -163,7 +166,7 @@ class Tracker(Closing):
         pixels, given = self._check(source.image if source else frame, prompt)
         self.prompt = given
         if given is None and self.backend.empty:
-            return self._nothing(pixels, source)
+            return self._nothing(source or Frame(pixels, self._index))
         if source and source.after_gap and not self.backend.empty:
             self._monitor.gap(self.object_ids)
             self.backend.keep_trusted(TRUSTED, KEPT_OVER_A_GAP)
@@ -184,7 +187,7 @@ class Tracker(Closing):
             self._index, self._source_index = self._index + 1, labels.source_index
         seconds = encoded - start, propagated - encoded, time.perf_counter() - propagated
         self.stages_ms = dict(zip(("encode", "propagate", "output"), (1e3 * s for s in seconds), strict=True))
-        return labels
+        return finished(labels, self.settings, self.names, given is not None)
 
     def set_quality(self, level: QualityLevel) -> None:
         """Do a share of the full work from the next frame on."""
@@ -346,16 +349,11 @@ class Tracker(Closing):
         # The expected overlap is that of masks; a joint has its own measure.
         return Search(settings, newest, entropy=measured and self.options.confidence and not self.joint_names)
 
-    def _nothing(self, pixels: Pixels, source: Frame | None) -> LabelMap:
+    def _nothing(self, frame: Frame) -> LabelMap:
         """The label map of a frame while nothing was found yet."""
-        size, frame = (pixels.shape[0], pixels.shape[1]), source or Frame(pixels, self._index)
-        ids, soft = np.zeros(size, np.uint8), np.ones((1, *grid_size(*(self.options.size or size))), np.float32)
-        self._index, self._source_index = self._index + 1, source.index if source else None
+        self._index, self._source_index = self._index + 1, frame.index
         self.stages_ms = dict.fromkeys(("encode", "propagate", "output"), 0.0)
-        return LabelMap(
-            ids, self._index - 1, (), soft, frame.pts, pixels, self._source_index,
-            states=dict.fromkeys(self.searched, SEARCHING), name=frame.name, time=frame.time,
-        )  # fmt: skip
+        return nothing_found(frame, self._index - 1, self.searched)
 
     def _report(
         self, prediction: Prediction, pixels: Pixels, given: AnyPrompt | None, source: Frame | None

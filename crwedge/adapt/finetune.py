@@ -15,7 +15,7 @@ from crwedge.adapt.shrink import shrink
 from crwedge.adapt.window import PROBE, Picture, draw_batch, loss_config, split_window
 from crwedge.model.encoder import Encoder
 from crwedge.model.nodes import NodeEncoder
-from crwedge.train.objective import batch_loss, build_model
+from crwedge.train.objective import Objective, build_model
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ class FineTuner:
         self.settings = settings
         self.config = loss_config(settings, encoder.config)
         with torch.random.fork_rng(devices=[]):  # the random weights that are replaced at once
-            self.model: NodeEncoder = build_model(self.config)
+            self.model: NodeEncoder = build_model(self.config.encoder)
+        config = self.config
+        self.objective = Objective(config.views, config.walk, config.encoder, config.run.precision)
         self.model.encoder.load_weights(encoder.state_dict())
         self.device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model.to(self.device, torch.float64 if settings.precision == "float64" else torch.float32)
@@ -75,7 +77,7 @@ class FineTuner:
             while update < settings.updates:
                 begun = time.perf_counter()
                 batch = draw_batch(train, settings, self.config, index, update).to(self.device)
-                result, _ = batch_loss(model, batch, self.config)
+                result, _ = self.objective(model, batch)
                 loss = float(result.loss.detach())
                 first = loss if update == 0 else first
                 on_progress(update, loss)
@@ -103,7 +105,7 @@ class FineTuner:
         """The walk's loss on clips that are never trained on, with the statistics that the engine will use."""
         self.model.eval()
         batch = draw_batch(frames, self.settings, self.config, index, PROBE).to(self.device)
-        result, _ = batch_loss(self.model, batch, self.config)
+        result, _ = self.objective(self.model, batch)
         return float(result.loss)
 
     def encoder(self) -> Encoder:

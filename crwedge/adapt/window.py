@@ -23,9 +23,9 @@ PROBE = 2**31 - 1
 def loss_config(settings: TestTimeSettings, encoder: EncoderConfig) -> TrainConfig:
     """The settings as a configuration of training. SettingError when they contradict each other."""
     own = settings.nodes == "map"
-    return TrainConfig(
+    return TrainConfig().with_changes(
         nodes=settings.nodes,
-        views="own" if own else "shared",
+        mode="own" if own else "shared",
         architecture=encoder.architecture,
         padding=encoder.padding,
         mean=encoder.mean,
@@ -73,18 +73,18 @@ def draw_batch(
         update: number within the window; `PROBE` for the clips that the cycle error is measured on.
 
     Returns:
-        A batch for `crwedge.train.objective.batch_loss`.
+        A batch for `crwedge.train.objective.Objective`.
     """
     rng = np.random.default_rng((settings.seed, index, update))
     views, maps, colours, seeds = [], [], [], []
     for _ in range(settings.clips):
         places = draw_places(rng, len(frames), settings)
         clip = [frames[place] for place in places]
-        clip_maps = draw_maps(rng, (clip[0].shape[0], clip[0].shape[1]), len(clip), config)
-        clip_colours = draw_colours(rng, len(clip_maps), config)
+        clip_maps = draw_maps(rng, (clip[0].shape[0], clip[0].shape[1]), len(clip), config.views)
+        clip_colours = draw_colours(rng, len(clip_maps), config.views)
         # With own views the walk comes home to a second view of the first frame.
         clip += [clip[0]] * (len(clip_maps) - len(clip))
-        views.append(cut_views(torch.from_numpy(np.stack(clip)), clip_maps, config.size))
+        views.append(cut_views(torch.from_numpy(np.stack(clip)), clip_maps, config.views.size))
         maps.append(torch.from_numpy(clip_maps)[None])
         colours.append(torch.from_numpy(clip_colours))
         seeds.append(int(rng.integers(2**62)))

@@ -14,6 +14,7 @@ COMMANDS = {
     "serve": "crwedge.cli.serve:serve",
     "paint": "crwedge.cli.paint:paint",
     "grab": "crwedge.cli.grab:grab",
+    "batch": "crwedge.cli.batch:batch",
     "train": "crwedge.cli.train:train",
     "export": "crwedge.cli.export:export",
     "models": "crwedge.cli.models:models",
@@ -22,6 +23,7 @@ COMMANDS = {
     "study": "crwedge.cli.study:study",
     "import": "crwedge.cli.import_:import_",
     "check": "crwedge.cli.check:check",
+    "convert": "crwedge.cli.convert:convert",
     "bench": "crwedge.cli.bench:bench",
     "doctor": "crwedge.cli.doctor:doctor",
 }

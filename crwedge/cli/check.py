@@ -29,7 +29,7 @@ def check(
 
     Example: crwedge check runs/bundle videos/
     """
-    from crwedge.eval.check import check as check_encoder
+    from crwedge.cycle.check import check as check_encoder
 
     messages(as_json)
     report = check_encoder(model, videos or (), clips=clips, seed=seed, engine=engine, threads=threads, compare=compare)

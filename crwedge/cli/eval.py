@@ -11,7 +11,19 @@ import typer
 
 from crwedge.cli.groups import Group, PanelCommand, grouped
 from crwedge.cli.messages import messages
-from crwedge.cli.options import AsJson, EncoderOptions, MaxFrames, Seed, Sequences, SettingOptions, Size, Threads
+from crwedge.cli.options import (
+    AsJson,
+    EncoderKind,
+    EncoderOptions,
+    MaxFrames,
+    Seed,
+    Sequences,
+    SettingOptions,
+    Size,
+    Threads,
+    computed_size,
+    split_names,
+)
 
 if TYPE_CHECKING:
     from crwedge.cli.settings_option import SettingTable
@@ -31,7 +43,7 @@ Rule = Annotated[str, typer.Option("--year", help="2017: each object by its id; 
 class ScoredEncoder(EncoderOptions):
     """What is scored."""
 
-    encoder: Annotated[str, typer.Option(help="bundle, or a floor to set it beside: random, colour.")] = "bundle"
+    encoder: EncoderKind = "bundle"
     seed: Seed = 0
 
 
@@ -136,7 +148,7 @@ def masks(
     from crwedge.eval.score_folders import score_folders
     from crwedge.runtime.propagation.attention import cpu_count
 
-    score = score_folders(predicted, truth, _rule(year), allow_partial, _names(sequences), threads or cpu_count())
+    score = score_folders(predicted, truth, _rule(year), allow_partial, split_names(sequences), threads or cpu_count())
     summary = score.to_dict()
     log = messages(as_json)
     for name, sequence in summary["sequences"].items():
@@ -162,29 +174,10 @@ def _rule(year: str) -> Any:
     return year
 
 
-def _names(sequences: str | None) -> list[str]:
-    return [name.strip() for name in (sequences or "").split(",") if name.strip()]
-
-
 def _spec(encoder: str, model: str | None, engine: str, seed: int) -> EncoderSpec:
-    from crwedge.core.errors import SettingError
-    from crwedge.core.settings import check_choice
-    from crwedge.eval.encoders import KINDS, EncoderSpec
+    from crwedge.studies.baselines import encoder_spec
 
-    check_choice("encoder", encoder, KINDS)
-    if encoder != "bundle" and model is not None:
-        raise SettingError(f"--model needs --encoder bundle; it is {encoder}")
-    if encoder == "random":
-        from crwedge.cli.floors import random_bundle
-
-        model = str(random_bundle(seed))
-    return EncoderSpec(encoder, model, engine).resolved()
-
-
-def _size(size: str | None) -> Any:
-    from crwedge.core.images import parse_size
-
-    return size if size in ("usual", "frame") else parse_size(size) if size else "usual"
+    return encoder_spec(encoder, model, engine, seed)
 
 
 def _evaluate(
@@ -222,10 +215,10 @@ def _evaluate(
             root=root,
             settings=usual_settings(benchmark, preset).with_changes(**changes),
             preset_name=preset,
-            size=_size(run.size),
+            size=computed_size(run.size),
             processes=run.jobs,
             threads=run.threads,
-            sequences=_names(run.sequences),
+            sequences=split_names(run.sequences),
             max_frames=run.max_frames,
             out=run.out,
             on_progress=report,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import typer
 
@@ -18,7 +18,7 @@ Model = Annotated[
 Engine = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or tensorrt.")]
 Preset = Annotated[str | None, typer.Option(metavar="NAME", help="Propagation protocol: edge, crw, dino or dinov3.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Processors to use; default: all.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that stand at --out.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -31,11 +31,15 @@ Settings = Annotated[
 ListSettings = Annotated[
     bool, typer.Option("--settings", is_eager=True, callback=list_settings, help="List the keys of --set.", hidden=True)
 ]
+Names = Annotated[
+    str | None, typer.Option(metavar="ID=NAME,...", help="Names of objects for the outputs, such as 1=dog,2=rider.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
 Size = Annotated[
     str | None, typer.Option(metavar="HxW", help="Compute at HEIGHTxWIDTH, or 'frame'; default: the protocol's own.")
 ]
 Sequences = Annotated[str | None, typer.Option(metavar="NAMES", help="Names of sequences to take, with commas.")]
+EncoderKind = Annotated[str, typer.Option("--encoder", help="bundle, or a floor to set it beside: random, colour.")]
 MaxFrames = Annotated[int | None, typer.Option("--max-frames", "--frames", min=3, help="Frames of each sequence.")]
 Config = Annotated[
     Path | None,
@@ -64,3 +68,17 @@ class SettingOptions(Group):
 
     settings: Settings = None
     list_settings: ListSettings = False
+
+
+def split_names(names: str | None) -> list[str]:
+    """`a, b` -> ["a", "b"]."""
+    return [name.strip() for name in (names or "").split(",") if name.strip()]
+
+
+def computed_size(text: str | None) -> tuple[int, int] | Literal["usual", "frame"]:
+    """`480x854` -> (480, 854); `usual` is that of the protocol, which is the default, `frame` that of the frame."""
+    from crwedge.core.images import parse_size
+
+    if text == "frame":
+        return "frame"
+    return parse_size(text) if text and text != "usual" else "usual"

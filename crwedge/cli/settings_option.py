@@ -20,6 +20,7 @@ TABLES = {
     "track": "crwedge.cli.track:setting_table",
     "eval": "crwedge.cli.eval:setting_table",
     "bench": "crwedge.cli.bench:setting_table",
+    "batch": "crwedge.cli.batch:setting_table",
 }
 """Command -> function that gives its table."""
 SHORT = {"context": "context-length"}
@@ -108,6 +109,11 @@ class SettingTable:
                 raise SettingError(f"--set {word}: {self.unknown(name)}")
             found[setting.home][setting.field] = setting.parse(text)
         return found
+
+    def parse_plain(self, words: Iterable[str] | None) -> dict[str, Any]:
+        """Field -> value, of all dataclasses together, as JSON has it: pairs are lists."""
+        values = {name: value for part in self.parse(words).values() for name, value in part.items()}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def unknown(self, name: str) -> str:
         """What to say of a key that there is not."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import typer
 
 from crwedge.cli.groups import Group, grouped
-from crwedge.cli.options import AsJson, Config, EncoderOptions, Overwrite, SettingOptions
+from crwedge.cli.options import AsJson, Config, EncoderOptions, Names, Overwrite, SettingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from crwedge.cli.settings_option import SettingTable
     from crwedge.core.joints import Joints
+    from crwedge.formats.prompt import AnnotatedMask
     from crwedge.runtime.observer import Observer
     from crwedge.runtime.session_options import SessionOptions
 
@@ -39,13 +40,14 @@ class InputOptions(Group):
             "--mask",
             "--init",
             metavar="FILE",
-            help="Mask (PNG, value = id) or joints (*.json, *.mat) of the first frame; one a source.",
+            help="Mask (PNG, value = id), joints (*.json, *.mat) or annotation (CVAT, COCO); one a source.",
         ),
     ] = None
     target: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="Search for these objects, and follow them once found; repeatable."),
     ] = None
+    names: Names = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class OutputOptions(Group):
         list[str] | None,
         typer.Option(
             metavar="TARGET",
-            help="Folder (a PNG each frame), *.mp4, *.jsonl, -, window or mqtt://host/topic; repeatable.",
+            help="Folder (PNG), *.mp4, *.jsonl, x.zip?format=cvat, -, window or mqtt://host/topic; repeatable.",
         ),
     ] = None
     save_target: Annotated[
@@ -115,7 +117,7 @@ def setting_table() -> SettingTable:
     from crwedge.core.settings import PropagationSettings
     from crwedge.runtime.session_options import SessionOptions
 
-    options = (
+    own = (
         "model",
         "engine",
         "preset",
@@ -123,11 +125,11 @@ def setting_table() -> SettingTable:
         "overwrite",
         "snapshot",
         "resume",
-        "preview",
+        "names",
         "targets",
         "save_target",
     )
-    table = SettingTable("crwedge track").add(SessionOptions, options)
+    table = SettingTable("crwedge track").add(SessionOptions, (*own, "preview"))
     table.add(PropagationSettings, ("cells",), default="(of the preset)")
     return table.add(RunSettings).add(TestTimeSettings, ("mode",), prefix="ttt-")
 
@@ -186,12 +188,13 @@ def track(
         resume=state.resume,
         targets=tuple(given.target or ()),
         save_target=outputs.save_target,
+        names=given.names,
         **values[SessionOptions],
     )
     if model.ttt and (options.snapshot or len(source) > 1 or options.fps):
         raise SettingError("--ttt takes one source, and cannot be combined with --snapshot or --set fps")
     trainer = open_trainer(model.ttt, run.ttt_budget, run.ttt_recipe, values[TestTimeSettings], run.save_adapted)
-    prompts = _prompts(source, given.prompts)
+    prompts = _prompts(source, given.prompts, options.start)
     targets = [] if as_json and not outputs.out else outputs.out
     stop, events = StopToken(), EventLog(run.log)
     with contextlib.ExitStack() as stack:
@@ -245,29 +248,36 @@ def track(
         raise typer.Exit(code)
 
 
-def _prompts(sources: list[str], paths: list[Path] | None) -> Sequence[NDArray[np.uint8] | Joints | None]:
+def _prompts(
+    sources: list[str], paths: list[Path] | None, start: int | None
+) -> Sequence[NDArray[np.uint8] | Joints | AnnotatedMask | None]:
     """The mask or the joints of each source; None where a snapshot has to have them."""
     from crwedge.core.errors import SettingError
-    from crwedge.core.prompts import read_prompt
+    from crwedge.formats.prompt import read_prompt
 
     if paths and len(paths) != len(sources):
         raise SettingError(
             f"{len(sources)} sources need as many masks or joint files: give --mask {len(sources)} times, in their order"
         )
-    return [read_prompt(path) for path in paths] if paths else [None] * len(sources)
+    return [read_prompt(path, start) for path in paths] if paths else [None] * len(sources)
 
 
 def _numbered_outputs(outputs: list[str] | None, number: int) -> list[str]:
     """`o.mp4` -> `o-1.mp4`; a folder or topic -> one below it; standard output is shared."""
+    from crwedge.formats.open import split_format
+
     found = []
     for target in ["masks"] if outputs is None else outputs:
-        path = Path(target)
         if target in ("-", "window"):
             found.append(target)
-        elif "://" in target or path.suffix.lower() not in (".mp4", ".jsonl"):
+        elif "://" in target:
             found.append(f"{target.rstrip('/')}/{number}")
         else:
-            found.append(str(path.with_stem(f"{path.stem}-{number}")))
+            place, form = split_format(target)
+            path = Path(place)
+            files = (".mp4", ".jsonl", ".xml", ".json", ".zip")
+            path = path.with_stem(f"{path.stem}-{number}") if path.suffix.lower() in files else path / str(number)
+            found.append(f"{path}?format={form}" if form else str(path))
     return found
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from crwedge.core.described import described
 from crwedge.core.errors import BundleError
 from crwedge.core.files import replace_folder, sha256, sync_folder
+from crwedge.core.json_text import parse_json
 from crwedge.core.onnx_check import has_external_data
 
 FORMAT_VERSION = 1
@@ -170,7 +171,7 @@ def render_manifest(manifest: Manifest) -> bytes:
 def _read_manifest(path: Path) -> Manifest:
     try:
         data = path.read_bytes()
-        values = json.loads(data)
+        values = parse_json(data)
     except OSError as error:
         raise BundleError(f"{path.parent} is no bundle: it has no {MANIFEST}; `crwedge export` makes one") from error
     except ValueError as error:

@@ -18,6 +18,7 @@ from typing import Any
 from crwedge.core.engine_key import EngineKey, Size, mismatch
 from crwedge.core.errors import BundleError
 from crwedge.core.files import atomic_write, sha256
+from crwedge.core.json_text import parse_json
 
 FACTS_VERSION = 1
 
@@ -112,7 +113,7 @@ def write_engine(folder: Path, facts: EngineFacts, data: bytes) -> Path:
 
 def _read_facts(path: Path) -> EngineFacts:
     try:
-        values: Any = json.loads(path.read_text(encoding="utf-8"))
+        values: Any = parse_json(path.read_text(encoding="utf-8"))
         if values["format_version"] != FACTS_VERSION:
             raise BundleError(f"its facts have version {values['format_version']!r}, not {FACTS_VERSION}")
         values["key"] = EngineKey.from_dict(values["key"])

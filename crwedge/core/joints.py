@@ -5,7 +5,6 @@ Coordinates are (J, 2) float64, x then y in pixels from 0; whole numbers are pix
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError
+from crwedge.core.json_text import parse_json
 from crwedge.core.optional import import_optional
 
 JHMDB_JOINTS = (
@@ -90,8 +90,8 @@ def read_joints(path: str | Path) -> Joints:
     if path.suffix.lower() == ".mat":
         return _read_mat(path)
     try:
-        return _from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        return _from_json(parse_json(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise MaskError(
             f'{path} holds no joints ({reason}); write {{"hand": [x, y], ...}} or a list of '

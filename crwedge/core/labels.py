@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,34 @@ class LabelMap:
     """Name of the frame's file without the suffix, where it has one."""
     time: float | None = None
     """When the frame came, of a file when it was read, in seconds since 1970."""
+    names: Mapping[int, str] = field(default_factory=dict)
+    """Names of the objects that have one."""
+
+    def to_supervision(self) -> Any:
+        """The objects as `supervision.Detections`, with masks (N, H, W), boxes and, where it is estimated, confidence.
+
+        The id of an object is its `tracker_id` and its `class_id`; `data["class_name"]` has its name, or the id as text.
+        Objects without a pixel are left out. Joints are no detections.
+
+        Raises:
+            MissingExtraError: supervision is not installed.
+        """
+        from crwedge.core.optional import import_optional
+        from crwedge.core.places import object_places
+
+        supervision = import_optional("supervision", extra="supervision")
+        places = {i: place for i, place in object_places(self.ids).items() if i in self.object_ids}
+        ids = np.array(list(places), np.int64)
+        boxes = np.array([place.box for place in places.values()], np.float32).reshape(-1, 4)
+        known = len(places) > 0 and all(i in self.confidence for i in places)
+        return supervision.Detections(
+            xyxy=np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1),
+            mask=np.array([self.ids == i for i in places], np.bool_).reshape(-1, *self.ids.shape),
+            confidence=np.array([self.confidence[i] for i in places], np.float32) if known else None,
+            class_id=ids,
+            tracker_id=ids,
+            data={"class_name": np.array([self.names.get(i, str(i)) for i in places], dtype=np.str_)},
+        )
 
 
 Taps = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]

@@ -35,10 +35,23 @@ def encode_rle(mask: NDArray[np.bool_]) -> dict[str, Any]:
 def decode_rle(rle: dict[str, Any]) -> NDArray[np.bool_]:
     """The inverse of `encode_rle`: (H, W) bool."""
     height, width = rle["size"]
+    runs = np.zeros(height * width, np.bool_)
+    start = 0
+    for index, count in enumerate(rle_counts(rle["counts"])):
+        if index % 2:
+            runs[start : start + count] = True
+        start += count
+    return runs.reshape((height, width), order="F")
+
+
+def rle_counts(text: str) -> list[int]:
+    """Run lengths of the compressed form, zeros first; ValueError where the text is something else."""
     counts: list[int] = []
     value, shift = 0, 0
-    for character in rle["counts"]:
+    for character in text:
         part = ord(character) - 48
+        if not 0 <= part < 64 or shift > 60:
+            raise ValueError("the characters are no run lengths")
         value |= (part & 0x1F) << shift
         shift += 5
         if not part & 0x20:
@@ -46,10 +59,4 @@ def decode_rle(rle: dict[str, Any]) -> NDArray[np.bool_]:
                 value -= 1 << shift
             counts.append(value + counts[-2] if len(counts) > 2 else value)
             value, shift = 0, 0
-    runs = np.zeros(height * width, np.bool_)
-    start = 0
-    for index, count in enumerate(counts):
-        if index % 2:
-            runs[start : start + count] = True
-        start += count
-    return runs.reshape((height, width), order="F")
+    return counts

@@ -64,6 +64,8 @@ class PropagationSettings(Checked):
     """Largest number of cells (8 x 8 pixels) computed for a frame: a region that follows the objects. None: whole frames."""
     margin: int | None = bounded(None, min=1, max=100)
     """Cells around the objects in that region. None: 4 of 1600 cells, growing with the root of the budget."""
+    drop_specks: bool = False
+    """Whether small parts of an object that are far from its large ones are removed from the output. The context keeps them."""
 
     @property
     def region_margin(self) -> int:
@@ -122,6 +124,7 @@ PRESETS: dict[str, PropagationSettings] = {
         context_spacing="spread",
         labels="area",
         cells=1600,
+        drop_specks=True,
     ),
     # DINOv3's evaluation. The paper does not mention a prefill; as in DINO's there is none here.
     "dinov3": PropagationSettings(

@@ -9,16 +9,21 @@ from numpy.typing import NDArray
 
 from crwedge.core.animated import Pixels
 from crwedge.core.images import resize_frame
-from crwedge.core.pictures import shrunk
+from crwedge.core.pictures import check_pixels, shrunk
 
 
 def to_rgb(picture: Any, short_side: int = 0) -> NDArray[np.uint8]:
     """A decoded picture as RGB uint8 (H, W, 3): turned and mirrored as it is shown, shrunk to `short_side` (0: kept).
 
     Pixels that are not square stay as they are stored, so that masks fit the frames that other tools write.
+
+    Raises:
+        SourceError: it has more pixels than anything that is worked with.
     """
     if isinstance(picture, Pixels):
         return resize_frame(picture.pixels, shrunk(picture.height, picture.width, short_side))
+    # The size may change within a film.
+    check_pixels(picture.height, picture.width, f"the picture at {picture.time or 0:.2f} s of the film")
     height, width = shrunk(picture.height, picture.width, short_side)
     if (height, width) == (picture.height, picture.width):
         image = np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)

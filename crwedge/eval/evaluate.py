@@ -49,6 +49,11 @@ def evaluate(
 
     A run can be resumed: sequences whose scores are in `out` are not computed again.
 
+    Example:
+        >>> import crwedge as cw
+        >>> scores = cw.evaluate("davis", root="DAVIS", max_frames=5, out="runs/scores")
+        >>> print(f"J&F {100 * scores['JF']:.1f}")
+
     Args:
         benchmark: `davis`, `jhmdb` or `vip`.
         model: a bundle, its folder or name, or an `EncoderSpec`; None: the newest exported bundle, else the shipped one.

@@ -7,7 +7,6 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from crwedge.model.encoder import Encoder, EncoderConfig
 from crwedge.model.unpadded import forward_unpadded
@@ -19,9 +18,7 @@ _REACH = {"res3": 81, "res4": 113}
 class NodeEncoder(nn.Module):
     """Pictures to unit vectors: one for each picture (patches) or one for each cell of its feature map."""
 
-    def __init__(
-        self, config: EncoderConfig, dim: int, layers: int, *, padded: bool = True, frugal: bool = False
-    ) -> None:
+    def __init__(self, config: EncoderConfig, dim: int, layers: int, *, padded: bool = True) -> None:
         """Build with random weights.
 
         Args:
@@ -29,11 +26,10 @@ class NodeEncoder(nn.Module):
             dim: length of the embedding.
             layers: of the head; 0 leaves the features as they are.
             padded: False runs the convolutions without padding (a control of appendix C).
-            frugal: recompute activations in the backward pass.
         """
         super().__init__()
         self.encoder = Encoder(config)
-        self.padded, self.frugal = padded, frugal
+        self.padded = padded
         sizes = [config.channels] * layers + [dim]
         head: list[nn.Module] = []
         for index in range(layers):
@@ -64,47 +60,10 @@ class NodeEncoder(nn.Module):
         return F.normalize(self.head(x).float() if x.dtype != torch.float64 else self.head(x), dim=-1)
 
     def _features(self, x: Tensor) -> Tensor:
-        if not self.padded:
-            return forward_unpadded(self.encoder, x)
-        if not self.frugal or not torch.is_grad_enabled():
-            features: Tensor = self.encoder(x)
-            return features
-        return _frugal_features(self.encoder, x)
+        features: Tensor = self.encoder(x) if self.padded else forward_unpadded(self.encoder, x)
+        return features
 
 
 def border_cells(stage: str) -> int:
     """Cells at each border of a padded ResNet-18 map that can see the border."""
     return math.ceil(_REACH[stage] / 8)
-
-
-def _frugal_features(encoder: Encoder, x: Tensor) -> Tensor:
-    """The encoder's output, keeping only what lies between its blocks."""
-    x = F.max_pool2d(F.relu(encoder.bn1(encoder.conv1(x))), 3, 2, 1)
-    for name in ("layer1", "layer2", "layer3", "layer4"):
-        if hasattr(encoder, name):
-            for block in getattr(encoder, name):
-                x = checkpoint(_Once(block), x, use_reentrant=False)
-    return x
-
-
-class _Once:
-    """A block whose running statistics move in the first of its two calls only."""
-
-    def __init__(self, block: nn.Module) -> None:
-        self.block, self.calls = block, 0
-
-    def __call__(self, x: Tensor) -> Tensor:
-        self.calls += 1
-        norms = [module for module in self.block.modules() if isinstance(module, nn.BatchNorm2d)]
-        if self.calls == 1:
-            first: Tensor = self.block(x)
-            return first
-        before = [norm.momentum for norm in norms]
-        for norm in norms:
-            norm.momentum = 0.0
-        try:
-            again: Tensor = self.block(x)
-            return again
-        finally:
-            for norm, momentum in zip(norms, before, strict=True):
-                norm.momentum = momentum

@@ -6,11 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from crwedge.train.config import TrainConfig
+from crwedge.train.walk_config import WalkConfig
+
+JITTER_SCALE, JITTER_RATIO = (0.7, 0.9), (0.7, 1.3)
+"""Area and width to height of the random crop of each patch (appendix E)."""
 
 
 def colour_views(views: Tensor, colours: Tensor) -> Tensor:
-    """uint8 (n, 3, S, S) -> float32 (n, 3, S, S) in 0..1 with the jitter of `colours` (n, 8), see `Batch`."""
+    """uint8 (n, 3, S, S) -> float32 (n, 3, S, S) in 0..1 with the jitter of `colours` (n, 7), see `Batch`."""
     x = views.float().div_(255)
     if (colours[:, :6] != 1).any():
         brightness, contrast, saturation = (colours[:, k].view(-1, 1, 1, 1) for k in range(3))
@@ -20,23 +23,20 @@ def colour_views(views: Tensor, colours: Tensor) -> Tensor:
         # Contrast around the picture's mean and saturation around each pixel's grey, in one pass.
         x = contrast * (grey + saturation * (x - grey) - mean) + mean
         x = (x * colours[:, 3:6, None, None]).clamp_(0, 1)
-    grey_rows = colours[:, 6] > 0
-    if grey_rows.any():
-        x[grey_rows] = x[grey_rows].mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
-    for row in torch.nonzero(colours[:, 7] > 0).flatten().tolist():
+    for row in torch.nonzero(colours[:, 6] > 0).flatten().tolist():
         from kornia.filters import gaussian_blur2d
 
-        sigma = float(colours[row, 7])
+        sigma = float(colours[row, 6])
         x[row : row + 1] = gaussian_blur2d(x[row : row + 1], (9, 9), (sigma, sigma))
     return x
 
 
-def patch_starts(config: TrainConfig) -> list[int]:
-    """First pixels of the patches along a side."""
-    return list(range(0, config.size - config.patch_size + 1, config.patch_stride))
+def patch_starts(size: int, config: WalkConfig) -> list[int]:
+    """First pixels of the patches along a side of `size` pixels."""
+    return list(range(0, size - config.patch_size + 1, config.patch_stride))
 
 
-def jittered_patches(x: Tensor, config: TrainConfig, seeds: Tensor) -> Tensor:
+def jittered_patches(x: Tensor, config: WalkConfig, seeds: Tensor) -> Tensor:
     """Cut (n, 3, S, S) into patches and crop each at random: (n * N, 3, p, p), node by node within a picture.
 
     `seeds` (B,) holds one for each clip of n / B pictures.
@@ -46,9 +46,9 @@ def jittered_patches(x: Tensor, config: TrainConfig, seeds: Tensor) -> Tensor:
     """
     from kornia.augmentation import RandomResizedCrop
 
-    size, starts = config.patch_size, patch_starts(config)
+    size, starts = config.patch_size, patch_starts(x.shape[-1], config)
     count, nodes = x.shape[0], len(starts) ** 2
-    jitter = RandomResizedCrop((size, size), config.jitter_scale, config.jitter_ratio, p=1.0, cropping_mode="resample")
+    jitter = RandomResizedCrop((size, size), JITTER_SCALE, JITTER_RATIO, p=1.0, cropping_mode="resample")
     each = torch.Size((count // len(seeds) * nodes, 3, size, size))
     drawn = []
     for seed in seeds.tolist():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,26 +13,29 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from crwedge.core.errors import UserError
 from crwedge.train.clips import ClipSource
 from crwedge.train.config import TrainConfig
-from crwedge.train.objects import cover, draw_layer, overlay
+from crwedge.train.objects import draw_layer, overlay, paste_boxes
 from crwedge.train.views import Geometry, cut_views, draw_maps
+from crwedge.train.views_config import ViewsConfig
 from crwedge.train.warps import draw_warps
+from crwedge.train.workers import START_METHOD, ignore_stop_signals, one_line_of_death
 
-Place = tuple[int, int, int]
-"""(step, part of the mixture, place of the clip in the whole batch)."""
+Place = tuple[int, int]
+"""(step, place of the clip in the whole batch)."""
 
 
 @dataclass
 class Batch:
-    """Clips of one micro-step."""
+    """Clips of one step."""
 
     views: Tensor
     """(B, V, 3, S, S) uint8: V = T, or T + 1 with own views (the last is frame 1 again)."""
     maps: Tensor
     """(B, L, V, 2, 3) float64, view pixels to frame pixels; layer 0 is the clip, the others are objects over it."""
     colours: Tensor
-    """(B, V, 8) float32: brightness, contrast, saturation, three gains, grey or not, width of the blur."""
+    """(B, V, 7) float32: brightness, contrast, saturation, three gains, width of the blur."""
     seeds: Tensor
     """(B,) int64: what is drawn on the device for a clip (jitter, dropout) follows from its seed alone."""
     broken: dict[str, str]
@@ -62,32 +66,41 @@ class Batch:
         )
 
 
-class Clips(Dataset[Batch]):
-    """Clips by place."""
+class Clips(Dataset[Batch | UserError]):
+    """Clips by place.
 
-    def __init__(self, source: ClipSource, config: TrainConfig) -> None:
-        """Draw from `source`."""
-        self.source, self.config = source, config
+    Args:
+        source: what clips are drawn from.
+        config: the settings of the views.
+        seed: of the run.
+    """
 
-    def __getitem__(self, place: Place) -> Batch:
-        """One clip as a batch of one."""
-        step, number, slot = place
-        rng = np.random.default_rng((self.config.seed, step, slot))
-        part = self.config.parts[number]
-        frames = self.source.clip(rng, part)
-        maps = draw_maps(rng, (frames[0].shape[0], frames[0].shape[1]), len(frames), self.config)
-        colours = draw_colours(rng, len(maps), self.config)
-        warps = draw_warps(rng, len(maps), self.config.size, self.config.warp) if self.config.warp else None
+    def __init__(self, source: ClipSource, config: ViewsConfig, seed: int) -> None:
+        self.source, self.config, self.seed = source, config, seed
+
+    def __getitem__(self, place: Place) -> Batch | UserError:
+        """One clip as a batch of one; an error is given as a value, so that a worker adds no traceback to it."""
+        try:
+            return self._draw(np.random.default_rng((self.seed, *place)))
+        except UserError as error:
+            return error
+
+    def _draw(self, rng: np.random.Generator) -> Batch:
+        config = self.config
+        frames = self.source.clip(rng)
+        maps = draw_maps(rng, (frames[0].shape[0], frames[0].shape[1]), len(frames), config)
+        colours = draw_colours(rng, len(maps), config)
+        warps = draw_warps(rng, len(maps), config.size, config.warp) if config.warp else None
         count = len(frames)
         if len(maps) > count:
             frames = [*frames, frames[0]]
-        views = _cut(frames, maps, self.config.size, warps)
-        layers = [draw_layer(rng, self.source.frame(rng), count, self.config) for _ in range(self.config.objects)]
+        views = _cut(frames, maps, config.size, warps)
+        layers = [draw_layer(rng, self.source.frame(rng), count, config) for _ in range(config.objects)]
         owner: Tensor | None = None
-        if layers or self.config.motion_blur or self.config.occlude:
-            views, owner = overlay(rng, views, layers, self.config)
-            if self.config.occlude:
-                cover(rng, views, owner, self.source.frame(rng), self.config)
+        if layers or config.motion_blur or config.cutmix:
+            views, owner = overlay(rng, views, layers, config)
+            if config.cutmix:
+                paste_boxes(rng, views, owner, self.source.frame(rng), config)
         seeds = torch.tensor([int(rng.integers(2**62))])
         return Batch(
             views[None],
@@ -105,75 +118,84 @@ def _layered(parts: list[np.ndarray | None]) -> Tensor:
     return torch.from_numpy(np.stack([part for part in parts if part is not None]))[None]
 
 
-def draw_colours(rng: np.random.Generator, count: int, config: TrainConfig) -> np.ndarray:
-    """Colour jitter (V, 8) float32; shared views share it, blur is drawn for each frame."""
-    table = np.zeros((count, 8), np.float32)
+def draw_colours(rng: np.random.Generator, count: int, config: ViewsConfig) -> np.ndarray:
+    """Colour jitter (V, 7) float32; shared views share it, blur is drawn for each frame."""
+    table = np.zeros((count, 7), np.float32)
     for row in range(count):
         strength = config.colour
         table[row, :3] = 1 + rng.uniform(-strength, strength, 3)
         table[row, 3:6] = 1 + rng.uniform(-strength / 4, strength / 4, 3)
-        table[row, 6] = rng.random() < config.grey
-        table[row, 7] = rng.uniform(0.5, 2.0) * (rng.random() < config.blur)
-    if config.views == "shared":
-        table[:, :7] = table[0, :7]
+        table[row, 6] = rng.uniform(0.5, 2.0) * (rng.random() < config.blur)
+    if config.mode == "shared":
+        table[:, :6] = table[0, :6]
     return table
-
-
-def choose_part(step: int, config: TrainConfig) -> int:
-    """Which part of the mixture a step takes: shares are kept as evenly as whole steps allow, without chance."""
-    shares = np.array([part.share for part in config.parts])
-    shares = shares / shares.sum()
-    # Golden-ratio steps fill 0..1 evenly, so that every stretch of steps holds the parts by their shares.
-    place = (step * 0.6180339887498949 + 0.5) % 1.0
-    return min(int(np.searchsorted(np.cumsum(shares), place, side="right")), len(shares) - 1)
 
 
 def batches(
     source: ClipSource, config: TrainConfig, *, start: int, rank: int = 0, world: int = 1, stop: int | None = None
-) -> Iterator[Batch]:
-    """Yield this rank's micro-batches from step `start` on, `config.accumulate` a step.
+) -> Generator[Batch, None, None]:
+    """Yield this rank's part of each step's batch, from step `start` on.
 
-    A step's batch is divided by place: micro-step first, then rank.
+    Args:
+        source: what clips are drawn from.
+        config: all settings: batch, workers, views and seed are used.
+        start: first step.
+        rank: this process.
+        world: number of processes.
+        stop: step to end before; None: no end.
+
+    Raises:
+        UserError: no clip can be drawn any more.
+        LoaderError: a worker was ended from outside.
     """
+    workers = config.data.workers
+    before = signal.getsignal(signal.SIGCHLD)
     with warnings.catch_warnings():
         # Workers wait for files as well as compute; how many is a setting, on one processor too.
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
         loader = DataLoader(
-            Clips(source, config),
-            batch_sampler=_Places(config, start, rank, world, stop),
-            num_workers=config.workers,
+            Clips(source, config.views, config.run.seed),
+            batch_sampler=_Places(config.data.batch // world, start, rank, stop),
+            num_workers=workers,
             collate_fn=_join,
-            prefetch_factor=3 if config.workers else None,
+            prefetch_factor=3 if workers else None,
             persistent_workers=False,
-            multiprocessing_context="fork" if config.workers else None,
+            multiprocessing_context=START_METHOD if workers else None,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_own_signals,
+            worker_init_fn=ignore_stop_signals,
         )
         ready = iter(loader)
-    yield from ready
+    raising = signal.getsignal(signal.SIGCHLD)
+    own = workers and raising is not before and threading.current_thread() is threading.main_thread()
+    try:
+        if own:
+            # PyTorch's handler raises wherever the trainer is, in the middle of a checkpoint too; the loader itself asks
+            # every few seconds whether its workers live.
+            signal.signal(signal.SIGCHLD, before)
+        while True:
+            with one_line_of_death():
+                batch = next(ready, None)
+            if batch is None:
+                return
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
+    finally:
+        if own:
+            signal.signal(signal.SIGCHLD, raising)
 
 
 class _Places:
-    """The places of each micro-batch, without end."""
+    """The places of this rank's clips, step by step."""
 
-    def __init__(self, config: TrainConfig, start: int, rank: int, world: int, stop: int | None) -> None:
-        self.config, self.start, self.rank, self.world, self.stop = config, start, rank, world, stop
+    def __init__(self, share: int, start: int, rank: int, stop: int | None) -> None:
+        self.share, self.start, self.rank, self.stop = share, start, rank, stop
 
     def __iter__(self) -> Iterator[list[Place]]:
         step = self.start
         while self.stop is None or step < self.stop:
-            number = choose_part(step, self.config)
-            share = self.config.parts[number].batch // (self.config.accumulate * self.world)
-            for micro in range(self.config.accumulate):
-                first = (micro * self.world + self.rank) * share
-                yield [(step, number, first + index) for index in range(share)]
+            yield [(step, self.rank * self.share + index) for index in range(self.share)]
             step += 1
-
-
-def _own_signals(worker: int) -> None:
-    # A Ctrl-C goes to every process of the terminal; the trainer alone decides when workers end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _cut(frames: list[np.ndarray], maps: np.ndarray, size: int, warps: np.ndarray | None) -> Tensor:
@@ -185,7 +207,11 @@ def _cut(frames: list[np.ndarray], maps: np.ndarray, size: int, warps: np.ndarra
     return cut_views(picture, maps, size, warps)
 
 
-def _join(clips: list[Batch]) -> Batch:
+def _join(drawn: list[Batch | UserError]) -> Batch | UserError:
+    error = next((clip for clip in drawn if isinstance(clip, UserError)), None)
+    if error is not None:
+        return error
+    clips = [clip for clip in drawn if isinstance(clip, Batch)]
     broken: dict[str, str] = {}
     for clip in clips:
         broken.update(clip.broken)

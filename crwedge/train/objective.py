@@ -15,63 +15,72 @@ from crwedge.model.nodes import NodeEncoder, border_cells
 from crwedge.model.walk import WalkResult, walk_loss
 from crwedge.train.augment import colour_views, jittered_patches
 from crwedge.train.batches import Batch
-from crwedge.train.config import TrainConfig
+from crwedge.train.encoder_config import TrainedEncoderConfig
 from crwedge.train.views import cell_targets
+from crwedge.train.views_config import ViewsConfig
+from crwedge.train.walk_config import WalkConfig
 
 
-def build_model(config: TrainConfig) -> NodeEncoder:
+def build_model(config: TrainedEncoderConfig) -> NodeEncoder:
     """The encoder with its head, random weights, in the memory layout that convolutions are fastest in."""
-    model = NodeEncoder(
-        config.encoder, config.dim, config.head, padded=config.padding != "none", frugal=config.checkpoint_activations
-    )
+    model = NodeEncoder(config.exported, config.dim, config.head, padded=config.padding != "none")
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model
 
 
-def map_crop(config: TrainConfig) -> int:
-    """Cells cropped at each border of a feature map."""
-    crop = border_cells(config.stage) if config.map_crop < 0 else config.map_crop
-    if config.nodes == "map" and config.padding != "none" and math.ceil(config.size / 8) - 2 * crop < 2:
-        raise SettingError(
-            f"a crop of {crop} cells leaves nothing of a map of {math.ceil(config.size / 8)}; raise size"
-        )
-    return crop
+class Objective:
+    """The loss of a batch.
 
+    Args:
+        views: how the batch's views were cut.
+        walk: nodes and walk.
+        encoder: the network that `build_model` made.
+        precision: `float32`, or `bfloat16` for the convolutions.
 
-def batch_nodes(model: Callable[..., Any], batch: Batch, config: TrainConfig) -> Tensor:
-    """Embeddings (B, V, N, d), float32, of all views of a batch on the model's device."""
-    clips, count = batch.views.shape[:2]
-    pictures = colour_views(batch.views.flatten(0, 1), batch.colours.flatten(0, 1))
-    patches = config.nodes == "patches"
-    if patches:
-        pictures = jittered_patches(pictures, config, batch.seeds)
-    with autocast(pictures.device, config.precision):
-        nodes: Tensor = model(pictures, patches, map_crop(config))
-    return nodes.view(clips, count, -1, nodes.shape[-1])
-
-
-def batch_loss(model: Callable[..., Any], batch: Batch, config: TrainConfig) -> tuple[WalkResult, Tensor]:
-    """The walk's loss and accuracies, and the nodes (B, V, N, d) it walked on.
-
-    Random choices follow the clips' seeds.
+    Raises:
+        SettingError: the crop leaves nothing of the feature map.
     """
-    nodes = batch_nodes(model, batch, config)
-    generators = [torch.Generator(nodes.device).manual_seed(seed + 1) for seed in batch.seeds.tolist()]
-    if config.views == "shared":
-        return walk_loss(nodes, config.temperature, config.edge_dropout, generators=generators), nodes
-    cells = math.isqrt(nodes.shape[2])
-    target, seen = cell_targets(batch.geometry(0), batch.geometry(-1), cells, config.size, map_crop(config))
-    result = walk_loss(
-        nodes[:, :-1],
-        config.temperature,
-        config.edge_dropout,
-        back=nodes[:, -1],
-        target=target,
-        seen=seen,
-        across=config.across_clips,
-        generators=generators,
-    )
-    return result, nodes
+
+    def __init__(self, views: ViewsConfig, walk: WalkConfig, encoder: TrainedEncoderConfig, precision: str) -> None:
+        self.views, self.walk, self.precision = views, walk, precision
+        self.crop = border_cells(encoder.stage) if walk.map_crop < 0 else walk.map_crop
+        cells = math.ceil(views.size / 8)
+        if walk.nodes == "map" and encoder.padding != "none" and cells - 2 * self.crop < 2:
+            raise SettingError(f"a crop of {self.crop} cells leaves nothing of a map of {cells}; raise views.size")
+
+    def __call__(self, model: Callable[..., Any], batch: Batch) -> tuple[WalkResult, Tensor]:
+        """The walk's loss and accuracies, and the nodes (B, V, N, d) it walked on.
+
+        Random choices follow the clips' seeds. `model` is a NodeEncoder or a wrapper of it.
+        """
+        walk, nodes = self.walk, self.nodes(model, batch)
+        generators = [torch.Generator(nodes.device).manual_seed(seed + 1) for seed in batch.seeds.tolist()]
+        if self.views.mode == "shared":
+            return walk_loss(nodes, walk.temperature, walk.edge_dropout, generators=generators), nodes
+        cells = math.isqrt(nodes.shape[2])
+        target, seen = cell_targets(batch.geometry(0), batch.geometry(-1), cells, self.views.size, self.crop)
+        result = walk_loss(
+            nodes[:, :-1],
+            walk.temperature,
+            walk.edge_dropout,
+            back=nodes[:, -1],
+            target=target,
+            seen=seen,
+            across=walk.cross_clip_negatives,
+            generators=generators,
+        )
+        return result, nodes
+
+    def nodes(self, model: Callable[..., Any], batch: Batch) -> Tensor:
+        """Embeddings (B, V, N, d), float32, of all views of a batch on the model's device."""
+        clips, count = batch.views.shape[:2]
+        pictures = colour_views(batch.views.flatten(0, 1), batch.colours.flatten(0, 1))
+        patches = self.walk.nodes == "patches"
+        if patches:
+            pictures = jittered_patches(pictures, self.walk, batch.seeds)
+        with autocast(pictures.device, self.precision):
+            nodes: Tensor = model(pictures, patches, self.crop)
+        return nodes.view(clips, count, -1, nodes.shape[-1])
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crwedge.train.config import TrainConfig
 from crwedge.train.views import HIDDEN, Map, cut_views, dense_points, draw_maps, sample_points
+from crwedge.train.views_config import ViewsConfig
 from crwedge.train.warps import draw_warps
 
 ZOOM = 2.0
@@ -47,7 +47,7 @@ class Outline:
         return np.asarray(np.hypot(dx, dy) < np.exp(log_radius))
 
 
-def draw_outline(rng: np.random.Generator, map_: Map, config: TrainConfig) -> Outline:
+def draw_outline(rng: np.random.Generator, map_: Map, config: ViewsConfig) -> Outline:
     """An outline that covers up to `config.object_area` of the view that `map_` (2, 3) makes, anywhere in it."""
     place = rng.uniform(0, config.size - 1, 2)
     centre = map_[:, :2] @ place + map_[:, 2]
@@ -70,7 +70,7 @@ class Layer:
     """(V, S, S) bool."""
 
 
-def draw_layer(rng: np.random.Generator, frame: NDArray[np.uint8], count: int, config: TrainConfig) -> Layer:
+def draw_layer(rng: np.random.Generator, frame: NDArray[np.uint8], count: int, config: ViewsConfig) -> Layer:
     """An object cut from `frame` (H, W, 3) for the views of a clip of `count` frames."""
     maps = draw_maps(rng, (frame.shape[0], frame.shape[1]), count, config, ZOOM)
     warps = draw_warps(rng, len(maps), config.size, config.warp) if config.warp else None
@@ -80,7 +80,7 @@ def draw_layer(rng: np.random.Generator, frame: NDArray[np.uint8], count: int, c
     return Layer(maps, warps, sample_points(frames, points), torch.from_numpy(outline.contains(points)))
 
 
-def overlay(rng: np.random.Generator, views: Tensor, layers: list[Layer], config: TrainConfig) -> tuple[Tensor, Tensor]:
+def overlay(rng: np.random.Generator, views: Tensor, layers: list[Layer], config: ViewsConfig) -> tuple[Tensor, Tensor]:
     """Lay objects over views (V, 3, S, S) uint8, the last on top; motion blurs each layer of each view by chance.
 
     Returns:
@@ -101,15 +101,15 @@ def overlay(rng: np.random.Generator, views: Tensor, layers: list[Layer], config
     return out.add_(0.5).clamp_(0, 255).to(torch.uint8), owner
 
 
-def draw_boxes(rng: np.random.Generator, count: int, config: TrainConfig) -> NDArray[np.int64]:
+def draw_boxes(rng: np.random.Generator, count: int, config: ViewsConfig) -> NDArray[np.int64]:
     """Boxes (V, BOXES, 4) that cover each view, from x0, y0 up to x1, y1 in pixels.
 
-    Each takes its part of `config.occlude` of the view at most, elsewhere in each view.
+    Each takes its part of `config.cutmix` of the view at most, elsewhere in each view.
     """
     size = config.size
     boxes = np.zeros((count, BOXES, 4), np.int64)
     for view, number in np.ndindex(count, BOXES):
-        side = math.sqrt(config.occlude / BOXES * rng.random()) * size
+        side = math.sqrt(config.cutmix / BOXES * rng.random()) * size
         stretch = math.exp(rng.uniform(-math.log(2), math.log(2)) / 2)
         lengths = np.array([min(round(side * stretch), size), min(round(side / stretch), size)])
         low = np.array([int(rng.integers(size - length + 1)) for length in lengths])
@@ -117,8 +117,8 @@ def draw_boxes(rng: np.random.Generator, count: int, config: TrainConfig) -> NDA
     return boxes
 
 
-def cover(
-    rng: np.random.Generator, views: Tensor, owner: Tensor, frame: NDArray[np.uint8], config: TrainConfig
+def paste_boxes(
+    rng: np.random.Generator, views: Tensor, owner: Tensor, frame: NDArray[np.uint8], config: ViewsConfig
 ) -> None:
     """Cover views (V, 3, S, S) with boxes of random cuts of another frame (H, W, 3); their owner is HIDDEN. In place."""
     maps = draw_maps(rng, (frame.shape[0], frame.shape[1]), len(views) - 1, config)

@@ -11,13 +11,13 @@ from torch import Tensor
 from crwedge.model.walk import affinity, transitions
 from crwedge.train.augment import patch_starts
 from crwedge.train.batches import Batch
-from crwedge.train.config import TrainConfig
+from crwedge.train.walk_config import WalkConfig
 
 _COLOURS = ((230, 60, 60), (60, 200, 60), (70, 110, 255), (240, 200, 40), (220, 80, 220), (60, 210, 210))
 
 
 @torch.no_grad()
-def transitions_picture(batch: Batch, nodes: Tensor, config: TrainConfig) -> Tensor:
+def transitions_picture(batch: Batch, nodes: Tensor, config: WalkConfig) -> Tensor:
     """The first clip, its views side by side: (3, S, V * S) uint8.
 
     A few nodes of the first view are framed; in each later view the three nodes that the walk most likely reaches are
@@ -26,7 +26,8 @@ def transitions_picture(batch: Batch, nodes: Tensor, config: TrainConfig) -> Ten
     views = batch.views[0].cpu().permute(0, 2, 3, 1).numpy().copy()
     cells = nodes[0].float().cpu()
     count = math.isqrt(cells.shape[1])
-    boxes = _boxes(count, config)
+    size = views.shape[1]
+    boxes = _boxes(count, size, config)
     marks = [count // 4 * count + count // 4, count // 2 * count + count // 2, count * 3 // 4 * count + count * 3 // 4]
     marks = sorted({*marks, count // 4 * count + count * 3 // 4, count * 3 // 4 * count + count // 4})
     reach = torch.eye(cells.shape[1])[marks]
@@ -40,14 +41,14 @@ def transitions_picture(batch: Batch, nodes: Tensor, config: TrainConfig) -> Ten
     return torch.from_numpy(np.concatenate(list(views), axis=1)).permute(2, 0, 1).contiguous()
 
 
-def _boxes(count: int, config: TrainConfig) -> list[tuple[int, int, int, int]]:
+def _boxes(count: int, size: int, config: WalkConfig) -> list[tuple[int, int, int, int]]:
     """Top, left, bottom, right of each node in a view."""
     if config.nodes == "patches":
-        starts, side = patch_starts(config), config.patch_size
+        starts, side = patch_starts(size, config), config.patch_size
     else:
-        margin = (config.size - 8 * count) // 2
+        margin = (size - 8 * count) // 2
         starts, side = [margin + 8 * index for index in range(count)], 8
-    return [(y, x, min(y + side, config.size), min(x + side, config.size)) for y in starts for x in starts]
+    return [(y, x, min(y + side, size), min(x + side, size)) for y in starts for x in starts]
 
 
 def _frame(image: np.ndarray, box: tuple[int, int, int, int], colour: tuple[int, int, int], share: float) -> None:

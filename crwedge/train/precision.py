@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from crwedge.train.config import TrainConfig
+from crwedge.train.run_config import RunConfig
 
 _CPUINFO = Path("/proc/cpuinfo")
 _BFLOAT16 = ("amx_bf16", "avx512_bf16")
@@ -22,7 +22,7 @@ def fastest_precision(device: torch.device) -> Literal["float32", "bfloat16"]:
     return "bfloat16" if device.type == "cpu" and not _flags().isdisjoint(_BFLOAT16) else "float32"
 
 
-def resolved(config: TrainConfig, device: torch.device) -> TrainConfig:
+def resolved(config: RunConfig, device: torch.device) -> RunConfig:
     """The settings with `precision = "auto"` replaced by what is fastest here."""
     return replace(config, precision=fastest_precision(device)) if config.precision == "auto" else config
 

@@ -13,32 +13,34 @@ from crwedge.core.errors import SettingError
 from crwedge.model.checkpoint import write_bytes
 from crwedge.train.config import TrainConfig
 from crwedge.train.config_file import dump_config
-from crwedge.train.items import Catalogue
+from crwedge.train.open_clips import Data
 from crwedge.train.state import saved_steps
 
 
-def first_line(config: TrainConfig, videos: Catalogue, images: Catalogue, device: torch.device, recipe: str) -> str:
+def first_line(config: TrainConfig, data: Data, device: torch.device, recipe: str) -> str:
     """What is learnt from, where, how and for how long."""
-    moving = [item for item in videos.items if not item.still]
-    stills = len(videos.items) - len(moving) + len(images.items)
+    moving = [item for item in data.videos.items if not item.still]
+    stills = len(data.videos.items) - len(moving) + len(data.images.items)
     parts = [f"{len(moving)} videos, {sum(item.seconds for item in moving) / 60:.1f} minutes of footage"]
+    if config.data.synthetic:
+        parts = ["rendered scenes" if config.data.synthetic == "scenes" else "noise"]
     if stills:
         parts[0] += f", {stills} pictures"
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    parts.append(f"{device} ({config.precision}{threads})")
+    parts.append(f"{device} ({config.run.precision}{threads})")
     parts.append(f"recipe {recipe}" if recipe else "settings of your own")
-    parts.append(f"{config.minutes:g} minutes" if config.minutes else f"{config.steps:,} steps")
+    parts.append(f"{config.run.minutes:g} minutes" if config.run.minutes else f"{config.run.steps:,} steps")
     return "; ".join(parts)
 
 
 @contextlib.contextmanager
-def run_folder(folder: Path, config: TrainConfig, *, writer: bool) -> Iterator[None]:
+def run_folder(folder: Path, config: TrainConfig, *, is_main: bool) -> Iterator[None]:
     """Make the run's folder with its configuration; one that is new and holds no checkpoint at an error is removed.
 
     Raises:
         SettingError: the folder cannot be written.
     """
-    if not writer:
+    if not is_main:
         yield
         return
     missing = [path for path in (folder, *folder.parents) if not path.exists()]

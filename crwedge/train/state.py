@@ -26,6 +26,8 @@ from crwedge.core.errors import CheckpointError
 from crwedge.model.checkpoint import load_tensors, save_tensors, write_bytes
 
 FORMAT = "crwedge-run-1"
+KEEP = 3
+"""Checkpoints kept."""
 
 
 @dataclass
@@ -39,9 +41,9 @@ class Progress:
 
 
 def save_run(
-    folder: Path, at: Progress, model: nn.Module, ema: nn.Module | None, optimiser: torch.optim.Optimizer, keep: int
+    folder: Path, at: Progress, model: nn.Module, ema: nn.Module | None, optimiser: torch.optim.Optimizer
 ) -> None:
-    """Write a checkpoint, then remove the oldest beyond `keep`. CheckpointError when the disk refuses."""
+    """Write a checkpoint, then remove the oldest beyond `KEEP`. CheckpointError when the disk refuses."""
     stem = f"step-{at.step:08d}"
     weights = {f"model.{key}": value for key, value in model.state_dict().items()}
     if ema is not None:
@@ -54,7 +56,7 @@ def save_run(
     save_tensors(folder / f"{stem}.safetensors", weights, facts)
     save_tensors(folder / f"{stem}.optimiser.safetensors", moments, facts)
     write_bytes(folder / f"{stem}.json", json.dumps({"format": FORMAT, **asdict(at)}).encode())
-    for step in saved_steps(folder)[:-keep]:
+    for step in saved_steps(folder)[:-KEEP]:
         for suffix in (".json", ".safetensors", ".optimiser.safetensors"):
             with contextlib.suppress(OSError):
                 (folder / f"step-{step:08d}{suffix}").unlink()

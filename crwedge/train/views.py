@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crwedge.train.config import TrainConfig
+from crwedge.train.views_config import ViewsConfig
 from crwedge.train.warps import dense_displacement, displacement, unwarped
 
 Map = NDArray[np.float64]
@@ -38,7 +38,7 @@ class Geometry:
 
 
 def draw_maps(
-    rng: np.random.Generator, frame: tuple[int, int], count: int, config: TrainConfig, zoom: float = math.inf
+    rng: np.random.Generator, frame: tuple[int, int], count: int, config: ViewsConfig, zoom: float = math.inf
 ) -> Map:
     """Maps (V, 2, 3) for a clip of `count` frames of size `frame` = (H, W).
 
@@ -46,7 +46,7 @@ def draw_maps(
     again. The areas of later cuts differ from the first one's by a factor of `zoom` at most.
     """
     first, centre, side = _draw(rng, frame, config, config.scale, None, 0.0)
-    if config.views == "shared":
+    if config.mode == "shared":
         return np.repeat(first[None], count, axis=0)
     reach = config.shift * side
     area = (side / min(frame)) ** 2
@@ -55,7 +55,7 @@ def draw_maps(
         low, high = scale
         return min(max(low, area / zoom), high), max(min(high, area * zoom), low)
 
-    middle = [_draw(rng, frame, config, near(config.middle_scale), centre, reach)[0] for _ in range(count - 1)]
+    middle = [_draw(rng, frame, config, near(config.inner_scale), centre, reach)[0] for _ in range(count - 1)]
     last = _draw(rng, frame, config, near(config.scale), centre, reach)[0]
     return np.stack([first, *middle, last])
 
@@ -63,7 +63,7 @@ def draw_maps(
 def _draw(
     rng: np.random.Generator,
     frame: tuple[int, int],
-    config: TrainConfig,
+    config: ViewsConfig,
     scale: tuple[float, float],
     around: tuple[float, float] | None,
     reach: float,
@@ -74,16 +74,16 @@ def _draw(
     # Uniform in the logarithm: as many cuts zoom in as out.
     side = math.sqrt(math.exp(rng.uniform(math.log(scale[0]), math.log(scale[1])))) * short
     stretch = math.sqrt(math.exp(rng.uniform(-math.log(config.ratio), math.log(config.ratio))))
-    wide, high = min(side * stretch, width), min(side / stretch, height)
-    low = np.array([wide - 1, high - 1]) / 2
+    cut_width, cut_height = min(side * stretch, width), min(side / stretch, height)
+    low = np.array([cut_width - 1, cut_height - 1]) / 2
     top = np.array([width - 1, height - 1]) - low
     if around is None:
         centre = rng.uniform(low, np.maximum(low, top))
     else:
         centre = np.clip(np.array(around) + rng.uniform(-reach, reach, 2), low, np.maximum(low, top))
     angle = math.radians(rng.uniform(-config.rotation, config.rotation))
-    mirror = -1.0 if rng.random() < config.flip else 1.0
-    step = np.array([mirror * wide, high]) / config.size
+    mirror = -1.0 if rng.random() < 0.5 else 1.0
+    step = np.array([mirror * cut_width, cut_height]) / config.size
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     linear = turn * step
     middle = np.full(2, (config.size - 1) / 2)

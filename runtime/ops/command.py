@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import UserError
+from crwedge.core.json_text import parse_json
 from crwedge.runtime.sources.frame import Frame
 
 _FORMS = '{"mask": "fix.png"}, {"remove": [2]}, either with "index": 812, or {"forget": true}'
@@ -54,8 +54,8 @@ def parse_command(text: str, folder: Path) -> Command:
         CommandError: it is something else.
     """
     try:
-        words = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        words = parse_json(text)
+    except ValueError as error:
         raise CommandError(f"a command is one JSON object on one line ({error})") from error
     if (
         not isinstance(words, dict)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import UserError
+from crwedge.core.json_text import parse_json
 from crwedge.core.labels import LabelMap
 from crwedge.core.tensors import read_tensors, write_tensors
 from crwedge.runtime.events import silent
@@ -78,7 +79,7 @@ def read_snapshot(path: str | Path) -> State:
     if words.get("format") != FORMAT:
         raise SnapshotError(f"{path} is no snapshot of this version ({words.get('format')!r}); remove it to start anew")
     try:
-        facts = json.loads(words["state"])
+        facts = parse_json(words["state"])
         state = State(tensors, facts)
         _ = state.index, facts["object_ids"], facts["settings"], tensors["features"]
     except (KeyError, ValueError, TypeError) as error:

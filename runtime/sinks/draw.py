@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ def overlay(frame: NDArray[np.uint8], ids: NDArray[np.uint8], opacity: float = 0
     return out
 
 
-def draw_names(frame: NDArray[np.uint8], labels: LabelMap, names: Mapping[int, str] | None = None) -> NDArray[np.uint8]:
+def draw_names(frame: NDArray[np.uint8], labels: LabelMap) -> NDArray[np.uint8]:
     """The frame RGB (H, W, 3) with a tag at each object: its name or id, its state unless it is `ok`, its confidence.
 
     Objects that are nowhere in the frame, but have a state, are listed in the corner.
@@ -45,7 +45,7 @@ def draw_names(frame: NDArray[np.uint8], labels: LabelMap, names: Mapping[int, s
     corner = 2
     tags: list[tuple[int, int, int]] = []
     for i in [*places, *lost]:
-        words = [names[i] if names and i in names else str(i)]
+        words = [labels.names.get(i, str(i))]
         if (state := labels.states.get(i, "ok")) != "ok":
             words.append(state)
         if i in labels.confidence:

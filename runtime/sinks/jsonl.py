@@ -76,7 +76,8 @@ class JsonLinesSink(Sink):
 def frame_facts(labels: LabelMap) -> dict[str, Any]:
     """What a line of JSON says of a frame: index, pts, time (UTC), frame number of the source, and each object's RLE.
 
-    `time` is when the frame came, of a file when it was read, in UTC. `name` is that of the frame's file. `boxes` (x, y,
+    `time` is when the frame came, of a file when it was read, in UTC. `name` is that of the frame's file, `names` are those
+    of the objects that have one. `boxes` (x, y,
     width, height), `areas` and `centres` (x, y) are in pixels of the frame, null for an object that is nowhere in it.
     `states` and `confidence` are there when they are known. Where joints are followed, `joints` stands in place of all of
     these: by name, x and y in pixels of the frame and the confidence, or null for one that is not to be found.
@@ -89,6 +90,8 @@ def frame_facts(labels: LabelMap) -> dict[str, Any]:
     if labels.joints is not None:
         facts["joints"] = joint_facts(labels.joints)
         return facts
+    if names := {str(i): labels.names[i] for i in labels.object_ids if i in labels.names}:
+        facts["names"] = names
     facts["objects"] = {str(i): encode_rle(labels.ids == i) for i in labels.object_ids}
     places = object_places(labels.ids)
     facts["boxes"] = {str(i): list(places[i].box) if i in places else None for i in labels.object_ids}

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from crwedge.core.errors import SinkError
 from crwedge.core.films import VIDEO_SUFFIXES
 from crwedge.core.pictures import IMAGE_SUFFIXES
+from crwedge.formats.open import is_annotation, split_format
+from crwedge.runtime.sinks.annotation import AnnotationSink, video_of
 from crwedge.runtime.sinks.base import MaskSink
 from crwedge.runtime.sinks.jsonl import JsonLinesSink
 from crwedge.runtime.sinks.png import PngSink, old_masks
@@ -19,9 +21,7 @@ from crwedge.runtime.sinks.window import WindowSink
 if TYPE_CHECKING:
     from crwedge.runtime.sources.frame import FrameSource
 
-_OTHER_FILES = tuple(
-    s for s in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, ".json", ".csv", ".txt", ".npy", ".npz") if s != ".mp4"
-)
+_OTHER_FILES = tuple(s for s in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, ".csv", ".txt", ".npy", ".npz") if s != ".mp4")
 """What somebody means a file by; any other name with a dot in it, such as `run.2`, is a folder."""
 
 
@@ -36,7 +36,8 @@ def open_sink(
     """Open a sink by its name.
 
     Args:
-        target: `*.mp4`, `*.jsonl`, `-` (JSON Lines on standard output), `mqtt://host/topic`, `window`, or a folder.
+        target: `*.mp4`, `*.jsonl`, `-` (JSON Lines on standard output), `mqtt://host/topic`, `window`, a folder, or an
+            annotation: `*.xml` (CVAT), `*.json` (COCO), and a zip or folder with its format, `x.zip?format=cvat`.
         fps: frames a second of a video; 25 when unknown.
         overwrite: whether results that stand there may be replaced.
         resume_at: go on with results that stand there, from this frame on. A video cannot be gone on with: a new one
@@ -57,6 +58,11 @@ def open_sink(
         from crwedge.runtime.sinks.mqtt import MqttSink
 
         return MqttSink(str(target))
+    if is_annotation(str(target)):
+        place, form = split_format(str(target))
+        _check_not_source(Path(place), source)
+        _check_writable(Path(place))
+        return AnnotationSink(Path(place), form, video_of(source, Path(place)), overwrite, resume_at)
     path = Path(target)
     suffix = "" if str(target).endswith(os.sep) or os.path.isdir(path) else path.suffix.lower()
     overwrite = overwrite or resume_at is not None
@@ -79,7 +85,7 @@ def open_sink(
         )
     if suffix in _OTHER_FILES:
         raise SinkError(
-            f"--out {target}: no output of kind {suffix}; give a folder, *.mp4, *.jsonl or window "
+            f"--out {target}: no output of kind {suffix}; give a folder, *.mp4, *.jsonl, *.xml, *.json or window "
             f"(a folder of that name: {target}{os.sep})"
         )
     if path.exists() and not path.is_dir():

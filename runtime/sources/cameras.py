@@ -46,7 +46,7 @@ def camera_aliases() -> dict[str, str]:
 def resolve_camera(source: str) -> str:
     """The address behind an alias; `cameraN` without one is /dev/videoN; anything else stays as it is.
 
-    Options of the camera (`camera0#size=640x480`) go with it.
+    Options of the camera (`camera0#size=480x640`) go with it.
     """
     if "/" in source or os.path.lexists(source):
         return source

@@ -12,6 +12,7 @@ import numpy as np
 from crwedge.core.errors import SourceError
 from crwedge.runtime.closing import Closing
 from crwedge.runtime.sources.frame import Frame
+from crwedge.runtime.sources.uri import camera_size
 
 CAMERA = "nvarguscamerasrc sensor-id={number} ! video/x-raw(memory:NVMM),{caps} ! nvvidconv"
 """The pipeline up to plain memory; the image processor of the board does the work."""
@@ -22,7 +23,7 @@ class CsiSource(Closing):
 
     Args:
         number: of the sensor.
-        options: `size` (width x height, 1280x720 by default) and `fps` (30).
+        options: `size` (height x width, 720x1280 by default) and `fps` (30).
         camera: the pipeline up to plain memory.
     """
 
@@ -34,7 +35,7 @@ class CsiSource(Closing):
         launch = shutil.which("gst-launch-1.0")
         if launch is None:
             raise SourceError("csi:// needs gst-launch-1.0: apt-get install gstreamer1.0-tools")
-        width, height = (int(part) for part in options.get("size", "1280x720").split("x"))
+        height, width = camera_size(options.get("size", "720x1280"))
         rate = float(options.get("fps", "30"))
         self.name, self._shape = f"csi://{number}", (height, width, 4)
         self.fps: float | None = rate

@@ -15,6 +15,7 @@ from crwedge.runtime.sources.images import ImageSource
 from crwedge.runtime.sources.uri import (
     FILE_OPTIONS,
     NETWORK,
+    camera_size,
     file_path,
     is_reachable,
     matching,
@@ -132,6 +133,7 @@ def _open_live(text: str, scheme: str, on_event: Callable[..., None] | None, pat
     from crwedge.runtime.sources.reconnecting import ReconnectingSource
 
     address, wanted = parse_source_options(text)
+    size = camera_size(wanted["size"]) if "size" in wanted else None
     device = address.removeprefix("v4l2://")
     on_event = EventLog() if on_event is None else on_event
     more: dict[str, Any] = {"patience": patience, "hwaccel": wanted.get("hwaccel")}
@@ -145,6 +147,9 @@ def _open_live(text: str, scheme: str, on_event: Callable[..., None] | None, pat
             raise SourceError(f"there is no camera {device}; `crwedge doctor` lists those this machine has")
         names = {"size": "video_size", "fps": "framerate", "format": "input_format"}
         options = {names[name]: value for name, value in wanted.items() if name in names}
+        if size is not None:
+            # FFmpeg has the width first.
+            options["video_size"] = f"{size[1]}x{size[0]}"
 
         def connect() -> FrameSource:
             return video(device, device, live=True, form="v4l2", options=options, **more)

@@ -10,7 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from crwedge.core.errors import SourceError
+from crwedge.core.errors import SettingError, SourceError
+from crwedge.core.images import parse_size, size_text
+from crwedge.core.uri import redact, scheme_of
+
+__all__ = [
+    "FILE_OPTIONS",
+    "NETWORK",
+    "file_path",
+    "is_reachable",
+    "matching",
+    "parse_source_options",
+    "redact",
+    "scheme_of",
+]
 
 NETWORK = ("http", "https", "rtsp", "rtsps", "srt", "tcp", "udp")
 _PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322}
@@ -27,11 +40,11 @@ FILE_OPTIONS = ("hwaccel", "stream")
 
 
 def parse_source_options(text: str) -> tuple[str, dict[str, str]]:
-    """`v4l2:///dev/video0#size=640x480&fps=30` -> the address and the options of the device.
+    """`v4l2:///dev/video0#size=480x640&fps=30` -> the address and the options of the device.
 
-    Known are `size` (width x height), `fps`, `format` (pixel format or codec of a camera), `transport` (tcp or udp, of
-    RTSP), `hwaccel` (a decoder of this machine such as cuda or vaapi; software where it is absent) and `stream` (which of
-    several video streams, from 0).
+    Known are `size` (height x width, see `camera_size`), `fps`, `format` (pixel format or codec of a camera), `transport`
+    (tcp or udp, of RTSP), `hwaccel` (a decoder of this machine such as cuda or vaapi; software where it is absent) and
+    `stream` (which of several video streams, from 0).
 
     Raises:
         SourceError: an option is unknown, or its value has another form.
@@ -42,14 +55,28 @@ def parse_source_options(text: str) -> tuple[str, dict[str, str]]:
         if name not in _OPTIONS:
             raise SourceError(f"unknown option {name!r} of a source; known are {', '.join(_OPTIONS)}")
         if not re.fullmatch(_OPTIONS[name], value):
-            raise SourceError(f"the option {name}={value} of a source must look like {_OPTIONS[name]}")
+            raise SourceError(f"the option {name}={value!r} of a source must look like {_OPTIONS[name]}")
     return address, options
 
 
-def scheme_of(text: str) -> str:
-    """`rtsp` of `rtsp://host/live`; empty for a path, also for one with a colon, and for whatever exists."""
-    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
-    return match[1].lower() if match and not os.path.lexists(text) else ""
+def camera_size(text: str) -> tuple[int, int]:
+    """`480x640` -> (480, 640), height x width.
+
+    Drivers and players write the width first. Sensors are wider than high, so a size that is higher than wide is refused: it
+    is most likely one of theirs.
+
+    Raises:
+        SourceError: it is no size, or higher than wide.
+    """
+    try:
+        height, width = parse_size(text)
+    except SettingError as error:
+        raise SourceError(f"the option {error}") from error
+    if height > width:
+        raise SourceError(
+            f"the option size={text} is higher than wide; sizes are HEIGHTxWIDTH here: size={size_text((width, height))}"
+        )
+    return height, width
 
 
 def file_path(text: str) -> str:
@@ -67,12 +94,6 @@ def matching(pattern: str) -> list[Path]:
     base = glob.escape(str(Path(*parts[:literal]))) if literal else ""
     found = glob.glob(os.path.join(base, *parts[literal:]), recursive=True)
     return [Path(path) for path in found if os.path.isfile(path)]
-
-
-def redact(uri: str) -> str:
-    """The URI with user, password and query left out, for messages and logs: tokens live in queries."""
-    shown = re.sub(r"://[^/]*@", "://", uri)
-    return re.sub(r"\?.*", "", shown) if "://" in shown else shown
 
 
 def is_reachable(address: str) -> Callable[[], bool] | None:

@@ -21,9 +21,9 @@ from crwedge.core.scene import render_scene
 from crwedge.eval.datasets import davis_clips
 from crwedge.eval.follow import encode
 from crwedge.export.test_clips import recorded
+from crwedge.train.dataset_index import index_dataset
 from crwedge.train.decode import video_clip, video_frames
-from crwedge.train.items import catalogue
-from crwedge.train.probe import open_probe
+from crwedge.train.probe import labelled_clip
 from tests.unit.conftest import write_video
 
 MODES = ("RGB", "L", "P", "RGBA", "LA", "1", "I;16", "12 in 16", "F", "CMYK")
@@ -61,11 +61,11 @@ def read_by_all(root: Path, kinds: dict[str, Any]) -> None:
     assert [path.name for path in clip.frames] == names, kinds
     recorder = Recorder()
     list(encode(recorder, clip.frames, None))  # type: ignore[arg-type]
-    (item,) = catalogue([str(frames)], 10.0).items
+    (item,) = index_dataset([str(frames)], 10.0).items
     assert [Path(location.path).name for location in item.files] == names, kinds
     trained = [sequence_of(item.files).read(place) for place in range(len(item.files))]
     exported = recorded(str(frames), clip.masks[0]).frames
-    probed = open_probe(str(root / "seq"), frames=len(names), short_side=10_000).frames
+    probed = labelled_clip(root / "seq", frames=len(names), short_side=10_000).frames
     for number, frame in enumerate(tracked):
         for other in (recorder.frames[number], trained[number], exported[number], probed[number]):
             np.testing.assert_array_equal(other, frame, err_msg=f"{kinds}, frame {number}")

@@ -18,15 +18,9 @@ from crwedge.cli.groups import panel_of
 from crwedge.cli.settings_option import TABLES, table_of
 
 ROOT = Path(__file__).parents[2]
-# These move to crwedge/studies, which is written anew.
-_LEAVING = {"study.py", "studies.py", "training_studies.py", "ttt_study.py"}
-PACKAGE = [
-    path
-    for folder in ("crwedge", "export", "runtime")
-    for path in sorted((ROOT / folder).rglob("*.py"))
-    if path.name not in _LEAVING
-]
+PACKAGE = [path for folder in ("crwedge", "export", "runtime") for path in sorted((ROOT / folder).rglob("*.py"))]
 DIFFERENT = {
+    "--overwrite": "batch replaces results of other settings, convert one that stands at OUT",
     "--out": "what is written differs: label maps, a bundle, a run, scores, pictures",
     "--engine": "export builds engines, others choose one",
     "--config": "of train it names a recipe",
@@ -35,9 +29,11 @@ DIFFERENT = {
     "--frames": "bench and demo render so many",
     "--mask": "export compares on a clip with its mask",
     "--resume": "of train it goes on with a run",
-    "--set": "train has keys of its own",
+    "--set": "train and studies have keys of their own",
+    "--steps": "of a run, and of each point of a study",
     "--settings": "train has keys of its own",
-    "--threads": "a study has its own default",
+    "--threads": "batch divides the processors among its workers",
+    "--workers": "processes that decode for train, that track for batch",
 }
 """Options of one name that mean different things, and why."""
 

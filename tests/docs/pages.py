@@ -33,7 +33,7 @@ def snippets() -> list[Piece]:
 
 
 def commands() -> list[Piece]:
-    """Lines that start with `crwedge`, alone in a block; continued lines are one."""
+    """Lines of indented blocks that start with `crwedge`; continued lines are one."""
     return [piece for page in PAGES for piece in _commands_of(page)]
 
 
@@ -54,7 +54,7 @@ def _snippets_of(page: Path) -> Iterator[Piece]:
 def _commands_of(page: Path) -> Iterator[Piece]:
     lines = page.read_text(encoding="utf-8").split("\n")
     for number, line in enumerate(lines):
-        if not line.startswith("    crwedge "):
+        if not re.match(r" {4,}crwedge ", line):
             continue
         text, at = line.strip(), number
         while text.endswith("\\"):

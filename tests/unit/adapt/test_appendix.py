@@ -18,6 +18,7 @@ from crwedge.core.settings import preset
 from crwedge.model.checkpoint import load_encoder
 from crwedge.runtime.bundle_lookup import shipped_bundle
 from crwedge.runtime.tracker import Tracker
+from crwedge.train.augment import JITTER_SCALE
 from tests.unit.adapt.frames import FrameList
 from tests.unit.adapt.plain_ttt import plain_ttt
 
@@ -90,5 +91,5 @@ def test_the_appendix_is_what_it_says() -> None:
     assert (settings.mode, settings.nodes, settings.clip_length, settings.hold_every) == ("lookahead", "patches", 0, 0)
     assert settings.layers == "all"
     config = loss_config(settings, load_encoder(shipped_bundle())[0].config)
-    assert (config.patch_size, config.patch_stride, config.jitter_scale) == (64, 32, (0.7, 0.9))
-    assert (config.temperature, config.edge_dropout, config.size) == (0.07, 0.1, 256)
+    assert (config.walk.patch_size, config.walk.patch_stride, JITTER_SCALE) == (64, 32, (0.7, 0.9))
+    assert (config.walk.temperature, config.walk.edge_dropout, config.views.size) == (0.07, 0.1, 256)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from crwedge.cli import run
 from crwedge.core.film import render_film
-from crwedge.eval.unlabelled import read_clips
+from crwedge.cycle.footage import read_clips
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crwedge.cli import run
-from crwedge.cli.floors import random_bundle
+from crwedge.studies.baselines import random_bundle
 
 QUICK = (
     "--encoder",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from crwedge.cli import run, training_studies
+from crwedge.cli import run
 
 
 def test_study_writes_table_plot_and_conclusion(
@@ -49,50 +49,6 @@ def test_results_go_below_runs_by_default(davis_tree: Path, tmp_path: Path, monk
     assert run(words) == 0
     assert set(tmp_path.iterdir()) - before == {tmp_path / "runs"}
     assert (tmp_path / "runs" / "study-locality" / "results" / "results.json").is_file()
-
-
-def test_a_training_study_calls_the_commands(
-    davis_tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("matplotlib")
-    calls: list[list[str]] = []
-
-    def remember(*arguments: Any) -> Any:
-        calls.append([f"seed {arguments[3]}", *arguments[5]])
-        return tmp_path, 1.5 + arguments[3]
-
-    monkeypatch.setattr(training_studies, "_trained", remember)
-    monkeypatch.setattr("crwedge.cli.floors.random_bundle", lambda seed: tmp_path)
-    monkeypatch.setattr("crwedge.eval.encoders.EncoderSpec.open", _colour)
-    monkeypatch.setattr("crwedge.eval.encoders.EncoderSpec.describe", lambda self: {"name": "x", "sha256": "y"})
-    arguments = [
-        "study",
-        "clip-length",
-        str(davis_tree / "one"),
-        "--videos",
-        str(davis_tree),
-        "--set",
-        "batch=2",
-        "--size",
-        "frame",
-    ]
-    arguments += ["--out", str(tmp_path / "out"), "--work", str(tmp_path / "work"), "--threads", "1", "--json"]
-    arguments += ["--seeds", "2", "--seed", "3"]
-    assert run(arguments) == 0
-    result = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert calls == [[f"seed {seed}", "batch=2", f"clip_length={n}"] for n in (2, 4, 6, 10) for seed in (3, 4)]
-    assert [row["point"] for row in result["rows"]] == ["untrained", "2", "4", "6", "10"]
-    assert result["rows"][0]["loss"] is None
-    assert result["rows"][1]["loss"] == 5.0
-    assert result["protocol"]["training"]["seeds"] == [3, 4]
-    assert "the 2 seeds of a point differ by up to 0.0" in result["conclusion"]
-    assert "| J&F of the seeds |" in (tmp_path / "out" / "README.md").read_text()
-
-
-def _colour(self: Any, threads: int | None = None) -> Any:
-    from crwedge.eval.encoders import ColourEngine
-
-    return ColourEngine()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from crwedge.cli import run
 from tests.unit.train.conftest import write_counting_video, write_sound
 
 TINY = [
-    "--set", "nodes=map", "--set", "views=own", "--set", "stage=res3", "--set", "head=0", "--set", "size=32",
+    "--set", "nodes=map", "--set", "mode=own", "--set", "stage=res3", "--set", "head=0", "--set", "size=32",
     "--set", "probe_every=0", "--set", "picture_every=0", "--set", "calibrate=0", "--workers", "0",
     "--clip-length", "2", "--batch", "2",
 ]  # fmt: skip
@@ -49,7 +49,7 @@ def test_train_resume_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["--resume"], "needs --out"),
         (["--resume", "--out", "clips"], "holds no run"),
         (["clips", "--device", "toaster"], "device is 'toaster'"),
-        (["clips", "--probe", "clips"], "JPEGImages/"),
+        (["clips", "--probe", "clips"], "one clip only"),
     ],
 )
 def test_what_the_user_can_fix_is_one_line(

@@ -19,6 +19,7 @@ from crwedge.cli import train as command
 from crwedge.train import precision
 from crwedge.train.config import TrainConfig
 from crwedge.train.config_file import read_config
+from crwedge.train.run_config import RunConfig
 from tests.unit.train.conftest import write_counting_video, write_sound
 
 CONFIGS = sorted((Path(__file__).parents[3] / "crwedge" / "train" / "configs").glob("*.toml"))
@@ -45,8 +46,8 @@ def test_the_recommended_recipe_and_a_time_that_ends(
     assert run(["train", "clips", *QUICK]) == 0
     (folder,) = Path("runs").iterdir()
     config = used_config(folder)
-    assert (config.views, config.nodes, config.minutes) == ("own", "map", 0.02)
-    assert config.precision in ("float32", "bfloat16")
+    assert (config.views.mode, config.walk.nodes, config.run.minutes) == ("own", "map", 0.02)
+    assert config.run.precision in ("float32", "bfloat16")
     lines = capsys.readouterr().err.splitlines()
     first = r"1 videos, 0\.0 minutes of footage; cpu \(\w+, \d+ threads\); recipe default; 0.02 minutes"
     assert re.fullmatch(first, lines[0])
@@ -56,7 +57,7 @@ def test_the_recommended_recipe_and_a_time_that_ends(
 def test_an_hour_unless_a_length_is_given() -> None:
     assert command.USUAL_MINUTES == 60
     assert run(["train", "clips", "--steps", "1", "--out", "r", *QUICK]) == 0
-    assert used_config(Path("r")).minutes == 0
+    assert used_config(Path("r")).run.minutes == 0
 
 
 def test_a_picture_with_a_caption_comes_soon(capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,15 +82,16 @@ def test_precision_follows_the_processor(
         info.write_text(f"processor\t: 0\nflags\t\t: fpu {flags}\n\nprocessor\t: 1\nflags\t\t: fpu {flags}\n")
     monkeypatch.setattr(precision, "_CPUINFO", info)
     cpu = torch.device("cpu")
-    assert precision.resolved(TrainConfig(precision="auto"), cpu).precision == expected
-    assert precision.resolved(TrainConfig(precision="bfloat16"), cpu).precision == "bfloat16"
+    assert precision.resolved(RunConfig(precision="auto"), cpu).precision == expected
+    assert precision.resolved(RunConfig(precision="bfloat16"), cpu).precision == "bfloat16"
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_shipped_recipes_know_no_files(path: Path) -> None:
     values = tomli.loads(path.read_text())
-    assert not {"weights", "videos", "images", "probe", "cache"} & set(values)
-    assert values.get("precision", "float32") != "bfloat16"
+    assert not {"weights", "videos", "images", "cache"} & set(values.get("data", {}))
+    assert not {"probe", "device"} & set(values.get("run", {}))
+    assert values.get("run", {}).get("precision", "float32") != "bfloat16"
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,7 @@ def test_shipped_recipes_know_no_files(path: Path) -> None:
         ([], "nothing to learn from"),
         (["sound"], "only sound"),
         (["missing"], "there is no missing"),
-        (["clips", "--probe", "clips"], "JPEGImages/"),
+        (["clips", "--probe", "clips"], "one clip only"),
         (["clips", "--device", "toaster"], "toaster"),
     ],
 )

@@ -9,19 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from crwedge.core.colour import rgb_to_lab
 from crwedge.core.errors import MaskError, SourceError, UserError
 from crwedge.core.masks import read_mask, write_mask
 from crwedge.core.settings import PropagationSettings
 from crwedge.eval import davis, jhmdb, vip
 from crwedge.eval.datasets import davis_clips
-from crwedge.eval.encoders import ColourEngine, EncoderSpec, rgb_to_lab
+from crwedge.eval.encoders import ColourEngine, EncoderSpec
 from crwedge.eval.feature_cache import FeatureCache
 from crwedge.eval.follow import Follower
 from crwedge.eval.report import write_report
 from crwedge.eval.results import ResultFolder, plain, write_tables
 from crwedge.eval.runner import run_clips
-from crwedge.eval.scorer import overall
-from crwedge.eval.studies import PROPAGATION, Study, conclusion, propagation_study, write_study
 from crwedge.runtime.backends.cpu import CpuBackend
 from crwedge.runtime.tracker import Tracker
 
@@ -193,37 +192,6 @@ def test_runs_resume_and_refuse_another_protocol(davis_tree: Path, tmp_path: Pat
     (tmp_path / "sequences" / "one.json").write_text("{")
     with pytest.raises(UserError, match=r"one\.json is damaged"):
         ResultFolder(tmp_path, protocol).load("one")
-
-
-def test_a_study_of_two_points(davis_tree: Path, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    study = Study("topk", "Neighbours", "k", "nowhere", {"1": {"topk": 1}, "5": {"topk": 5}})
-    said: list[str] = []
-    rows = propagation_study(
-        study, davis_clips(davis_tree), follower(FeatureCache(tmp_path / "cache")), tmp_path / "work", said.append
-    )
-    assert [row["point"] for row in rows] == ["1", "5"]
-    assert len(said) == 4
-    for row in rows:
-        point = replace(follower(FeatureCache(tmp_path / "cache")), settings=replace(SETTINGS, topk=int(row["point"])))
-        alone = {clip.name: davis.score_clip(clip, point, "2017") for clip in davis_clips(davis_tree)}
-        assert row["JF"] == overall(alone)["JF"]
-    again = propagation_study(study, davis_clips(davis_tree), follower(), tmp_path / "work", said.append)
-    assert again == rows
-    assert said[-3] == "two: 2 points (done before)"
-    result = write_study(study, rows, {"encoder": "colour"}, tmp_path / "out", "Two clips.")
-    assert result["conclusion"] == conclusion(study, rows)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "README.md", "plot.png", "results.csv", "results.json",
-    }  # fmt: skip
-
-
-def test_every_study_changes_what_it_says() -> None:
-    base = PropagationSettings()
-    for study in PROPAGATION.values():
-        settings = {label: study.settings(label, base) for label in study.points}
-        assert len(set(settings.values())) == len(settings), study.name
-        assert base in settings.values(), f"{study.name} holds the default"
 
 
 def test_lab_of_known_colours() -> None:

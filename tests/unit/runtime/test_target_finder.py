@@ -240,12 +240,13 @@ def test_a_run_goes_on_with_its_targets(
 def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path: Path, scene: Scene) -> None:
     (tmp_path / "there").write_text("precious")
     joints = FrameJoints(("a",), np.array([[3.0, 4.0]]))
-    for options, prompt, said in (
+    wrong: list[tuple[dict[str, Any], Any, str]] = [
         ({"save_target": tmp_path / "there"}, scene.masks[0], "add --overwrite"),
         ({"save_target": tmp_path}, scene.masks[0], "must be a file"),
         ({"save_target": tmp_path / "no" / "t"}, scene.masks[0], "folder that exists"),
         ({"save_target": tmp_path / "t"}, joints, "joints"),
-    ):
+    ]
+    for options, prompt, said in wrong:
         with pytest.raises(SettingError, match=said):
             Session("film.mp4", prompt, [], replace(OPTIONS, **options))
     with pytest.raises(TargetError, match="no such file"):

@@ -62,7 +62,7 @@ def small(**changes: Any) -> TrainConfig:
     """Quick settings: views of 32 pixels, res3, no head, everything in this process."""
     values: dict[str, Any] = {
         "nodes": "map",
-        "views": "own",
+        "mode": "own",
         "stage": "res3",
         "head": 0,
         "size": 32,
@@ -81,7 +81,7 @@ def small(**changes: Any) -> TrainConfig:
         "calibrate": 1,
         "calibrate_side": 48,
     }
-    return TrainConfig(**{**values, **changes})
+    return TrainConfig().with_changes(**{**values, **changes})
 
 
 @pytest.fixture

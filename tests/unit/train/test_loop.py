@@ -18,8 +18,8 @@ from crwedge.core.errors import CheckpointError, SettingError
 from crwedge.model.checkpoint import load_encoder, load_tensors
 from crwedge.train.config import TrainConfig
 from crwedge.train.config_file import dump_config, read_config
-from crwedge.train.loop import DivergedError, fit
-from crwedge.train.objective import batch_loss
+from crwedge.train.loop import DivergedError, train
+from crwedge.train.objective import Objective
 from crwedge.train.state import saved_steps
 from tests.unit.train.conftest import small
 
@@ -39,20 +39,20 @@ def test_a_resumed_run_equals_one_that_never_stopped(kind: str, clips: Path, tmp
     extra = {} if kind == "patches" else {"warp": 0.5, "objects": 2, "motion_blur": 0.5}
     config = small(videos=str(clips), edge_dropout=0.2, colour=0.2, ema=0.9, **extra)
     if kind == "patches":
-        config = replace(
-            config, nodes="patches", views="shared", size=48, patch_size=32, patch_stride=16, head=1, dim=16,
-            stage="res4", edge_dropout=0.1,
+        config = config.with_changes(
+            nodes="patches", mode="shared", size=48, patch_size=32, patch_stride=16, head=1, dim=16, stage="res4",
+            edge_dropout=0.1,
         )  # fmt: skip
-    whole = fit(config, tmp_path / "whole", quiet=True)
+    whole = train(config, tmp_path / "whole")
     assert whole.finished
     assert whole.steps == 4
     part = tmp_path / "part"
     # What a run of four steps looks like that was killed after its second: nothing but its checkpoint remains.
-    fit(config, part, quiet=True)
+    train(config, part)
     for path in part.glob("step-00000004*"):
         path.unlink()
     (part / "encoder.safetensors").unlink()
-    fit(read_config(part / "config.toml"), part, resume=True, quiet=True)
+    train(read_config(part / "config.toml"), part, resume=True)
     assert same(weights(tmp_path / "whole", 4), weights(part, 4))
     a, b = (load_encoder(run)[0].state_dict() for run in (tmp_path / "whole", part))
     assert same(a, b)
@@ -63,32 +63,25 @@ def test_a_resumed_run_equals_one_that_never_stopped(kind: str, clips: Path, tmp
 
 def test_seeds_make_runs_equal(clips: Path, tmp_path: Path) -> None:
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
-        fit(small(videos=str(clips), steps=2, seed=seed), tmp_path / name, quiet=True)
+        train(small(videos=str(clips), steps=2, seed=seed), tmp_path / name)
     assert same(weights(tmp_path / "a", 2), weights(tmp_path / "b", 2))
     assert not same(weights(tmp_path / "a", 2), weights(tmp_path / "c", 2))
 
 
-def test_micro_steps_are_one_step(clips: Path, tmp_path: Path) -> None:
-    fit(small(videos=str(clips), steps=1, accumulate=2), tmp_path / "run", quiet=True)
-    assert saved_steps(tmp_path / "run") == [1]
-
-
 def test_the_last_checkpoints_are_kept_and_explain_themselves(clips: Path, tmp_path: Path) -> None:
-    config = small(videos=str(clips), steps=5, save_every=1, keep=2)
-    fitted = fit(config, tmp_path / "run", quiet=True)
-    assert saved_steps(tmp_path / "run") == [4, 5]
+    config = small(videos=str(clips), steps=5, save_every=1)
+    fitted = train(config, tmp_path / "run")
+    assert saved_steps(tmp_path / "run") == [3, 4, 5]
     assert Path(fitted) == tmp_path / "run" / "encoder.safetensors"
     encoder, info = load_encoder(fitted.checkpoint)
     assert info.trained
     assert "5 steps" in info.weights_from
-    assert encoder.config == config.encoder
+    assert encoder.config == config.encoder.exported
     assert read_config(tmp_path / "run" / "config.toml") == config
 
 
 def test_pictures_probe_and_metrics(clips: Path, tmp_path: Path) -> None:
-    fitted = fit(
-        small(videos=str(clips), steps=2, probe_every=1, picture_every=2, clip_length=3), tmp_path / "run", quiet=True
-    )
+    fitted = train(small(videos=str(clips), steps=2, probe_every=1, picture_every=2, clip_length=3), tmp_path / "run")
     assert 0 <= fitted.metrics["probe/J"] <= 1
     assert {"loss", "return/1", "return/2", "return/3", "clips_per_second"} <= fitted.metrics.keys()
     assert (tmp_path / "run" / "picture-00000002.png").is_file()
@@ -97,23 +90,23 @@ def test_pictures_probe_and_metrics(clips: Path, tmp_path: Path) -> None:
 
 def test_a_run_is_never_overwritten(clips: Path, tmp_path: Path) -> None:
     config = small(videos=str(clips), steps=1)
-    fit(config, tmp_path / "run", quiet=True)
+    train(config, tmp_path / "run")
     with pytest.raises(SettingError, match="--resume"):
-        fit(config, tmp_path / "run", quiet=True)
+        train(config, tmp_path / "run")
     with pytest.raises(CheckpointError, match="no checkpoint to resume"):
-        fit(config, tmp_path / "other", resume=True, quiet=True)
-    other = replace(config, padding="reflect", stage="res4")
+        train(config, tmp_path / "other", resume=True)
+    other = config.with_changes(padding="reflect", stage="res4")
     with pytest.raises(CheckpointError, match="another architecture"):
-        fit(other, tmp_path / "run", resume=True, quiet=True)
+        train(other, tmp_path / "run", resume=True)
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(clips: Path, tmp_path: Path) -> None:
     config = small(videos=str(clips))
-    fit(config, tmp_path / "run", quiet=True)
+    train(config, tmp_path / "run")
     before = weights(tmp_path / "run", 4)
     path = tmp_path / "run" / "step-00000004.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
-    assert fit(config, tmp_path / "run", resume=True, quiet=True).steps == 4
+    assert train(config, tmp_path / "run", resume=True).steps == 4
     assert same(before, weights(tmp_path / "run", 4))
 
 
@@ -121,17 +114,17 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_weights(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = small(videos=str(clips), save_every=100)
-    good = fit(replace(config, steps=2, schedule="constant"), tmp_path / "good", quiet=True)
-    real, calls = batch_loss, [0]
+    good = train(config.with_changes(steps=2, schedule="constant"), tmp_path / "good")
+    real, calls = Objective.__call__, [0]
 
     def broken(*arguments: Any) -> Any:
         calls[0] += 1
         result, nodes = real(*arguments)
         return (replace(result, loss=result.loss * float("nan")) if calls[0] == 3 else result), nodes
 
-    monkeypatch.setattr("crwedge.train.loop.batch_loss", broken)
+    monkeypatch.setattr(Objective, "__call__", broken)
     with pytest.raises(DivergedError, match="step 3") as caught:
-        fit(replace(config, schedule="constant"), tmp_path / "run", quiet=True)
+        train(config.with_changes(schedule="constant"), tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert good.steps == 2
     assert same(weights(tmp_path / "good", 2), weights(tmp_path / "run", 2))
@@ -149,11 +142,11 @@ def test_a_full_disk_while_saving_loses_nothing(clips: Path, tmp_path: Path, mon
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(CheckpointError, match="No space left"):
-        fit(config, tmp_path / "run", quiet=True)
+        train(config, tmp_path / "run")
     monkeypatch.setattr("os.fsync", real)
     assert saved_steps(tmp_path / "run") == [2]
     assert not list((tmp_path / "run").glob(".*.part"))
-    assert fit(config, tmp_path / "run", resume=True, quiet=True).finished
+    assert train(config, tmp_path / "run", resume=True).finished
 
 
 def test_a_signal_finishes_the_step_and_saves(clips: Path, tmp_path: Path) -> None:
@@ -167,7 +160,7 @@ def test_a_signal_finishes_the_step_and_saves(clips: Path, tmp_path: Path) -> No
 
     thread = threading.Thread(target=ask)
     thread.start()
-    fitted = fit(config, tmp_path / "run", quiet=True)
+    fitted = train(config, tmp_path / "run")
     thread.join()
     assert not fitted.finished
     assert saved_steps(tmp_path / "run")[-1] == fitted.steps
@@ -175,17 +168,17 @@ def test_a_signal_finishes_the_step_and_saves(clips: Path, tmp_path: Path) -> No
 
 
 def test_a_time_limit_ends_the_run(clips: Path, tmp_path: Path) -> None:
-    fitted = fit(small(videos=str(clips), steps=100_000, minutes=0.03), tmp_path / "run", quiet=True)
+    fitted = train(small(videos=str(clips), steps=100_000, minutes=0.03), tmp_path / "run")
     assert fitted.finished
     assert fitted.steps < 1000
 
 
 def test_killed_at_any_moment_leaves_a_checkpoint_to_resume(clips: Path, tmp_path: Path) -> None:
-    config = small(videos=str(clips), steps=10_000, save_every=1, keep=2, threads=1)
+    config = small(videos=str(clips), steps=10_000, save_every=1, threads=1)
     (tmp_path / "c.toml").write_text(dump_config(config))
     code = (
-        "from crwedge.train.loop import fit; from crwedge.train.config_file import read_config;"
-        f"fit(read_config({str(tmp_path / 'c.toml')!r}), {str(tmp_path / 'run')!r}, quiet=True)"
+        "from crwedge.train.loop import train; from crwedge.train.config_file import read_config;"
+        f"train(read_config({str(tmp_path / 'c.toml')!r}), {str(tmp_path / 'run')!r})"
     )
     process = subprocess.Popen([sys.executable, "-c", code])
     try:
@@ -198,20 +191,20 @@ def test_killed_at_any_moment_leaves_a_checkpoint_to_resume(clips: Path, tmp_pat
         process.kill()
         process.wait()
     last = saved_steps(tmp_path / "run")[-1]
-    fitted = fit(replace(config, steps=last + 1), tmp_path / "run", resume=True, quiet=True)
+    fitted = train(config.with_changes(steps=last + 1), tmp_path / "run", resume=True)
     assert fitted.steps in (last, last + 1)
     assert fitted.finished
 
 
 def test_paper_variants_run(clips: Path, tmp_path: Path) -> None:
     variants: list[dict[str, Any]] = [
-        {"views": "shared", "padding": "none", "size": 184, "short_side": 184, "batch": 1},
-        {"views": "shared", "map_crop": -1, "size": 192, "short_side": 192, "batch": 1},
-        {"views": "shared", "blur": 1.0, "size": 64},
-        {"views": "shared", "synthetic": "noise", "size": 64},
-        {"head": 2, "dim": 8, "stage": "res4", "frame_rates": (float("inf"),), "checkpoint_activations": True},
-        {"clip_length": 1, "stills": 0.5, "precision": "bfloat16", "schedule": "plateau", "threads": -1},
+        {"mode": "shared", "padding": "none", "size": 184, "short_side": 184, "batch": 1},
+        {"mode": "shared", "map_crop": -1, "size": 192, "short_side": 192, "batch": 1},
+        {"mode": "shared", "blur": 1.0, "size": 64},
+        {"mode": "shared", "synthetic": "noise", "size": 64},
+        {"head": 2, "dim": 8, "stage": "res4", "frame_rates": (float("inf"),)},
+        {"clip_length": 1, "stills": 0.5, "precision": "bfloat16", "schedule": "plateau"},
     ]
     for index, variant in enumerate(variants):
         config: TrainConfig = small(**{"videos": str(clips), "steps": 1, **variant})
-        assert fit(config, tmp_path / str(index), quiet=True).metrics["loss"] > 0
+        assert train(config, tmp_path / str(index)).metrics["loss"] > 0

@@ -9,12 +9,12 @@ import torch
 from crwedge.train.objects import (
     Layer,
     Outline,
-    cover,
     draw_boxes,
     draw_layer,
     draw_outline,
     motion_kernel,
     overlay,
+    paste_boxes,
 )
 from crwedge.train.views import HIDDEN, Geometry, corresponding
 from tests.unit.train.conftest import small
@@ -27,7 +27,7 @@ def test_an_outline_without_waves_is_a_circle() -> None:
 
 
 def test_outlines_take_no_more_than_asked_on_average() -> None:
-    config = small(size=64, object_area=0.25)
+    config = small(size=64, object_area=0.25).views
     y, x = np.mgrid[-64:128, -64:128]
     points = np.stack([x, y], -1).astype(np.float32)
     rng = np.random.default_rng(0)
@@ -38,7 +38,7 @@ def test_outlines_take_no_more_than_asked_on_average() -> None:
 def test_pixels_of_an_object_are_found_again_in_the_other_view() -> None:
     """The object's frame has its own pixel numbers as colours, so what a pixel shows can be read from it."""
     size = 64
-    config = small(size=size, objects=1, warp=0.8, rotation=15.0, scale=(0.3, 0.6), object_area=0.6)
+    config = small(size=size, objects=1, warp=0.8, rotation=15.0, scale=(0.3, 0.6), object_area=0.6).views
     y, x = np.mgrid[:120, :160]
     frame = np.stack([x, y, x * 0 + 200], -1).astype(np.uint8)
     compared = 0
@@ -83,7 +83,7 @@ def test_motion_blurs_an_object_into_what_lies_behind() -> None:
     inside = torch.zeros(1, 64, 64, dtype=torch.bool)
     inside[:, 24:40, 24:40] = True
     layer = Layer(np.zeros((1, 2, 3)), None, torch.full((1, 3, 64, 64), 255, dtype=torch.uint8), inside)
-    config = small(size=64, objects=1, motion_blur=1.0)
+    config = small(size=64, objects=1, motion_blur=1.0).views
     views, owner = overlay(np.random.default_rng(0), torch.zeros(1, 3, 64, 64, dtype=torch.uint8), [layer], config)
     assert ((views > 0) & (views < 255)).any()
     assert float(views.float().sum()) == pytest.approx(255 * 3 * 256, rel=0.02)
@@ -91,7 +91,7 @@ def test_motion_blurs_an_object_into_what_lies_behind() -> None:
 
 
 def test_boxes_cover_no_more_than_asked_and_are_marked() -> None:
-    config = small(size=64, occlude=0.5)
+    config = small(size=64, cutmix=0.5).views
     rng = np.random.default_rng(0)
     boxes = np.concatenate([draw_boxes(rng, 3, config) for _ in range(100)])
     assert (boxes >= 0).all()
@@ -100,6 +100,6 @@ def test_boxes_cover_no_more_than_asked_and_are_marked() -> None:
     assert shares.max() <= 0.25 * 1.05  # sides are whole pixels
     assert 0.1 < shares.mean() < 0.15
     views, owner = torch.zeros(2, 3, 64, 64, dtype=torch.uint8), torch.zeros(2, 64, 64, dtype=torch.uint8)
-    cover(rng, views, owner, np.full((80, 90, 3), 255, np.uint8), config)
+    paste_boxes(rng, views, owner, np.full((80, 90, 3), 255, np.uint8), config)
     assert torch.equal(views[:, 0] == 255, owner == HIDDEN)
     assert (owner == HIDDEN).any()

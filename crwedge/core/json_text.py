@@ -1,0 +1,26 @@
+"""JSON that comes from outside."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text; numbers are finite, or NaN.
+
+    Raises:
+        ValueError: it is no JSON, nested too deeply, or holds a number that is too large.
+    """
+    try:
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _finite(word: str) -> float:
+    value = float(word)
+    if math.isinf(value):
+        raise ValueError(f"the number {word} is too large")
+    return value

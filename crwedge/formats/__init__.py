@@ -1,0 +1,1 @@
+"""Annotation formats: what other tools read and write, one file a format."""

@@ -1,0 +1,1 @@
+"""The studies of the paper's appendix: one setting is varied, all others are fixed."""

@@ -1,0 +1,26 @@
+"""Learn an encoder from your own clips, export it, and track with it.
+
+python own_encoder.py clips/ film.mp4 init.png [key=value ...]
+
+Some thousand steps make an encoder (steps=5000); `crwedge train clips/` chooses a time that fits the machine.
+"""
+
+import sys
+
+import crwedge as cw
+from crwedge.train.config_file import read_config
+from crwedge.train.loop import fit
+
+
+def main(clips: str, film: str, mask: str, *settings: str) -> None:
+    """Train, export, track."""
+    trained = fit(read_config("default", settings, videos=(clips,)), "runs/own", recipe="default")
+    bundle = cw.export_bundle(trained.checkpoint, "bundles/own")
+    with cw.open_sink("own.jsonl") as sink:
+        for labels in cw.propagate(film, mask, model=bundle):
+            sink.write(labels)
+    print(f"followed with {bundle.manifest.name}: own.jsonl")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
