@@ -129,11 +129,11 @@ def main() -> None:
                 name = names[object_id]
                 if name.startswith(f"{film} "):
                     continue
-                row = [film, name, round(one.certainty, 3), round(one.lead, 3), round(one.cover, 3)]
-                nearest[name] = max(nearest.get(name, row), row, key=lambda row: row[2])
+                near = [film, name, round(one.certainty, 3), round(one.lead, 3), round(one.cover, 3)]
+                nearest[name] = max(nearest.get(name, near), near, key=lambda one: one[2])
                 if one.certainty >= 1:
-                    result["false_starts"].append(row)
-                    print("false start", row, flush=True)
+                    result["false_starts"].append(near)
+                    print("false start", near, flush=True)
         result["films"], result["nearest"] = len(seen), nearest
     print(json.dumps(result))
     if given.out is not None:

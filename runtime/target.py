@@ -25,6 +25,8 @@ from crwedge.core.pictures import shrunk
 from crwedge.core.tensors import TensorFileError, read_tensors, write_tensors
 
 FORMAT = "crwedge-target-1"
+TARGET_SUFFIX = ".target"
+"""Usual end of the names of such files; where a mask is expected too, it tells them apart."""
 MOST_FRAMES = 4
 """Frames of one target: the first painted one is always kept, and the last ones after it."""
 SHORT_SIDE = 480

@@ -155,7 +155,7 @@ class TargetFinder(Observer):
         known = [*sought.frames, *background(rows, outside.reshape(-1), 1 + len(sought.ids))]
         soft = label_everywhere(known, rows, _SETTINGS).reshape(-1, *view.grid)
         soft[0, outside], soft[1:, outside] = 1, 0
-        return labels_to_ids(soft, sought.ids, size, "none", view) == object_id
+        return np.asarray(labels_to_ids(soft, sought.ids, size, "none", view) == object_id)
 
     def _tell(self, object_id: int, one: Match) -> None:
         again = object_id in self._started

@@ -14,7 +14,7 @@ from crwedge.core.masks import VOID
 from crwedge.core.prompts import MaskPrompt
 from crwedge.runtime.events import silent
 from crwedge.runtime.observer import Observer
-from crwedge.runtime.target import MOST_FRAMES, Target, TargetFrame, small_frame, write_target
+from crwedge.runtime.target import MOST_FRAMES, TARGET_SUFFIX, Target, TargetFrame, small_frame, write_target
 from crwedge.runtime.tracker import Tracker
 
 _log = logging.getLogger("crwedge")
@@ -71,10 +71,12 @@ def check_target_path(path: str | Path, overwrite: bool) -> None:
     """Refuse a place where a target cannot be kept, before anything is tracked.
 
     Raises:
-        SettingError: it is a folder, in a folder that is not there, or a file that would be replaced.
+        SettingError: it is a folder, in a folder that is not there, of another suffix, or a file that would be replaced.
     """
     path = Path(path)
     if path.is_dir() or not path.parent.is_dir():
         raise SettingError(f"--save-target {path} must be a file in a folder that exists")
+    if path.suffix.lower() != TARGET_SUFFIX:
+        raise SettingError(f"--save-target {path} must end in {TARGET_SUFFIX}: {path.with_suffix(TARGET_SUFFIX)}")
     if path.exists() and not overwrite:
         raise SettingError(f"--save-target {path} is there already: choose another name, or add --overwrite")

@@ -64,7 +64,7 @@ def parsers() -> dict[str, Parser]:
     from crwedge.formats.open import open_annotation
     from crwedge.formats.prompt import parse_names
     from crwedge.runtime.bundle_lookup import shipped_bundle
-    from crwedge.runtime.ops.commands import parse_command
+    from crwedge.runtime.ops.command import parse_command
     from crwedge.runtime.ops.snapshot import read_snapshot, write_snapshot
     from crwedge.runtime.sources.uri import file_path, parse_source_options, scheme_of
     from crwedge.runtime.tracker import Tracker

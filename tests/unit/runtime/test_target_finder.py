@@ -153,7 +153,7 @@ def test_a_target_serves_every_encoder(scene: Scene, elsewhere: Scene, engine: E
         with cw.Tracker.open(shipped_bundle(), one, workers=1) as tracker:
             found.append(search(tracker, [painted(scene, 1)], [pixels])[1][0].ids)
     assert found[0].any()
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0], found[1])
 
 
 @pytest.fixture
@@ -238,13 +238,14 @@ def test_a_run_goes_on_with_its_targets(
 
 
 def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path: Path, scene: Scene) -> None:
-    (tmp_path / "there").write_text("precious")
+    (tmp_path / "there.target").write_text("precious")
     joints = FrameJoints(("a",), np.array([[3.0, 4.0]]))
     wrong: list[tuple[dict[str, Any], Any, str]] = [
-        ({"save_target": tmp_path / "there"}, scene.masks[0], "add --overwrite"),
+        ({"save_target": tmp_path / "there.target"}, scene.masks[0], "add --overwrite"),
         ({"save_target": tmp_path}, scene.masks[0], "must be a file"),
-        ({"save_target": tmp_path / "no" / "t"}, scene.masks[0], "folder that exists"),
-        ({"save_target": tmp_path / "t"}, joints, "joints"),
+        ({"save_target": tmp_path / "no" / "t.target"}, scene.masks[0], "folder that exists"),
+        ({"save_target": tmp_path / "t.png"}, scene.masks[0], "must end in .target: .*t.target"),
+        ({"save_target": tmp_path / "t.target"}, joints, "joints"),
     ]
     for options, prompt, said in wrong:
         with pytest.raises(SettingError, match=said):
@@ -253,4 +254,4 @@ def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path: Path, sc
         Session("film.mp4", None, [], replace(OPTIONS, targets=(tmp_path / "none",)))
     with pytest.raises(SettingError, match="--target FILE"):
         Session("film.mp4", None, [], OPTIONS)
-    assert (tmp_path / "there").read_text() == "precious"
+    assert (tmp_path / "there.target").read_text() == "precious"

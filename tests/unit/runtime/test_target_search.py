@@ -22,7 +22,7 @@ from crwedge.runtime.target_search import (
 
 def random_features(seed: int, grid: tuple[int, int], channels: int = 16) -> np.ndarray:
     values = np.random.default_rng(seed).normal(size=(channels, *grid)).astype(np.float32)
-    return values / np.linalg.norm(values, axis=0)
+    return np.asarray(values / np.linalg.norm(values, axis=0))
 
 
 def square(grid: tuple[int, int], rows: slice, columns: slice) -> np.ndarray:
