@@ -114,6 +114,22 @@ def test_several_targets_are_found_each_in_its_time(scene: Scene, elsewhere: Sce
     assert {i: one["found_at"] is not None for i, one in finder.summary().items()} == {"1": True, "2": True}
 
 
+def test_an_object_that_the_tracker_lost_is_searched_again(scene: Scene, elsewhere: Scene, engine: Engine) -> None:
+    frames = [another_day(scene, elsewhere, 1, number)[0] for number in (9, 10)]
+    back, truth = another_day(scene, elsewhere, 1, 2)
+    events: list[dict[str, Any]] = []
+    with cw.Tracker.open(shipped_bundle(), engine, workers=1) as tracker:
+        finder, labels = search(tracker, [painted(scene, 1)], frames, on_event=lambda _, **facts: events.append(facts))
+        assert finder.before(Frame(back, 2)) is None
+        finder.after(replace(labels[1], index=2, states={1: "lost"}))
+        # Other objects may be followed meanwhile, so not every frame is searched.
+        asked = [finder.before(Frame(back, number)) for number in range(3, 7)]
+    masks = [mask for mask in asked if mask is not None]
+    assert len(masks) == 1
+    assert region_iou(masks[0], truth, (1,))[0] > 0.5
+    assert [(facts["index"], facts["again"]) for facts in events] == [(0, False), (3, True)]
+
+
 def test_one_object_is_not_followed_twice(scene: Scene, engine: Engine) -> None:
     twice = [painted(scene, 1), painted(scene, 1, frame=2)]
     with cw.Tracker.open(shipped_bundle(), engine, workers=1) as tracker:
