@@ -31,12 +31,14 @@ from crwedge.core.settings import preset
 from crwedge.formats.prompt import AnnotatedMask, parse_names, read_prompt
 from crwedge.runtime.adapter import Adapter
 from crwedge.runtime.backends.engine import Engine
+from crwedge.runtime.broker import is_broker
 from crwedge.runtime.bundle_lookup import default_preset, find_bundle
 from crwedge.runtime.events import silent
 from crwedge.runtime.first_prompt import FirstPrompt
 from crwedge.runtime.frame_queue import StopToken
 from crwedge.runtime.observer import Observer
 from crwedge.runtime.ops.command import Command
+from crwedge.runtime.ops.command_topic import CommandTopic
 from crwedge.runtime.ops.commands import CommandFile, CommandQueue, CommandReader, Commands
 from crwedge.runtime.ops.rate_control import RateController, rate_to_hold
 from crwedge.runtime.ops.snapshot import Snapshots, State, read_snapshot
@@ -115,7 +117,9 @@ class Session:
         self._outputs = [outputs] if isinstance(outputs, str | Path) else outputs
         self._engine, self._adapter, self._on_event = engine, adapter, on_event
         self._queue = CommandQueue()
-        self._file = CommandFile(options.control, on_event) if options.control is not None else None
+        self._topic = str(options.control) if options.control and is_broker(str(options.control)) else None
+        file = options.control if self._topic is None else None
+        self._file = CommandFile(file, on_event) if file is not None else None
         self._snapshots: Snapshots | None = None
         if options.snapshot is not None:
             self._snapshots = Snapshots(options.snapshot, self._state, options.snapshot_every, on_event)
@@ -200,6 +204,7 @@ class Session:
         try:
             with (
                 self._open_source() as source,
+                contextlib.ExitStack() as closing,
                 contextlib.ExitStack() as opened,
             ):
                 self.name, self.fps, self._source_id = source.name, source.fps, _identity(source)
@@ -212,7 +217,11 @@ class Session:
                     for t in targets
                 ]
                 with self._open_tracker(source.live) as self._tracker:
-                    own = self._observers(self._tracker, source, state)
+                    topic = None
+                    if self._topic is not None:
+                        topic = CommandTopic(self._topic, self._on_event)
+                        closing.callback(topic.close)
+                    own = self._observers(self._tracker, source, state, topic)
                     frames = self._frames(source, state)
                     opened.pop_all()  # run_stream closes them
                     run_stream(
@@ -302,7 +311,9 @@ class Session:
         if self._start and not self.stats.frames_in and not self._stop.is_set():
             raise MaskError(f"{self._begins} with frame {self._start} (from 0), which {self.name} does not have")
 
-    def _observers(self, tracker: Tracker, source: FrameSource, state: State | None) -> list[Observer]:
+    def _observers(
+        self, tracker: Tracker, source: FrameSource, state: State | None, topic: CommandTopic | None
+    ) -> list[Observer]:
         """Restore the state, and make the session's own observers."""
         options, index = self.options, 0
         own: list[Observer] = []
@@ -317,6 +328,8 @@ class Session:
         readers: list[CommandReader] = [self._queue]
         if self._file is not None:
             readers.append(self._file)
+        if topic is not None:
+            readers.append(topic)
         own.append(Commands(tracker, readers, index, options.resize_mask, self._on_event, options.preview))
         own += self._sought.observers(tracker, index, self._on_event)
         if (fps := rate_to_hold(options.fps, source, self.settings)) is not None:

@@ -61,7 +61,7 @@ class SessionOptions(Checked):
     names: str | None = None
     """Names of objects for the outputs, such as `1=dog,2=rider`; they win over those of an annotation."""
     control: str | Path | None = None
-    """File of commands, see `CommandFile`."""
+    """File of commands, see `CommandFile`, or mqtt://host/topic, see `CommandTopic`."""
     preview: bool = False
     """Frames may come before there is anything to follow: the prompt comes later, see `Session.correct`."""
     targets: tuple[str | Path | Target, ...] = ()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from crwedge.cli.options import Overwrite
+
+_log = logging.getLogger("crwedge")
 _SETTLE = 1.0
 """Seconds that a camera gets to find its exposure."""
 
@@ -20,7 +24,7 @@ def grab(
         int | None,
         typer.Option(min=0, help="Number of the frame, from 0; default: the first, of a camera one after 1 s."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the picture, where it exists.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Save one frame of a source as PNG.
 
@@ -29,7 +33,6 @@ def grab(
     import itertools
     import time
 
-    from crwedge.cli.messages import messages_on_stderr
     from crwedge.core.errors import SinkError, SourceError
     from crwedge.core.files import atomic_write
     from crwedge.runtime.events import silent
@@ -40,7 +43,7 @@ def grab(
         raise SinkError(f"{picture}: a frame is saved as PNG, which loses nothing; give a name that ends in .png")
     if picture.exists() and not overwrite:
         raise SinkError(f"{picture} exists; choose another name or give --overwrite")
-    with messages_on_stderr() as messages, open_source(source, silent) as frames:
+    with open_source(source, silent) as frames:
         if frames.live and frame is None:
             settled = time.monotonic() + _SETTLE
             found = next((one for one in frames if time.monotonic() >= settled), None)
@@ -55,4 +58,4 @@ def grab(
         except OSError as error:
             raise SinkError(f"cannot write {picture}: {error.strerror}") from error
         height, width = found.image.shape[:2]
-        messages.info("%s: frame %d of %s, %dx%d (height x width)", picture, found.index, frames.name, height, width)
+        _log.info("%s: frame %d of %s, %dx%d (height x width)", picture, found.index, frames.name, height, width)

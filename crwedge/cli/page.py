@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from crwedge.runtime.session import Session
     from crwedge.runtime.web.desk import Desk
     from crwedge.runtime.web.held_frames import HeldFrame
 
     OnMask = Callable[[NDArray[np.uint8], HeldFrame], None]
+
+_log = logging.getLogger("crwedge")
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,6 @@ class PageOptions:
 
 def run_page(page: PageOptions, on_mask: OnMask | None = None) -> None:
     """Serve the page until a signal comes, the source ends or, in the mode `paint`, a mask is there."""
-    from crwedge.cli.messages import messages_on_stderr
     from crwedge.cli.signals import exit_code, graceful_shutdown
     from crwedge.core.images import parse_size
     from crwedge.core.settings import check_choice
@@ -85,7 +88,6 @@ def run_page(page: PageOptions, on_mask: OnMask | None = None) -> None:
 
     more = {"on_mask": applied if on_mask is not None else None}
     with contextlib.ExitStack() as stack:
-        messages = stack.enter_context(messages_on_stderr())
         stack.enter_context(graceful_shutdown(stop))
         desk: Desk
         session: Session | None = None
@@ -99,13 +101,28 @@ def run_page(page: PageOptions, on_mask: OnMask | None = None) -> None:
         served = stack.enter_context(
             serve_desk(desk, page.listen, token=os.environ.get("CRWEDGE_TOKEN"), hosts=page.hosts, mode=page.mode)
         )
-        messages.info("open %s (Ctrl+C ends; drafts, masks and recordings: %s)", served.url, folder)
+        _log.info("open %s (Ctrl+C ends; drafts, masks and recordings: %s)", served.url, folder)
         if session is not None:
             session.run()
         while session is None and not stop.is_set() and not ended.is_set():
             ended.wait(0.2)
     if code := exit_code(stop):
         raise typer.Exit(code)
+
+
+@contextlib.contextmanager
+def served_session(session: Session, address: str) -> Iterator[None]:
+    """Serve the page of a session that is about to run, while the block runs."""
+    from crwedge.runtime.web.server import serve_desk
+    from crwedge.runtime.web.stream_desk import StreamDesk
+
+    folder = work_folder(session.name)
+    with (
+        StreamDesk(session, folder) as desk,
+        serve_desk(desk, address, token=os.environ.get("CRWEDGE_TOKEN")) as served,
+    ):
+        _log.info("open %s (drafts and recordings: %s)", served.url, folder)
+        yield
 
 
 def work_folder(source: str) -> Path:

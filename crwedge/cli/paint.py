@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from crwedge.cli.options import Model, Overwrite
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -21,10 +23,8 @@ def paint(
     mask: Annotated[Path, typer.Argument(help="Mask to write.")] = Path("init.png"),
     frame: Annotated[Path | None, typer.Option(help="Write the frame that was painted on as PNG, too.")] = None,
     listen: Annotated[str, typer.Option(help="[HOST:]PORT of the page; hosts but this one need a token.")] = "8008",
-    model: Annotated[
-        str | None, typer.Option(help="Bundle that finds what is clicked on; default: that of `crwedge use`.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the mask, where it exists.")] = False,
+    model: Model = None,
+    overwrite: Overwrite = False,
     allow_host: Annotated[
         list[str] | None, typer.Option(help="Name that the page is opened by, beside addresses; may be repeated.")
     ] = None,

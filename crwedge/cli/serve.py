@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from crwedge.cli.options import Engine, Model, Preset, Size, Threads
+
 
 def serve(
     source: Annotated[
@@ -16,13 +18,11 @@ def serve(
     out: Annotated[
         Path | None, typer.Option(help="Folder for drafts, masks and recordings; default: in the user's cache.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Bundle, or shipped; default: that of `crwedge use`, else shipped.")
-    ] = None,
-    engine: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
-    preset: Annotated[str | None, typer.Option(help="Propagation protocol: edge (default), crw, dino, dinov3.")] = None,
-    size: Annotated[str | None, typer.Option(help="Compute at HEIGHTxWIDTH; masks keep the frame's size.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Processors to use; default: all.")] = None,
+    model: Model = None,
+    engine: Engine = "auto",
+    preset: Preset = None,
+    size: Size = None,
+    threads: Threads = None,
     control: Annotated[
         str | None, typer.Option(help="Commands to a stream: a file that lines are added to, or mqtt://host/topic.")
     ] = None,

@@ -66,6 +66,9 @@ class OutputOptions(Group):
         Path | None, typer.Option(metavar="FILE", help="Keep the painted frames, for --target of another run.")
     ] = None
     overwrite: Overwrite = False
+    serve: Annotated[
+        str | None, typer.Option(metavar="[HOST:]PORT", help="Page that shows and steers the run, as `crwedge serve`.")
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,7 @@ def track(
     """
     from crwedge.adapt.settings import TestTimeSettings
     from crwedge.cli.explain import explanation
+    from crwedge.cli.page import served_session
     from crwedge.cli.progress import FrameProgress
     from crwedge.cli.signals import exit_code, exit_on_broken_pipe, graceful_shutdown
     from crwedge.cli.ttt_options import finish, open_trainer
@@ -171,6 +175,7 @@ def track(
     from crwedge.runtime.session import Session
     from crwedge.runtime.session_options import SessionOptions
     from crwedge.runtime.sessions import combine_results, run_sessions
+    from crwedge.runtime.sources.open import is_recorded
 
     # Everything that can be refused is refused before the first output is touched.
     check_choice("engine", model.engine, ENGINES)
@@ -189,8 +194,11 @@ def track(
         targets=tuple(given.target or ()),
         save_target=outputs.save_target,
         names=given.names,
+        preview=outputs.serve is not None and not is_recorded(source[0]),
         **values[SessionOptions],
     )
+    if outputs.serve is not None and len(source) > 1:
+        raise SettingError("--serve shows one source: start a run for each")
     if model.ttt and (options.snapshot or len(source) > 1 or options.fps):
         raise SettingError("--ttt takes one source, and cannot be combined with --snapshot or --set fps")
     trainer = open_trainer(model.ttt, run.ttt_budget, run.ttt_recipe, values[TestTimeSettings], run.save_adapted)
@@ -220,6 +228,8 @@ def track(
         ]
         _log.info("%s", describe_bundle(bundle))
         observers: list[list[Observer]] = [[] for _ in sessions]
+        if outputs.serve is not None:
+            stack.enter_context(served_session(sessions[0], outputs.serve))
         if run.metrics is not None:
             from crwedge.runtime.ops.metrics import StreamMetrics, serve_metrics
 

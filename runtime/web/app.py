@@ -10,14 +10,17 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 import crwedge
 from crwedge.core.errors import CrwedgeError
+from crwedge.core.id_pictures import PictureError
 from crwedge.runtime.web.access import Access
 from crwedge.runtime.web.desk import Desk, NotHereError
-from crwedge.runtime.web.film_desk import BusyError, FilmDesk
+from crwedge.runtime.web.film_desk import FilmDesk
 from crwedge.runtime.web.guard import Guard
 from crwedge.runtime.web.held_frames import FrameGoneError
 from crwedge.runtime.web.routes_film import film_routes
@@ -76,6 +79,8 @@ def create_app(
     app.include_router(film_routes(desk if isinstance(desk, FilmDesk) else None))
     _add_assets(app)
     _add_errors(app)
+    document = _document(app)
+    app.openapi = lambda: document  # type: ignore[method-assign]
     return Guard(app, access, hosts, loopback)
 
 
@@ -106,11 +111,34 @@ def _kind(name: str) -> str | None:
     return next((kind for suffix, kind in _KINDS.items() if name.endswith(suffix)), None)
 
 
+def _methods(app: FastAPI, request: Request) -> set[str]:
+    found: set[str] = set()
+    for route in app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= set(getattr(route, "methods", None) or ())
+    return found
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, in which every refusal is JSON whatever the route answers else."""
+    found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    problem = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for path in found["paths"].values():
+        for operation in path.values():
+            for status, answer in operation["responses"].items():
+                if status.startswith("4"):
+                    answer["content"] = problem
+    for name in ("HTTPValidationError", "ValidationError"):
+        found["components"]["schemas"].pop(name, None)
+    return found
+
+
 def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(CrwedgeError)
     async def ours(_: Request, error: CrwedgeError) -> JSONResponse:
         missing = isinstance(error, NotHereError | FrameGoneError)
-        status = 404 if missing else 409 if isinstance(error, BusyError) else 422
+        # What is well formed and still refused does not go with what is there now.
+        status = 404 if missing else 422 if isinstance(error, PictureError) else 409
         return JSONResponse({"detail": str(error)}, status)
 
     @app.exception_handler(RequestValidationError)
@@ -121,8 +149,12 @@ def _add_errors(app: FastAPI) -> None:
         return JSONResponse({"detail": ascii(f"{place}: {first['msg']}")[1:-1]}, 422)
 
     @app.exception_handler(HTTPException)
-    async def plain(_: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+    async def plain(request: Request, error: HTTPException) -> JSONResponse:
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            # Starlette names the methods of the first route of a path alone.
+            headers["Allow"] = ", ".join(sorted(_methods(app, request)))
+        return JSONResponse({"detail": error.detail}, error.status_code, headers)
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from crwedge.core.bundle import Bundle
 from crwedge.core.errors import MaskError, UserError
 from crwedge.core.files import atomic_write
+from crwedge.core.id_pictures import write_ids
 from crwedge.core.masks import check_mask
 from crwedge.runtime.closing import Closing
 from crwedge.runtime.web.held_frames import HeldFrame, HeldFrames
-from crwedge.runtime.web.limits import write_ids
-from crwedge.runtime.web.objects import NamedObjects
+from crwedge.runtime.web.objects import NamedObject, NamedObjects
 from crwedge.runtime.web.selector import Selector
 from crwedge.runtime.web.timeline import Timeline
 from crwedge.runtime.web.viewers import Viewers
@@ -115,6 +115,11 @@ class Desk(Closing, ABC):
             "viewer_drops": self.viewers.dropped,
             "revision": self.revision,
         }
+
+    def name(self, objects: Iterable[NamedObject]) -> None:
+        """Name all objects."""
+        self.objects.set(objects)
+        self.changed()
 
     def apply(self, frame_id: str, replace: bool) -> Future[int]:
         """Follow or correct what was painted on a held frame.

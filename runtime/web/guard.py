@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ipaddress
 import json
 from collections.abc import Iterable
@@ -24,6 +26,8 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+_PATIENCE = 5.0
+"""Seconds to wait for more of a body that is refused."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _CSRF = "crwedge"
 """What the header X-Requested-With says; a form of another page cannot send it."""
@@ -66,7 +70,7 @@ class Guard:
             most = MOST_PICTURE if scope["path"].endswith("/draft") else MOST_JSON
             body = await _read(receive, headers, most)
             if body is None:
-                await _refuse(scope, receive, send, 413, f"the body is larger than {most >> 20} MiB")
+                await _answer(scope, send, 413, f"the body is larger than {most >> 20} MiB")
                 return
             receive = _replay(body, receive)
         await self._app(scope, receive, _with_headers(scope, send))
@@ -141,6 +145,7 @@ async def _read(receive: Any, headers: dict[str, str], most: int) -> bytes | Non
     """The whole body; None where it is too large. A client that went away leaves what it had sent."""
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > most:
+        await _discard(receive)
         return None
     parts: list[bytes] = []
     size = 0
@@ -150,11 +155,26 @@ async def _read(receive: Any, headers: dict[str, str], most: int) -> bytes | Non
             break
         parts.append(message.get("body", b""))
         size += len(parts[-1])
+        more = message.get("more_body", False)
         if size > most:
+            parts.clear()
+            if more:
+                await _discard(receive)
             return None
-        if not message.get("more_body", False):
+        if not more:
             break
     return b"".join(parts)
+
+
+async def _discard(receive: Any) -> None:
+    """Read what is left of a body and keep nothing: a client that still sends would not see the answer."""
+    left = 2 * MOST_PICTURE
+    with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
+        while left > 0:
+            message = await asyncio.wait_for(receive(), _PATIENCE)
+            left -= len(message.get("body", b""))
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                return
 
 
 def _replay(body: bytes, receive: Any) -> Any:
@@ -194,6 +214,13 @@ async def _refuse(
         # Before it is accepted, a close is the answer 403.
         await send({"type": "websocket.close", "code": 1008, "reason": detail[:100]})
         return
+    await _discard(receive)
+    await _answer(scope, send, status, detail, headers)
+
+
+async def _answer(
+    scope: dict[str, Any], send: Any, status: int, detail: str, headers: dict[str, str] | None = None
+) -> None:
     body = json.dumps({"detail": detail}).encode()
     fields = {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"}
     send = _with_headers(scope, send)

@@ -9,9 +9,9 @@ from fastapi import Path as InPath
 from fastapi.responses import Response
 
 from crwedge.core.errors import SourceError
+from crwedge.core.id_pictures import write_ids
 from crwedge.runtime.web.desk import NotHereError
 from crwedge.runtime.web.film_desk import FilmDesk
-from crwedge.runtime.web.limits import write_ids
 from crwedge.runtime.web.pictures import jpeg
 from crwedge.runtime.web.routes_frames import JpegResponse, PngResponse
 from crwedge.runtime.web.schemas import Done, Labelled, Propagate
@@ -47,7 +47,7 @@ def film_routes(desk: FilmDesk | None) -> APIRouter:
     def labelled() -> Labelled:
         """Which frames have labels, and which were painted."""
         found = film().labels
-        return Labelled(labelled=found.ranges, painted=found.painted)
+        return Labelled(labelled=[list(run) for run in found.ranges], painted=found.painted)
 
     @routes.post("/propagate", status_code=202)
     def propagate(body: Propagate) -> Done:

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Body, Request
 from fastapi import Path as InPath
 from fastapi.responses import JSONResponse, Response
 
+from crwedge.core.id_pictures import read_ids, write_ids
 from crwedge.runtime.web.desk import Desk, NotHereError
-from crwedge.runtime.web.limits import read_ids, write_ids
 from crwedge.runtime.web.pictures import jpeg, png
 from crwedge.runtime.web.routes_run import outcome
 from crwedge.runtime.web.schemas import Apply, Done, Draft, Freeze, Held, Selection

@@ -77,8 +77,7 @@ def run_routes(desk: Desk, access: Access, mode: str) -> APIRouter:
         """Names and colours of all objects."""
         if len({one.id for one in body}) != len(body):
             raise MaskError("an id comes twice: give each object an id of its own")
-        desk.objects.set(NamedObject(one.id, one.name, one.color) for one in body)
-        desk.changed()
+        desk.name(NamedObject(one.id, one.name, one.color) for one in body)
         return body
 
     @routes.delete("/objects/{object_id}", status_code=202)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
 
 from crwedge.runtime.web.limits import MOST_OBJECTS, MOST_POINTS
+
+
+def _whole(value: Any) -> Any:
+    """3.0 is a whole number to JSON."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
 
 Coordinate = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]
 
@@ -32,7 +38,7 @@ class Login(Body):
 class Freeze(Body):
     """What to hold: the newest frame of a stream, or a frame of a film."""
 
-    frame: Annotated[int, Field(ge=0, le=2**31)] | None = None
+    frame: Annotated[int, Field(ge=0, le=2**31), BeforeValidator(_whole)] | None = None
 
 
 class Held(BaseModel):
@@ -55,14 +61,28 @@ class Point(Body):
 class Selection(Body):
     """What to select."""
 
-    points: Annotated[list[Point], Field(min_length=1, max_length=MOST_POINTS)]
+    points: Annotated[
+        list[Point],
+        Field(
+            min_length=1,
+            max_length=MOST_POINTS,
+            json_schema_extra={"contains": {"type": "object", "properties": {"positive": {"const": True}}}},
+        ),
+    ]
     tolerance: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
+
+    @field_validator("points")
+    @classmethod
+    def _one_is_positive(cls, points: list[Point]) -> list[Point]:
+        if not any(point.positive for point in points):
+            raise ValueError("click on the object first; clicks that take away come after")
+        return points
 
 
 class ObjectName(Body):
     """Name and colour of an object."""
 
-    id: Annotated[int, Field(ge=1, le=MOST_OBJECTS)]
+    id: Annotated[int, Field(ge=1, le=MOST_OBJECTS), BeforeValidator(_whole)]
     name: Annotated[str, StringConstraints(max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$")]
     color: Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
 
@@ -155,7 +175,7 @@ class State(BaseModel):
     recording_error: str | None
     objects: list[SeenObject]
     frame: FrameTime | None
-    region: tuple[int, int, int, int] | None
+    region: Annotated[list[int], Field(min_length=4, max_length=4)] | None
     fps: float
     latency_ms: float | None
     dropped: int
@@ -190,5 +210,5 @@ class Frames(BaseModel):
 class Labelled(BaseModel):
     """Which frames of a film have labels: first and last of each run, and those that were painted."""
 
-    labelled: list[tuple[int, int]]
+    labelled: list[Annotated[list[int], Field(min_length=2, max_length=2)]]
     painted: list[int]

@@ -129,12 +129,14 @@ def _is_loopback(host: str) -> bool:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family[0], family[1])
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(family[4])
-        listening.listen(128)
-    except OSError as error:
-        raise SettingError(f"cannot serve on {host}:{port}: {error.strerror}; choose another port") from error
-    return listening
+    with contextlib.ExitStack() as stack:
+        try:
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            listening = stack.enter_context(socket.socket(family[0], family[1]))
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(family[4])
+            listening.listen(128)
+        except OSError as error:
+            raise SettingError(f"cannot serve on {host}:{port}: {error.strerror}; choose another port") from error
+        stack.pop_all()
+        return listening

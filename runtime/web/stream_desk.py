@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from crwedge.runtime.sources.frame import Frame
 from crwedge.runtime.web.archive import zip_masks
 from crwedge.runtime.web.desk import Desk, NotHereError
 from crwedge.runtime.web.held_frames import HeldFrame
+from crwedge.runtime.web.objects import NamedObject
 from crwedge.runtime.web.pictures import live_message
 from crwedge.runtime.web.recorder import Recorder
 
@@ -28,7 +30,8 @@ class _Seen:
 
     frame: Frame
     labels: LabelMap | None = None
-    region: tuple[int, int, int, int] | None = None
+    region: list[int] | None = None
+    """x, y, width, height of what was computed, where that is not all."""
 
 
 class StreamDesk(Desk, Observer):
@@ -47,8 +50,19 @@ class StreamDesk(Desk, Observer):
         self.session = session
         self.recorder = Recorder(folder)
         self._newest: _Seen | None = None
-        self._frames = 0
+        self._renamed = True
         session.attach(self, self.recorder)
+
+    def before(self, frame: Frame) -> None:
+        """Let outputs call the objects by their names."""
+        if self._renamed and self.session.tracker is not None:
+            self._renamed = False
+            self.session.tracker.names = {**self.session.tracker.names, **self.objects.names}
+
+    def name(self, objects: Iterable[NamedObject]) -> None:
+        """See `Desk.name`."""
+        super().name(objects)
+        self._renamed = True
 
     def after(self, labels: LabelMap) -> None:
         """Show a labelled frame."""
@@ -59,7 +73,7 @@ class StreamDesk(Desk, Observer):
         region = None
         if view is not None and not view.covers_frame:
             rows, columns = view.frame_box((frame.image.shape[0], frame.image.shape[1]))
-            region = columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start
+            region = [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start]
         self._show(_Seen(frame, labels, region))
 
     def previewed(self, frame: Frame) -> None:

@@ -162,13 +162,13 @@ def test_refusals_say_what_to_do(page: Page, scene: Scene) -> None:
         held = freeze(client)
         base = f"/api/frames/{held['frame_id']}"
         cases = [
-            (client.post(f"{base}/apply", json={}), 422, "nothing is painted"),
+            (client.post(f"{base}/apply", json={}), 409, "nothing is painted"),
             (client.get(f"{base}/draft"), 404, "nothing is painted"),
             (client.put(f"{base}/draft", content=b"x", headers={"Content-Type": "image/png"}), 422, "no PNG"),
             (client.put(f"{base}/draft", content=png(scene.masks[0])), 415, "Content-Type"),
             (
                 client.put(f"{base}/draft", content=png(np.ones((9, 9))), headers={"Content-Type": "image/png"}),
-                422,
+                409,
                 "9x9",
             ),
             (client.get("/api/frames/0123456789ab.png"), 404, "not held"),
@@ -185,5 +185,5 @@ def test_refusals_say_what_to_do(page: Page, scene: Scene) -> None:
             assert words in answer.json()["detail"]
         paint(client, held["frame_id"], np.zeros((96, 128)))
         answer = client.post(f"{base}/apply", json={})
-        assert answer.status_code == 422
+        assert answer.status_code == 409
         assert "empty" in answer.json()["detail"]
