@@ -294,6 +294,8 @@ class Session:
     def _frames(self, source: FrameSource, state: State | None) -> FrameSource:
         """The frames to track: from the prompt's frame on, or those after the snapshot."""
         frames = self._adapter.ahead(source) if self._adapter is not None else source
+        if isinstance(self._prompt, Joints | FrameJoints):
+            _log.info("note: %d joints: %s", len(self._prompt.names), ", ".join(self._prompt.names))
         most = self.options.max_frames
         if state is not None:
             skip = 0 if source.live else (state.source_index or 0) + 1 - (self.options.start or 0)
