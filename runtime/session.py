@@ -44,6 +44,7 @@ from crwedge.runtime.ops.rate_control import RateController, rate_to_hold
 from crwedge.runtime.ops.snapshot import Snapshots, State, read_snapshot
 from crwedge.runtime.ops.stats import StreamStats, peak_rss_mb
 from crwedge.runtime.session_options import SessionOptions
+from crwedge.runtime.session_targets import SessionTargets
 from crwedge.runtime.sinks.base import MaskSink
 from crwedge.runtime.sinks.open import open_sink
 from crwedge.runtime.sources.frame import Frame, FrameSource
@@ -129,9 +130,10 @@ class Session:
             raise SettingError("--resume goes on from a snapshot: add --snapshot FILE")
         if options.reverse and options.resume:
             raise SettingError("reverse starts at one frame and cannot go on from a snapshot: leave --resume out")
-        if prompt is None and not self._resumes and not options.preview:
+        self._sought = SessionTargets(options, self._prompt, self._resumes)
+        if prompt is None and not self._resumes and not options.preview and not self._sought:
             missing = "there is no snapshot yet to go on from" if options.resume else "the first frame needs a mask"
-            raise SettingError(f"{missing}: say which objects to follow, with --mask init.png")
+            raise SettingError(f"{missing}: say which objects to follow, with --mask init.png or --target FILE")
         if options.confidence and isinstance(self._prompt, Joints | FrameJoints):
             raise SettingError("confidence estimates the overlap of masks; joints come with a confidence of their own")
 
@@ -331,6 +333,7 @@ class Session:
         if topic is not None:
             readers.append(topic)
         own.append(Commands(tracker, readers, index, options.resize_mask, self._on_event, options.preview))
+        own += self._sought.observers(tracker, index, self._on_event)
         if (fps := rate_to_hold(options.fps, source, self.settings)) is not None:
             own.append(RateController(tracker, fps, self._on_event))
         if self._snapshots is not None:
@@ -371,6 +374,7 @@ class Session:
             "source": self.name,
             "outputs": shown,
             "stopped_by": self._stop.signal,
+            **self._sought.summary(),
         }
 
 

@@ -24,10 +24,10 @@ from crwedge.runtime.backends.open import open_backend
 from crwedge.runtime.bundle_lookup import find_bundle
 from crwedge.runtime.closing import Closing
 from crwedge.runtime.locator import Locator, open_locator
-from crwedge.runtime.monitor import KEPT_OVER_A_GAP, TRUSTED, Monitor, expected_overlap
+from crwedge.runtime.monitor import KEPT_OVER_A_GAP, SEARCHING, TRUSTED, Monitor, expected_overlap
 from crwedge.runtime.objects import AnyPrompt, Objects
 from crwedge.runtime.ops.snapshot import SnapshotError, State, plain
-from crwedge.runtime.output import finished
+from crwedge.runtime.output import finished, nothing_found
 from crwedge.runtime.propagation.context import Pixels, memory_formula
 from crwedge.runtime.propagation.view import Size, View
 from crwedge.runtime.quality import QualityLevel
@@ -64,6 +64,10 @@ class Tracker(Closing):
         """Milliseconds of each stage of the last step: encode, propagate, output."""
         self.view: View | None = None
         """What was computed of the last frame."""
+        self.prompt: AnyPrompt | None = None
+        """The prompt of the last frame."""
+        self.searched: tuple[int, ...] = ()
+        """Objects that are looked for and were never found. While nothing is followed, frames then need no prompt."""
         self.names: dict[int, str] = {}
         """Names of objects, for the outputs; may be changed at any time."""
         self._objects, self._monitor, self._quality = Objects(), Monitor(), QualityLevel()
@@ -160,6 +164,9 @@ class Tracker(Closing):
         """
         start, source = time.perf_counter(), frame if isinstance(frame, Frame) else None
         pixels, given = self._check(source.image if source else frame, prompt)
+        self.prompt = given
+        if given is None and self.backend.empty:
+            return self._nothing(source or Frame(pixels, self._index))
         if source and source.after_gap and not self.backend.empty:
             self._monitor.gap(self.object_ids)
             self.backend.keep_trusted(TRUSTED, KEPT_OVER_A_GAP)
@@ -283,7 +290,7 @@ class Tracker(Closing):
         if isinstance(prompt, str | Path):
             prompt = read_mask(prompt)
         given = None if prompt is None else as_prompt(prompt, size)
-        self._objects.check(given, first=self.backend.empty)
+        self._objects.check(given, first=self.backend.empty and not self.searched)
         self._frame_size = before or size
         return pixels, given
 
@@ -342,6 +349,12 @@ class Tracker(Closing):
         entropy = measured and self.options.confidence and not self.joint_names
         return Search(settings, newest, entropy, support=settings.cells is not None)
 
+    def _nothing(self, frame: Frame) -> LabelMap:
+        """The label map of a frame while nothing was found yet."""
+        self._index, self._source_index = self._index + 1, frame.index
+        self.stages_ms = dict.fromkeys(("encode", "propagate", "output"), 0.0)
+        return nothing_found(frame, self._index - 1, self.searched)
+
     def _report(
         self, prediction: Prediction, pixels: Pixels, given: AnyPrompt | None, source: Frame | None
     ) -> LabelMap:
@@ -357,6 +370,7 @@ class Tracker(Closing):
             self._monitor.prompted(given.ids)
         missing = () if self._locator is None else self._locator.missing
         states = self._monitor.judge(ids, confidence, self._objects.present(labels, joints, missing))
+        states |= {i: SEARCHING for i in self.searched if i not in states}
         frame = source or Frame(pixels, self._index)
         return LabelMap(
             labels, self._index, ids, prediction.soft, frame.pts, pixels, source.index if source else None, confidence,

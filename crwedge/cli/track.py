@@ -43,6 +43,10 @@ class InputOptions(Group):
             help="Mask (PNG, value = id), joints (*.json, *.mat) or annotation (CVAT, COCO); one a source.",
         ),
     ] = None
+    target: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Search for these objects, and follow them once found; repeatable."),
+    ] = None
     names: Names = None
 
 
@@ -57,6 +61,9 @@ class OutputOptions(Group):
             metavar="TARGET",
             help="Folder (PNG), *.mp4, *.jsonl, x.zip?format=cvat, -, window or mqtt://host/topic; repeatable.",
         ),
+    ] = None
+    save_target: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep the painted frames, for --target of another run.")
     ] = None
     overwrite: Overwrite = False
     serve: Annotated[
@@ -113,8 +120,19 @@ def setting_table() -> SettingTable:
     from crwedge.core.settings import PropagationSettings
     from crwedge.runtime.session_options import SessionOptions
 
-    options = ("model", "engine", "preset", "settings", "overwrite", "snapshot", "resume", "names", "preview")
-    table = SettingTable("crwedge track").add(SessionOptions, options)
+    own = (
+        "model",
+        "engine",
+        "preset",
+        "settings",
+        "overwrite",
+        "snapshot",
+        "resume",
+        "names",
+        "targets",
+        "save_target",
+    )
+    table = SettingTable("crwedge track").add(SessionOptions, (*own, "preview"))
     table.add(PropagationSettings, ("cells",), default="(of the preset)")
     return table.add(RunSettings).add(TestTimeSettings, ("mode",), prefix="ttt-")
 
@@ -173,6 +191,8 @@ def track(
         overwrite=outputs.overwrite,
         snapshot=state.snapshot,
         resume=state.resume,
+        targets=tuple(given.target or ()),
+        save_target=outputs.save_target,
         names=given.names,
         preview=outputs.serve is not None and not is_recorded(source[0]),
         **values[SessionOptions],
@@ -279,4 +299,10 @@ def _options_of(options: SessionOptions, number: int, count: int) -> SessionOpti
         return Path(path).with_stem(f"{Path(path).stem}-{number}") if path is not None else None
 
     threads = max(1, (options.threads or cpu_count()) // count)
-    return replace(options, threads=threads, snapshot=numbered(options.snapshot), control=numbered(options.control))
+    return replace(
+        options,
+        threads=threads,
+        snapshot=numbered(options.snapshot),
+        control=numbered(options.control),
+        save_target=numbered(options.save_target),
+    )
