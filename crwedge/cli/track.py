@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import typer
 
 from crwedge.cli.groups import Group, grouped
-from crwedge.cli.options import AsJson, Config, EncoderOptions, Names, Overwrite, SettingOptions
+from crwedge.cli.options import AsJson, Config, EncoderOptions, Overwrite, SettingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,6 @@ class InputOptions(Group):
         list[Path] | None,
         typer.Option(metavar="FILE", help="Search for these objects, and follow them once found; repeatable."),
     ] = None
-    names: Names = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,6 @@ def setting_table() -> SettingTable:
         "overwrite",
         "snapshot",
         "resume",
-        "names",
         "targets",
         "save_target",
     )
@@ -193,7 +191,6 @@ def track(
         resume=state.resume,
         targets=tuple(given.target or ()),
         save_target=outputs.save_target,
-        names=given.names,
         preview=outputs.serve is not None and not is_recorded(source[0]),
         **values[SessionOptions],
     )
