@@ -111,7 +111,7 @@ def train(
         contextlib.ExitStack() as closing,
     ):
         probe = open_probe(run.probe) if context.is_main and (run.probe_every or run.probe) else None
-        data = index_data(config.data)
+        data = index_data(config.data, context.rank, context.world)
         if data or config.data.synthetic:
             journal.log(first_line(config, data, context.device, recipe))
         source, broken = open_clips(config.data, run.seed, data, rank=context.rank, world=context.world)
