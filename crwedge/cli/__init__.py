@@ -11,6 +11,9 @@ from typing import Any
 COMMANDS = {
     "demo": "crwedge.cli.demo:demo",
     "track": "crwedge.cli.track:track",
+    "serve": "crwedge.cli.serve:serve",
+    "paint": "crwedge.cli.paint:paint",
+    "grab": "crwedge.cli.grab:grab",
     "batch": "crwedge.cli.batch:batch",
     "train": "crwedge.cli.train:train",
     "export": "crwedge.cli.export:export",
@@ -97,8 +100,16 @@ def run(arguments: list[str]) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             sys.stderr.write(f"{error.format_message()}\n")
             return 2
-        if moved := _moved(arguments, error):
-            return _fail(moved, 2)
+        if type(error).__name__ == "NoSuchOption":
+            from crwedge.cli.settings_option import as_settings
+
+            # A setting may be written as an option of its own name: `--fps 15` is `--set fps=15`.
+            try:
+                rewritten = as_settings(arguments)
+            except CrwedgeError as wrong:
+                return _fail(str(wrong), wrong.exit_code)
+            if rewritten != arguments:
+                return run(rewritten)
         context = getattr(error, "ctx", None)
         hint = f" (try {context.command_path} --help)" if context is not None else ""
         return _fail(" ".join(error.format_message().split()) + hint, 2)
@@ -110,15 +121,6 @@ def run(arguments: list[str]) -> int:
         # The reader of our output is closed: this is no error, and nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-
-
-def _moved(arguments: list[str], error: Any) -> str:
-    """What to write in place of an option that has become a setting; empty for other errors."""
-    if type(error).__name__ != "NoSuchOption":
-        return ""
-    from crwedge.cli.settings_option import moved_option
-
-    return moved_option(arguments, error.option_name)
 
 
 def _fail(message: str, code: int) -> int:

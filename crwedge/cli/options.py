@@ -25,7 +25,7 @@ Settings = Annotated[
         "--set",
         metavar="KEY=VALUE",
         callback=with_file_settings,
-        help="A rarer setting, repeatable; --settings lists them.",
+        help="A rarer setting, also as --KEY VALUE; --settings lists them.",
     ),
 ]
 ListSettings = Annotated[

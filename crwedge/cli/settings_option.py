@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from importlib import import_module
@@ -149,24 +149,40 @@ def table_of(command: str) -> SettingTable | None:
     return table
 
 
-def moved_option(arguments: Sequence[str], option: str) -> str:
-    """What to write in place of an option that has become a setting; empty where it never was one."""
+def as_settings(arguments: Sequence[str]) -> list[str]:
+    """The arguments with every option that is the key of a setting written as `--set key=value`.
+
+    `--fps 15` and `--fps=15` become `--set fps=15`, `--reverse` becomes `--set reverse=true`, `--no-confidence` becomes
+    `--set confidence=false`, and `--ttt-set updates=9` becomes `--set ttt-updates=9`.
+    """
     table = table_of(next((word for word in arguments if not word.startswith("-")), ""))
-    name = option.lstrip("-")
-    negated = name.startswith("no-")
-    if table is None or name == "ttt-set":
-        key_of_ttt = "--ttt-set KEY=VALUE is now --set ttt-KEY=VALUE"
-        return key_of_ttt if table is not None and table.find("ttt-updates") else ""
-    setting = table.find(name.removeprefix("no-") if negated else name)
-    if setting is None:
-        return ""
-    if setting.is_flag:
-        value = "false" if negated else "true"
-    else:
-        at = next((i for i, word in enumerate(arguments) if word == option or word.startswith(f"{option}=")), -1)
-        _, sign, given = arguments[at].partition("=")
-        value = given if sign else next(iter(arguments[at + 1 :]), "VALUE")
-    return f"{option} is a setting: use --set {setting.key}={value}"
+    if table is None:
+        return list(arguments)
+    found: list[str] = []
+    waiting = iter(arguments)
+    for word in waiting:
+        option, sign, value = word.partition("=")
+        name = option.removeprefix("--")
+        if word == "--":
+            return [*found, word, *waiting]
+        if option == "--ttt-set":
+            found += ["--set", f"ttt-{value if sign else _following(option, waiting)}"]
+            continue
+        setting = table.find(name.removeprefix("no-")) if option.startswith("--") else None
+        if setting is None or (name.startswith("no-") and not setting.is_flag):
+            found.append(word)
+        elif sign or not setting.is_flag:
+            found += ["--set", f"{setting.key}={value if sign else _following(option, waiting)}"]
+        else:
+            found += ["--set", f"{setting.key}={str(not name.startswith('no-')).lower()}"]
+    return found
+
+
+def _following(option: str, words: Iterator[str]) -> str:
+    word = next(words, None)
+    if word is None:
+        raise SettingError(f"{option} needs a value")
+    return word
 
 
 def _kinds(hint: Any) -> frozenset[Any]:

@@ -15,7 +15,7 @@ import typer
 import crwedge
 from crwedge.cli import COMMANDS, build_app, run
 from crwedge.cli.groups import panel_of
-from crwedge.cli.settings_option import TABLES, table_of
+from crwedge.cli.settings_option import TABLES, as_settings, table_of
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = [path for folder in ("crwedge", "export", "runtime") for path in sorted((ROOT / folder).rglob("*.py"))]
@@ -113,16 +113,28 @@ def test_no_setting_is_an_option_too(command: str) -> None:
     assert all(setting.doc for key, setting in table.settings.items() if not key.startswith("ttt-"))
 
 
-def test_options_that_became_settings_say_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_setting_may_be_written_as_an_option() -> None:
+    for words, same in (
+        ("track x --watchdog 3 --mask a", "track x --set watchdog=3 --mask a"),
+        ("track x --watchdog=3", "track x --set watchdog=3"),
+        ("track --reverse x", "track --set reverse=true x"),
+        ("track x --no-confidence --confidence", "track x --set confidence=false --set confidence=true"),
+        ("track x --context-length 5 --context 4", "track x --set context-length=5 --set context-length=4"),
+        ("track x --ttt-set updates=3", "track x --set ttt-updates=3"),
+        ("track x --no-watchdog 3", "track x --no-watchdog 3"),
+        ("track --fps 5 -- --reverse", "track --set fps=5 -- --reverse"),
+        ("eval davis x --first-frame global", "eval davis x --set first-frame=global"),
+        ("bench --context 3", "bench --set context-length=3"),
+        ("doctor --context 3", "doctor --context 3"),
+    ):
+        assert as_settings(words.split()) == same.split()
+
+
+def test_an_option_that_is_no_setting_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     for words, cure in (
-        ("track x --watchdog 3", "use --set watchdog=3"),
-        ("track x --watchdog=3", "use --set watchdog=3"),
-        ("track x --reverse", "use --set reverse=true"),
-        ("track x --no-confidence", "use --set confidence=false"),
-        ("track x --context-length 5", "use --set context-length=5"),
-        ("track x --ttt-set updates=3", "--set ttt-KEY=VALUE"),
-        ("eval davis x --first-frame global", "use --set first-frame=global"),
-        ("bench --context 3", "use --set context-length=3"),
+        ("track x --fps 5 --foo 3", "--foo"),
+        ("track x --fps soon", "fps is a number"),
+        ("track x --fps", "fps"),
     ):
         assert run(words.split()) == 2
         error = capsys.readouterr().err

@@ -174,7 +174,7 @@ BAD: dict[str, tuple[Change, str]] = {
     "unknown option": (lambda c: {"--nonsense": "1"}, "nonsense"),
     "unknown setting": (lambda c: {"--set": "topc=1"}, "did you mean topk"),
     "no key=value": (lambda c: {"--set": "topk"}, "is not key=value"),
-    "an option of old": (lambda c: {"--watchdog": "3"}, "use --set watchdog=3"),
+    "bad value of a setting": (lambda c: {"--watchdog": "soon"}, "watchdog is a number"),
     "a setting without ttt": (lambda c: {"--set": "ttt-updates=3"}, "add --ttt causal"),
 }
 
