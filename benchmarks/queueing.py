@@ -98,10 +98,9 @@ def simulate(
 def table(
     times: NDArray[np.float64], processors: int, rate: float, loads: list[float], seconds: float, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """One row a load; the number of cameras is the one that comes nearest."""
+    """One row a load; with the number of cameras that comes nearest."""
     rows = []
-    for load in loads:
-        cameras = max(1, round(load * processors / (rate * times.mean())))
+    for cameras in sorted({max(1, round(load * processors / (rate * times.mean()))) for load in loads}):
         found = simulate(cameras, rate, processors, times, seconds, seed)
         exact = cameras * rate * float(times.mean()) / processors
         rows.append(
