@@ -1,4 +1,4 @@
-"""What looks on while a stream runs: snapshots, commands, rate control, metrics, progress."""
+"""What looks on while a stream runs: snapshots, commands, rate control, metrics, progress, pages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from crwedge.runtime.sources.frame import Frame
 
 
 class Observer:
-    """Is called three times for each frame. The methods do nothing; override those that are needed.
+    """Is called for each frame. The methods do nothing; override those that are needed.
 
     An exception in any of them ends the stream and is raised to its caller.
     """
@@ -24,6 +24,9 @@ class Observer:
 
     def after(self, labels: LabelMap) -> None:
         """Called in the tracker's thread after a frame was labelled."""
+
+    def previewed(self, frame: Frame) -> None:
+        """Called in the tracker's thread in place of `after`, for a frame that came while nothing was followed."""
 
     def written(self, labels: LabelMap) -> None:
         """Called after every sink has written a frame, in the order of the frames, in the thread of the last sink."""

@@ -24,25 +24,28 @@ from numpy.typing import NDArray
 
 from crwedge.core.bundle import Bundle
 from crwedge.core.errors import MaskError, SettingError
-from crwedge.core.images import grid_size
 from crwedge.core.joints import FrameJoints, Joints
-from crwedge.core.labels import LabelMap
-from crwedge.core.masks import check_mask, describe_mask, resize_mask
 from crwedge.core.packages import install_command
 from crwedge.core.prompts import PromptLike
 from crwedge.core.settings import preset
 from crwedge.formats.prompt import AnnotatedMask, parse_names, read_prompt
 from crwedge.runtime.adapter import Adapter
 from crwedge.runtime.backends.engine import Engine
+from crwedge.runtime.broker import is_broker
 from crwedge.runtime.bundle_lookup import default_preset, find_bundle
 from crwedge.runtime.events import silent
+from crwedge.runtime.first_prompt import FirstPrompt
 from crwedge.runtime.frame_queue import StopToken
 from crwedge.runtime.observer import Observer
-from crwedge.runtime.ops.commands import Command, CommandFile, CommandQueue, Commands
+from crwedge.runtime.ops.command import Command
+from crwedge.runtime.ops.command_topic import CommandTopic
+from crwedge.runtime.ops.commands import CommandFile, CommandQueue, CommandReader, Commands
 from crwedge.runtime.ops.rate_control import RateController, rate_to_hold
 from crwedge.runtime.ops.snapshot import Snapshots, State, read_snapshot
 from crwedge.runtime.ops.stats import StreamStats, peak_rss_mb
 from crwedge.runtime.session_options import SessionOptions
+from crwedge.runtime.session_targets import SessionTargets
+from crwedge.runtime.sinks.base import MaskSink
 from crwedge.runtime.sinks.open import open_sink
 from crwedge.runtime.sources.frame import Frame, FrameSource
 from crwedge.runtime.sources.frame_range import FrameRange
@@ -67,7 +70,7 @@ class Session:
     """Tracks one source until it ends or `stop` is called.
 
     Args:
-        source: see `open_source`.
+        source: see `open_source`; or a source that is open, which the session closes.
         prompt: what to track: (H, W) ids, joints, or a file of them. Not needed with a snapshot to resume.
         outputs: one or several, see `open_sink`. By default a window for live sources, and the folder `masks` for others.
         options: see `SessionOptions`.
@@ -82,7 +85,7 @@ class Session:
 
     def __init__(
         self,
-        source: str | Path,
+        source: str | Path | FrameSource,
         prompt: PromptLike | Joints | AnnotatedMask | str | Path | None = None,
         outputs: str | Path | Sequence[str | Path] | None = None,
         options: SessionOptions | None = None,
@@ -94,13 +97,16 @@ class Session:
     ) -> None:
         self.options = options = options or SessionOptions()
         self.stats = StreamStats()
-        self.name = redact(str(source))
+        self.name = redact(str(source)) if isinstance(source, str | Path) else source.name
         """Of the source, without credentials."""
         self._source_id = self.name
         self.length: int | None = None
         """Number of frames, once the source is open and where it is known."""
+        self.fps: float | None = None
+        """Frames a second of the source, once it is open and where they are known."""
         self.bundle = options.model if isinstance(options.model, Bundle) else find_bundle(options.model)
-        self.settings = options.settings or preset(options.preset or default_preset(self.bundle))
+        self.preset_name = options.preset or default_preset(self.bundle)
+        self.settings = options.settings or preset(self.preset_name)
         self._stop = stop if stop is not None else StopToken()
         self._source = source
         given = read_prompt(prompt, options.start) if isinstance(prompt, str | Path) else prompt
@@ -111,31 +117,61 @@ class Session:
         self._outputs = [outputs] if isinstance(outputs, str | Path) else outputs
         self._engine, self._adapter, self._on_event = engine, adapter, on_event
         self._queue = CommandQueue()
-        self._file = CommandFile(options.control, on_event) if options.control is not None else None
+        self._topic = str(options.control) if options.control and is_broker(str(options.control)) else None
+        file = options.control if self._topic is None else None
+        self._file = CommandFile(file, on_event) if file is not None else None
         self._snapshots: Snapshots | None = None
         if options.snapshot is not None:
             self._snapshots = Snapshots(options.snapshot, self._state, options.snapshot_every, on_event)
         self._tracker: Tracker | None = None
+        self._attached: list[Observer] = []
+        self._sinks: list[MaskSink] = []
         if options.resume and options.snapshot is None:
             raise SettingError("--resume goes on from a snapshot: add --snapshot FILE")
         if options.reverse and options.resume:
             raise SettingError("reverse starts at one frame and cannot go on from a snapshot: leave --resume out")
-        if prompt is None and not self._resumes:
+        self._sought = SessionTargets(options, self._prompt, self._resumes)
+        if prompt is None and not self._resumes and not options.preview and not self._sought:
             missing = "there is no snapshot yet to go on from" if options.resume else "the first frame needs a mask"
-            raise SettingError(f"{missing}: say which objects to follow, with --mask init.png")
+            raise SettingError(f"{missing}: say which objects to follow, with --mask init.png or --target FILE")
         if options.confidence and isinstance(self._prompt, Joints | FrameJoints):
             raise SettingError("confidence estimates the overlap of masks; joints come with a confidence of their own")
 
-    def correct(self, mask: NDArray[np.uint8]) -> Future[int]:
+    @property
+    def tracker(self) -> Tracker | None:
+        """The tracker, while the session runs. Only observers may use it, in the tracker's thread."""
+        return self._tracker
+
+    def attach(self, observer: Observer, *sinks: MaskSink) -> None:
+        """Let something look on, and write to more sinks than those of `outputs`; before `run`.
+
+        Args:
+            observer: called after those of the session itself.
+            sinks: opened; the session closes them.
+        """
+        self._attached.append(observer)
+        self._sinks.extend(sinks)
+
+    def correct(self, mask: NDArray[np.uint8], frame: Frame | None = None) -> Future[int]:
         """Add the objects of a mask, or correct them, with the next frame; from any thread.
 
         Args:
             mask: (H, W) ids of the frame's size; 0 says nothing about other objects, 255 (void) nothing at all.
+            frame: the frame that it was painted on, where that has passed: it joins the context, and nothing is written
+                for it.
 
         Returns:
             See `CommandQueue.submit`.
         """
-        return self._queue.submit(Command(mask))
+        return self._queue.submit(Command(mask, frame=frame))
+
+    def follow(self, mask: NDArray[np.uint8], frame: Frame | None = None) -> Future[int]:
+        """Follow what a mask shows and nothing else, as if the session began; needs `preview`. See `correct`."""
+        return self._queue.submit(Command(mask, frame=frame, forget=True))
+
+    def forget(self) -> Future[int]:
+        """Follow nothing from the next frame on, until `correct` or `follow`; needs `preview`."""
+        return self._queue.submit(Command(forget=True))
 
     def remove(self, *ids: int) -> Future[int]:
         """Remove objects from the next frame on; from any thread. For the result see `CommandQueue.submit`."""
@@ -167,26 +203,25 @@ class Session:
         at = state.index if state is not None else None
         try:
             with (
-                open_source(
-                    self._source,
-                    self._on_event,
-                    options.watchdog,
-                    start=self._start if options.reverse and options.start is None and self._start else options.start,
-                    reverse=options.reverse,
-                    skip_damaged=options.skip_damaged,
-                ) as source,
+                self._open_source() as source,
+                contextlib.ExitStack() as closing,
                 contextlib.ExitStack() as opened,
             ):
-                self.name, self._source_id = source.name, _identity(source)
+                self.name, self.fps, self._source_id = source.name, source.fps, _identity(source)
                 if state is not None and not options.resume_any:
                     state.check_source(self._source_id)
                 targets = [str(target) for target in self._targets(source.live)]
-                sinks = [
+                sinks = [opened.enter_context(sink) for sink in self._sinks]
+                sinks += [
                     opened.enter_context(open_sink(t, overwrite=options.overwrite, resume_at=at, source=source))
                     for t in targets
                 ]
                 with self._open_tracker(source.live) as self._tracker:
-                    own = self._observers(self._tracker, source, state)
+                    topic = None
+                    if self._topic is not None:
+                        topic = CommandTopic(self._topic, self._on_event)
+                        closing.callback(topic.close)
+                    own = self._observers(self._tracker, source, state, topic)
                     frames = self._frames(source, state)
                     opened.pop_all()  # run_stream closes them
                     run_stream(
@@ -194,14 +229,15 @@ class Session:
                         frames,
                         sinks,
                         late=options.late,
-                        observers=[*own, *observers],
+                        observers=[*own, *self._attached, *observers],
                         stop=self._stop,
                         stats=self.stats,
+                        preview=options.preview,
                     )
                     self.stats.restarts = getattr(source, "restarts", 0)
                     if not source.live and state is None:
                         self._check_start()
-                    if self._snapshots is not None and self.stats.tracked:
+                    if self._snapshots is not None and self._tracker.object_ids:
                         self._snapshots.finish()
                     return {**self._summary(self._tracker, targets), "damaged_packets": getattr(source, "damaged", 0)}
         finally:
@@ -215,6 +251,19 @@ class Session:
     def _start(self) -> int:
         """Number of the frame that the prompt belongs to."""
         return self._prompt.first()[0] if isinstance(self._prompt, Joints) else self._prompt_frame
+
+    def _open_source(self) -> FrameSource:
+        options = self.options
+        if not isinstance(self._source, str | Path):
+            return self._source
+        return open_source(
+            self._source,
+            self._on_event,
+            options.watchdog,
+            start=self._start if options.reverse and options.start is None and self._start else options.start,
+            reverse=options.reverse,
+            skip_damaged=options.skip_damaged,
+        )
 
     def _targets(self, live: bool) -> Sequence[str | Path]:
         if self._outputs is not None:
@@ -245,6 +294,8 @@ class Session:
     def _frames(self, source: FrameSource, state: State | None) -> FrameSource:
         """The frames to track: from the prompt's frame on, or those after the snapshot."""
         frames = self._adapter.ahead(source) if self._adapter is not None else source
+        if isinstance(self._prompt, Joints | FrameJoints):
+            _log.info("note: %d joints: %s", len(self._prompt.names), ", ".join(self._prompt.names))
         most = self.options.max_frames
         if state is not None:
             skip = 0 if source.live else (state.source_index or 0) + 1 - (self.options.start or 0)
@@ -262,22 +313,27 @@ class Session:
         if self._start and not self.stats.frames_in and not self._stop.is_set():
             raise MaskError(f"{self._begins} with frame {self._start} (from 0), which {self.name} does not have")
 
-    def _observers(self, tracker: Tracker, source: FrameSource, state: State | None) -> list[Observer]:
+    def _observers(
+        self, tracker: Tracker, source: FrameSource, state: State | None, topic: CommandTopic | None
+    ) -> list[Observer]:
         """Restore the state, and make the session's own observers."""
         options, index = self.options, 0
         own: list[Observer] = []
         tracker.names = {**({} if state is None else _names_of(state)), **self._names}
         if state is None:
-            own.append(_FirstPrompt(self._prompt, tracker, options.resize_mask))
+            own.append(FirstPrompt(self._prompt, tracker, options.resize_mask))
         else:
             tracker.restore(state)
             index = state.index
             if self._file is not None and "control" in state.facts:
                 self._file.restore(state.facts["control"])
-        readers: list[CommandQueue | CommandFile] = [self._queue]
+        readers: list[CommandReader] = [self._queue]
         if self._file is not None:
             readers.append(self._file)
-        own.append(Commands(tracker, readers, index, options.resize_mask, self._on_event))
+        if topic is not None:
+            readers.append(topic)
+        own.append(Commands(tracker, readers, index, options.resize_mask, self._on_event, options.preview))
+        own += self._sought.observers(tracker, index, self._on_event)
         if (fps := rate_to_hold(options.fps, source, self.settings)) is not None:
             own.append(RateController(tracker, fps, self._on_event))
         if self._snapshots is not None:
@@ -299,6 +355,8 @@ class Session:
         shown = [redact(target) for target in targets]
         where = ", ".join(shown) or "nowhere (no --out)"
         counts = f"{stats.frames_in} in = {stats.tracked} tracked + {stats.dropped} dropped + {stats.failed} failed"
+        if stats.previewed:
+            counts += f" + {stats.previewed} while nothing was followed"
         engine = tracker.engine.name
         _log.info(
             "%d frames at %.2f a second on %s (%s); written to %s", stats.tracked, stats.fps, engine, counts, where
@@ -308,7 +366,7 @@ class Session:
             "peak_rss_mb": round(peak_rss_mb(), 1),
             "engine": engine,
             "protocol": {
-                "preset": self.options.preset or default_preset(self.bundle),
+                "preset": self.preset_name,
                 **self.settings.to_dict(),
                 "size": list(size) if size else None,
             },
@@ -316,40 +374,8 @@ class Session:
             "source": self.name,
             "outputs": shown,
             "stopped_by": self._stop.signal,
+            **self._sought.summary(),
         }
-
-
-class _FirstPrompt(Observer):
-    """Gives the prompt with the first frame."""
-
-    def __init__(self, prompt: PromptLike | Joints | None, tracker: Tracker, resize: bool) -> None:
-        self._prompt, self._tracker, self._resize = prompt, tracker, resize
-
-    def before(self, frame: Frame) -> PromptLike | None:
-        """The mask at the frame's size, where that was asked for, or the joints that lie in the frame."""
-        prompt, size = self._prompt, (frame.image.shape[0], frame.image.shape[1])
-        if prompt is None or self._tracker.object_ids:
-            return None
-        if isinstance(prompt, np.ndarray):
-            mask = check_mask(resize_mask(prompt, size) if self._resize and prompt.shape != size else prompt, size)
-            _log.info(
-                "note: %s",
-                describe_mask(mask, self._tracker.names, grid=grid_size(*(self._tracker.options.size or size))),
-            )
-            return mask
-        if isinstance(prompt, FrameJoints):
-            return prompt
-        _, joints = prompt.first()
-        if prompt.beyond and (outside := joints.outside(size)).any():
-            names = ", ".join(name for name, out in zip(joints.names, outside, strict=True) if out)
-            _log.info("note: outside the first frame, and not followed: %s", names)
-            joints = replace(joints, xy=np.where(outside[:, None], np.nan, joints.xy))
-        return joints
-
-    def written(self, labels: LabelMap) -> None:
-        """Say what the context takes. The tracker may be frames ahead of the writers, so the frame is asked."""
-        if labels.index == 0:
-            _log.info("%s", self._tracker.memory_statement)
 
 
 def _names_of(state: State) -> dict[int, str]:

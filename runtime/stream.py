@@ -44,6 +44,7 @@ def run_stream(
     observers: Sequence[Observer] = (),
     stop: StopToken | None = None,
     stats: StreamStats | None = None,
+    preview: bool = False,
 ) -> StreamStats:
     """Track the frames of `source` and write them to all `sinks`; closes the sinks, not the source or the tracker.
 
@@ -56,6 +57,7 @@ def run_stream(
         observers: called for each frame, in this order.
         stop: ends the run once it is set, from any thread or signal handler; labelled frames are still written.
         stats: filled in place, so that the counts are known while it runs and after an error.
+        preview: frames may come while nothing is followed; observers see them, and nothing is written.
 
     Returns:
         The counts and times of the run.
@@ -66,7 +68,7 @@ def run_stream(
     stats = stats if stats is not None else StreamStats()
     stop = stop if stop is not None else StopToken()
     policy: Late = late or ("drop" if source.live else "wait")
-    run = _Run(sinks, observers, stats, stop)
+    run = _Run(sinks, observers, stats, stop, preview)
     frames: FrameQueue[_Arrival] = FrameQueue(_QUEUED if policy == "wait" else 1, stop)
     reader = threading.Thread(target=run.read, args=(source, frames, policy), name="crwedge-reader", daemon=True)
     reader.start()
@@ -126,9 +128,15 @@ class _Run:
     """State that the threads of one run share."""
 
     def __init__(
-        self, sinks: Sequence[MaskSink], observers: Sequence[Observer], stats: StreamStats, stop: StopToken
+        self,
+        sinks: Sequence[MaskSink],
+        observers: Sequence[Observer],
+        stats: StreamStats,
+        stop: StopToken,
+        preview: bool = False,
     ) -> None:
         self.sinks, self.observers, self.stats, self.stop = sinks, observers, stats, stop
+        self.preview = preview
         self.begin = time.perf_counter()
         self.error: BaseException | None = None
         self.source_error: CrwedgeError | None = None
@@ -190,6 +198,9 @@ class _Run:
                 for observer in self.observers if prompt is None else ():
                     if (prompt := observer.before(frame)) is not None:
                         break
+                if self.preview and prompt is None and not (tracker.object_ids or tracker.searched):
+                    self._show(frame)
+                    continue
                 labels = tracker.step(frame, prompt)
             except BaseException:
                 stats.failed += 1
@@ -202,6 +213,13 @@ class _Run:
             for observer in self.observers:
                 observer.after(labels)
             self._hand_over(ticket)
+
+    def _show(self, frame: Frame) -> None:
+        """Pass over a frame that comes while nothing is followed."""
+        self.stats.previewed += 1
+        self.stats.recent.add()
+        for observer in self.observers:
+            observer.previewed(frame)
 
     def wind_up(self, source: FrameSource, queue: FrameQueue[_Arrival], reader: threading.Thread) -> None:
         """End the reader, count the frames that were not labelled, let the sinks finish."""

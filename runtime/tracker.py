@@ -24,12 +24,12 @@ from crwedge.runtime.backends.open import open_backend
 from crwedge.runtime.bundle_lookup import find_bundle
 from crwedge.runtime.closing import Closing
 from crwedge.runtime.locator import Locator, open_locator
-from crwedge.runtime.monitor import KEPT_OVER_A_GAP, TRUSTED, Monitor, expected_overlap
+from crwedge.runtime.monitor import KEPT_OVER_A_GAP, SEARCHING, TRUSTED, Monitor, expected_overlap
 from crwedge.runtime.objects import AnyPrompt, Objects
 from crwedge.runtime.ops.snapshot import SnapshotError, State, plain
-from crwedge.runtime.output import finished
+from crwedge.runtime.output import finished, nothing_found
 from crwedge.runtime.propagation.context import Pixels, memory_formula
-from crwedge.runtime.propagation.view import Size
+from crwedge.runtime.propagation.view import Size, View
 from crwedge.runtime.quality import QualityLevel
 from crwedge.runtime.sources.frame import Frame
 from crwedge.runtime.sources.pixels import pixels_of
@@ -62,6 +62,12 @@ class Tracker(Closing):
         self.bundle = bundle
         self.stages_ms: dict[str, float] = {}
         """Milliseconds of each stage of the last step: encode, propagate, output."""
+        self.view: View | None = None
+        """What was computed of the last frame."""
+        self.prompt: AnyPrompt | None = None
+        """The prompt of the last frame."""
+        self.searched: tuple[int, ...] = ()
+        """Objects that are looked for and were never found. While nothing is followed, frames then need no prompt."""
         self.names: dict[int, str] = {}
         """Names of objects, for the outputs; may be changed at any time."""
         self._objects, self._monitor, self._quality = Objects(), Monitor(), QualityLevel()
@@ -136,7 +142,9 @@ class Tracker(Closing):
             self.settings, self.settings.cells or cells, channels, 1 + len(self.object_ids), self._frame_size
         )[0]
 
-    def step(self, frame: PixelsLike | Frame, prompt: PromptLike | str | Path | None = None) -> LabelMap:
+    def step(
+        self, frame: PixelsLike | Frame, prompt: PromptLike | str | Path | None = None, past: bool = False
+    ) -> LabelMap:
         """Label one frame.
 
         Args:
@@ -145,6 +153,7 @@ class Tracker(Closing):
             prompt: (H, W) ids, or the path of a mask. On the first frame it says what to follow. On a later one it adds
                 objects and corrects those it shows; other objects stay as predicted where it is 0, and so does everything
                 where it is 255 (void). Or joints, with the first frame alone: `LabelMap.joints` then says where they are.
+            past: the frame is older than the last one: it joins the context and takes no number.
 
         Returns:
             The label map, of the frame's own size.
@@ -155,6 +164,9 @@ class Tracker(Closing):
         """
         start, source = time.perf_counter(), frame if isinstance(frame, Frame) else None
         pixels, given = self._check(source.image if source else frame, prompt)
+        self.prompt = given
+        if given is None and self.backend.empty:
+            return self._nothing(source or Frame(pixels, self._index))
         if source and source.after_gap and not self.backend.empty:
             self._monitor.gap(self.object_ids)
             self.backend.keep_trusted(TRUSTED, KEPT_OVER_A_GAP)
@@ -168,7 +180,11 @@ class Tracker(Closing):
         trust = min(labels.confidence.values(), default=0.5 if given is None else 1.0)
         self.backend.remember(prediction, pinned=given is not None, trust=trust)
         locator.observe(prediction, labels, given is not None)
-        self._index, self._source_index = self._index + 1, labels.source_index
+        self.view = features.view
+        if past:
+            self._monitor.gap(self.object_ids)
+        else:
+            self._index, self._source_index = self._index + 1, labels.source_index
         seconds = encoded - start, propagated - encoded, time.perf_counter() - propagated
         self.stages_ms = dict(zip(("encode", "propagate", "output"), (1e3 * s for s in seconds), strict=True))
         return finished(labels, self.settings, self.names, given is not None)
@@ -230,11 +246,17 @@ class Tracker(Closing):
         self._cells_and_channels = int(facts["cells_and_channels"][0]), int(facts["cells_and_channels"][1])
         self._open_locator(self._frame_size).restore(ContextState(state.tensors, facts["locator"]))
 
-    def reset(self) -> None:
-        """Forget all objects and frames; the next frame needs a mask and may have another size."""
+    def reset(self, keep_index: bool = False) -> None:
+        """Forget all objects and frames; the next frame needs a mask and may have another size.
+
+        Args:
+            keep_index: go on with the numbers of the frames, so that outputs stay in order.
+        """
         self.backend.clear()
         self._close_locator()
+        index = self._index if keep_index else 0
         self._forget()
+        self._index = index
         if self.adapter is not None:
             self.adapter.reset()
 
@@ -268,7 +290,7 @@ class Tracker(Closing):
         if isinstance(prompt, str | Path):
             prompt = read_mask(prompt)
         given = None if prompt is None else as_prompt(prompt, size)
-        self._objects.check(given, first=self.backend.empty)
+        self._objects.check(given, first=self.backend.empty and not self.searched)
         self._frame_size = before or size
         return pixels, given
 
@@ -327,6 +349,12 @@ class Tracker(Closing):
         entropy = measured and self.options.confidence and not self.joint_names
         return Search(settings, newest, entropy, support=settings.cells is not None)
 
+    def _nothing(self, frame: Frame) -> LabelMap:
+        """The label map of a frame while nothing was found yet."""
+        self._index, self._source_index = self._index + 1, frame.index
+        self.stages_ms = dict.fromkeys(("encode", "propagate", "output"), 0.0)
+        return nothing_found(frame, self._index - 1, self.searched)
+
     def _report(
         self, prediction: Prediction, pixels: Pixels, given: AnyPrompt | None, source: Frame | None
     ) -> LabelMap:
@@ -342,6 +370,7 @@ class Tracker(Closing):
             self._monitor.prompted(given.ids)
         missing = () if self._locator is None else self._locator.missing
         states = self._monitor.judge(ids, confidence, self._objects.present(labels, joints, missing))
+        states |= {i: SEARCHING for i in self.searched if i not in states}
         frame = source or Frame(pixels, self._index)
         return LabelMap(
             labels, self._index, ids, prediction.soft, frame.pts, pixels, source.index if source else None, confidence,

@@ -11,6 +11,9 @@ from typing import Any
 COMMANDS = {
     "demo": "crwedge.cli.demo:demo",
     "track": "crwedge.cli.track:track",
+    "serve": "crwedge.cli.serve:serve",
+    "paint": "crwedge.cli.paint:paint",
+    "grab": "crwedge.cli.grab:grab",
     "batch": "crwedge.cli.batch:batch",
     "train": "crwedge.cli.train:train",
     "export": "crwedge.cli.export:export",

@@ -43,6 +43,10 @@ class InputOptions(Group):
             help="Mask (PNG, value = id), joints (*.json, *.mat) or annotation (CVAT, COCO); one a source.",
         ),
     ] = None
+    target: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Search for these objects, and follow them once found; repeatable."),
+    ] = None
     names: Names = None
 
 
@@ -58,7 +62,13 @@ class OutputOptions(Group):
             help="Folder (PNG), *.mp4, *.jsonl, x.zip?format=cvat, -, window or mqtt://host/topic; repeatable.",
         ),
     ] = None
+    save_target: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep the painted frames, for --target of another run.")
+    ] = None
     overwrite: Overwrite = False
+    serve: Annotated[
+        str | None, typer.Option(metavar="[HOST:]PORT", help="Page that shows and steers the run, as `crwedge serve`.")
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -110,8 +120,19 @@ def setting_table() -> SettingTable:
     from crwedge.core.settings import PropagationSettings
     from crwedge.runtime.session_options import SessionOptions
 
-    options = ("model", "engine", "preset", "settings", "overwrite", "snapshot", "resume", "names")
-    table = SettingTable("crwedge track").add(SessionOptions, options)
+    own = (
+        "model",
+        "engine",
+        "preset",
+        "settings",
+        "overwrite",
+        "snapshot",
+        "resume",
+        "names",
+        "targets",
+        "save_target",
+    )
+    table = SettingTable("crwedge track").add(SessionOptions, (*own, "preview"))
     table.add(PropagationSettings, ("cells",), default="(of the preset)")
     return table.add(RunSettings).add(TestTimeSettings, ("mode",), prefix="ttt-")
 
@@ -138,6 +159,7 @@ def track(
     """
     from crwedge.adapt.settings import TestTimeSettings
     from crwedge.cli.explain import explanation
+    from crwedge.cli.page import served_session
     from crwedge.cli.progress import FrameProgress
     from crwedge.cli.signals import exit_code, exit_on_broken_pipe, graceful_shutdown
     from crwedge.cli.ttt_options import finish, open_trainer
@@ -153,6 +175,7 @@ def track(
     from crwedge.runtime.session import Session
     from crwedge.runtime.session_options import SessionOptions
     from crwedge.runtime.sessions import combine_results, run_sessions
+    from crwedge.runtime.sources.open import is_recorded
 
     # Everything that can be refused is refused before the first output is touched.
     check_choice("engine", model.engine, ENGINES)
@@ -168,9 +191,14 @@ def track(
         overwrite=outputs.overwrite,
         snapshot=state.snapshot,
         resume=state.resume,
+        targets=tuple(given.target or ()),
+        save_target=outputs.save_target,
         names=given.names,
+        preview=outputs.serve is not None and not is_recorded(source[0]),
         **values[SessionOptions],
     )
+    if outputs.serve is not None and len(source) > 1:
+        raise SettingError("--serve shows one source: start a run for each")
     if model.ttt and (options.snapshot or len(source) > 1 or options.fps):
         raise SettingError("--ttt takes one source, and cannot be combined with --snapshot or --set fps")
     trainer = open_trainer(model.ttt, run.ttt_budget, run.ttt_recipe, values[TestTimeSettings], run.save_adapted)
@@ -200,6 +228,8 @@ def track(
         ]
         _log.info("%s", describe_bundle(bundle, options.preset))
         observers: list[list[Observer]] = [[] for _ in sessions]
+        if outputs.serve is not None:
+            stack.enter_context(served_session(sessions[0], outputs.serve))
         if run.metrics is not None:
             from crwedge.runtime.ops.metrics import StreamMetrics, serve_metrics
 
@@ -269,4 +299,10 @@ def _options_of(options: SessionOptions, number: int, count: int) -> SessionOpti
         return Path(path).with_stem(f"{Path(path).stem}-{number}") if path is not None else None
 
     threads = max(1, (options.threads or cpu_count()) // count)
-    return replace(options, threads=threads, snapshot=numbered(options.snapshot), control=numbered(options.control))
+    return replace(
+        options,
+        threads=threads,
+        snapshot=numbered(options.snapshot),
+        control=numbered(options.control),
+        save_target=numbered(options.save_target),
+    )

@@ -1,4 +1,4 @@
-"""Commands to a stream that runs: add, correct or remove objects. They come from a file or from a program."""
+"""Commands to a stream that runs: from a program, a file or a broker, each carried out with the frame it belongs to."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import stat
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError, SettingError, UserError
-from crwedge.core.json_text import parse_json
 from crwedge.core.labels import LabelMap
 from crwedge.core.masks import check_mask, read_mask, resize_mask
 from crwedge.runtime.events import silent
 from crwedge.runtime.observer import Observer
+from crwedge.runtime.ops.command import Command, CommandError, parse_command
 from crwedge.runtime.sources.frame import Frame
 
 if TYPE_CHECKING:
@@ -26,54 +25,39 @@ if TYPE_CHECKING:
 
 _LONGEST = 65536
 """Bytes of a line; a longer one is no command."""
-_KEYS = frozenset({"mask", "remove", "index"})
-
-
-class CommandError(UserError):
-    """A command that cannot be carried out."""
-
-
-@dataclass(frozen=True)
-class Command:
-    """Exactly one of `mask` and `remove` is given."""
-
-    mask: Path | NDArray[np.uint8] | None = None
-    """Objects to add or correct: a mask file, or (H, W) ids of the frame's size."""
-    remove: tuple[int, ...] = ()
-    """Ids of objects to remove."""
-    index: int | None = None
-    """`index` of the frame in the outputs that it belongs to; None for the next one."""
 
 
 class Commands(Observer):
     """Carries out each command once, in order, with the frame it belongs to.
 
     A command that cannot be carried out is reported and passed over; the stream goes on. A command that waits for its frame
-    holds up those after it. Nothing is read before the first objects are tracked.
+    holds up those after it. Nothing is read before the first objects are tracked, unless frames are previewed.
 
     Args:
         tracker: the tracker whose objects change.
-        readers: where commands come from.
+        readers: where commands come from, each in order.
         index: `index` of the next frame in the outputs.
         resize: whether masks of another size are resized to the frame.
         on_event: called for each command: `control_done` or `control_refused`.
+        preview: whether nothing may be followed: the first mask may come as a command, and `forget` is allowed.
     """
 
     def __init__(
         self,
         tracker: Tracker,
-        readers: Sequence[CommandQueue | CommandFile],
+        readers: Sequence[CommandReader],
         index: int = 0,
         resize: bool = False,
         on_event: Callable[..., None] = silent,
+        preview: bool = False,
     ) -> None:
         self._tracker, self._readers, self._index, self._resize = tracker, readers, index, resize
-        self._on_event = on_event
+        self._on_event, self._preview = on_event, preview
 
     def before(self, frame: Frame) -> NDArray[np.uint8] | None:
         """Carry out the commands that are due; returns the mask of the first one that has one."""
         size = frame.image.shape[0], frame.image.shape[1]
-        for reader in self._readers if self._tracker.object_ids else ():
+        for reader in self._readers if self._tracker.object_ids or self._preview else ():
             if (mask := self._take(reader, size)) is not None:
                 return mask
         return None
@@ -82,7 +66,7 @@ class Commands(Observer):
         """Count frames."""
         self._index = labels.index + 1
 
-    def _take(self, reader: CommandQueue | CommandFile, size: tuple[int, int]) -> NDArray[np.uint8] | None:
+    def _take(self, reader: CommandReader, size: tuple[int, int]) -> NDArray[np.uint8] | None:
         while True:
             mask = None
             try:
@@ -102,13 +86,42 @@ class Commands(Observer):
                 return mask
 
     def _carry_out(self, command: Command, size: tuple[int, int]) -> NDArray[np.uint8] | None:
+        if command.forget and not self._preview:
+            raise CommandError("this run follows objects to its end: remove some, or stop it")
         if command.mask is None:
-            self._tracker.remove(*command.remove)
+            if command.forget:
+                self._tracker.reset(keep_index=True)
+            else:
+                self._tracker.remove(*command.remove)
             return None
-        if self._tracker.joint_names:
+        if self._tracker.joint_names and not command.forget:
             raise MaskError("joints are tracked, which a mask cannot correct; remove takes their numbers")
+        past = command.frame
+        if past is not None:
+            size = past.image.shape[0], past.image.shape[1]
         mask = read_mask(command.mask) if isinstance(command.mask, Path) else command.mask
-        return check_mask(resize_mask(mask, size) if self._resize and mask.shape != size else mask, size)
+        mask = check_mask(resize_mask(mask, size) if self._resize and mask.shape != size else mask, size)
+        if command.forget:
+            self._tracker.reset(keep_index=True)
+        if past is None:
+            return mask
+        self._tracker.step(past, mask, past=True)
+        return None
+
+
+class CommandReader(Protocol):
+    """Where commands come from."""
+
+    text: str
+    """The last command of `peek`, for events."""
+
+    def peek(self) -> Command | None:
+        """The next command, which stays until `done`; None when there is none. CommandError where it is no command."""
+        ...
+
+    def done(self, index: int, error: UserError | None = None) -> None:
+        """Pass to the next command: this one was carried out with frame `index`, or refused with `error`."""
+        ...
 
 
 class CommandQueue:
@@ -138,7 +151,7 @@ class CommandQueue:
         if not self._waiting:
             return None
         command = self._waiting[0][0]
-        self.text = f"remove {list(command.remove)}" if command.mask is None else "mask"
+        self.text = command.text
         return command
 
     def done(self, index: int, error: UserError | None = None) -> None:
@@ -237,33 +250,3 @@ class CommandFile:
             return self.path.stat().st_size
         except OSError:
             return 0
-
-
-def parse_command(text: str, folder: Path) -> Command:
-    """Parse `{"mask": "fix.png"}` or `{"remove": [2]}`, either with `"index": 812`.
-
-    Args:
-        text: one line of JSON.
-        folder: what the path of a mask is relative to.
-
-    Raises:
-        CommandError: it is something else.
-    """
-    try:
-        words = parse_json(text)
-    except ValueError as error:
-        raise CommandError(f"a command is one JSON object on one line ({error})") from error
-    if not isinstance(words, dict) or len({"mask", "remove"} & words.keys()) != 1 or words.keys() - _KEYS:
-        raise CommandError('a command is {"mask": "fix.png"} or {"remove": [2]}, either with "index": 812')
-    mask, remove, index = words.get("mask"), words.get("remove", []), words.get("index")
-    if mask is not None and not isinstance(mask, str):
-        raise CommandError('"mask" is the path of a PNG')
-    if not isinstance(remove, list) or not all(_is_int(i) for i in remove) or (mask is None and not remove):
-        raise CommandError('"remove" is a list of object ids')
-    if index is not None and not (_is_int(index) and index >= 0):
-        raise CommandError('"index" is the number of a frame, from 0')
-    return Command(None if mask is None else folder / mask, tuple(remove), index)
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

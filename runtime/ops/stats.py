@@ -79,12 +79,14 @@ class RecentFrames:
 
 @dataclass
 class StreamStats:
-    """Counts and times of a run. frames_in = tracked + dropped + failed, once it has ended."""
+    """Counts and times of a run. frames_in = tracked + previewed + dropped + failed, once it has ended."""
 
     frames_in: int = 0
     """Frames the source gave."""
     tracked: int = 0
     """Frames that were labelled."""
+    previewed: int = 0
+    """Frames that came while nothing was followed."""
     dropped: int = 0
     """Frames that came while the tracker was busy, or were waiting when the run ended."""
     failed: int = 0
@@ -128,10 +130,10 @@ class StreamStats:
 
     def check(self) -> None:
         """Check that every frame is accounted for; AssertionError with the counts otherwise."""
-        if self.frames_in != self.tracked + self.dropped + self.failed:
+        if self.frames_in != self.tracked + self.previewed + self.dropped + self.failed:
             raise AssertionError(
-                f"{self.frames_in} frames came in, but {self.tracked} tracked + {self.dropped} dropped + "
-                f"{self.failed} failed"
+                f"{self.frames_in} frames came in, but {self.tracked} tracked + {self.previewed} previewed + "
+                f"{self.dropped} dropped + {self.failed} failed"
             )
 
     def record_pts(self, before: float | None, now: float | None) -> None:
@@ -145,6 +147,7 @@ class StreamStats:
         counts = ("frames_in", "tracked", "dropped", "failed", "written", "recovering", "restarts")
         return {
             **{name: getattr(self, name) for name in (*counts, "pts_repeated", "pts_backward")},
+            **({"previewed": self.previewed} if self.previewed else {}),
             "fps": round(self.fps, 3),
             "latency_ms": self.percentiles(),
             "stages_ms": self.stage_percentiles(),

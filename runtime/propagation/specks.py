@@ -20,30 +20,28 @@ def remove_specks(ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Parts are connected over 8 neighbours. The distance is that of the boxes around the parts, along the longer axis. A speck
     takes the id that most of the pixels beside it have. The map itself is returned where it has no speck.
     """
-    inside = ids > 0
-    ys, xs = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    shown = np.where(ids == VOID, 0, ids)
+    ys, xs = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
     if not len(ys):
         return ids
-    top, left = int(ys[0]), int(xs[0])
-    box = np.ascontiguousarray(ids[top : ys[-1] + 1, left : xs[-1] + 1])
-    parts = np.empty(box.shape, np.int64)
-    # The parts of all objects in one pass.
-    facts = kernels.components(box, parts)
-    kinds, areas, boxes = facts[:, 0], facts[:, 1], facts[:, 2:]
-    out = ids
-    for i in np.unique(kinds[kinds != VOID]):
-        own = np.flatnonzero(kinds == i)
-        small = areas[own] < SMALL * areas[own].max()
-        large, reach = boxes[own[~small]], FAR * np.sqrt(areas[own].max())
-        for speck in own[small]:
-            if (_gaps(boxes[speck], large) > reach).all():
+    box = slice(ys[0], ys[-1] + 1), slice(xs[0], xs[-1] + 1)
+    winner = shown[box].astype(np.int64)
+    part = np.empty(winner.shape, np.int64)
+    parts = kernels.components(winner, part)
+    areas, boxes, out = parts[:, 1], parts[:, 2:], ids
+    for i in np.unique(parts[:, 0]):
+        own = parts[:, 0] == i
+        largest = areas[own].max()
+        large = own & (areas >= SMALL * largest)
+        for speck in np.flatnonzero(own & ~large):
+            if (_gaps(boxes[speck], boxes[large]) > FAR * np.sqrt(largest)).all():
                 out = out.copy() if out is ids else out
-                _fill(out, (top, left), parts, int(speck) + 1, boxes[speck])
+                _fill(out, (int(ys[0]), int(xs[0])), part, int(speck) + 1, boxes[speck])
     return out
 
 
 def _gaps(box: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Pixels between a box (4,) and others (n, 4), along the longer axis; 0 where they overlap. The ends are exclusive."""
+    """Pixels between a box (y0, x0, y1, x1; ends exclusive) and others (n, 4) along the longer axis; 0 where they overlap."""
     rows = np.maximum(others[:, 0] - box[2], box[0] - others[:, 2])
     columns = np.maximum(others[:, 1] - box[3], box[1] - others[:, 3])
     return np.asarray(np.maximum(np.maximum(rows, columns), 0), np.int64)

@@ -56,4 +56,8 @@ class ImageSource(Closing):
                     "a folder must hold one size"
                 )
             size = image.shape
-            yield Frame(image, index, name=path.stem if self._named else None, time=time.time())
+            yield Frame(image, index, name=self.name_of(index), time=time.time())
+
+    def name_of(self, number: int) -> str | None:
+        """Name of a picture's file without the suffix; None where several have one name."""
+        return self.paths[number].stem if self._named else None

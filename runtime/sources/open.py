@@ -65,6 +65,12 @@ def open_source(
         raise
 
 
+def is_recorded(source: str | Path | int) -> bool:
+    """Whether a source is, by its name, a file or folder of this machine; nothing is opened."""
+    text = resolve_camera(f"camera{source}" if isinstance(source, int) else str(source))
+    return not (text == "-" or text.startswith("/dev/video") or scheme_of(text) not in ("", "file"))
+
+
 def video(url: str | Path, name: str, **more: Any) -> VideoSource:
     """A `VideoSource`; PyAV is imported when the first one is opened."""
     from crwedge.runtime.sources.video import VideoSource

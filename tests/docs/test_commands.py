@@ -24,6 +24,7 @@ NOT_RUN = [
     (r"crwedge export", "takes minutes and needs a run; docs/api.md has an export that is run"),
     (r"crwedge (check|demo)", "takes minutes on rendered scenes; tests/unit/cli runs them small"),
     (r"crwedge use (?!shipped)", "names an encoder of the reader's own"),
+    (r"--target", "needs a target of the reader's own"),
     (r"--ttt", "trains in a process of its own for each window; tests/unit/adapt runs it small"),
 ]
 LINES = commands()

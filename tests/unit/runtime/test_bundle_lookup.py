@@ -19,7 +19,7 @@ from crwedge.core.bundle import ONNX, WEIGHTS, Bundle, write_bundle
 from crwedge.core.errors import BundleError, SettingError
 from crwedge.core.scene import Scene, render_scene
 from crwedge.core.user_folders import data_home
-from crwedge.runtime.bundle_lookup import bundles_home, choose_if_better, find_bundle, shipped_bundle, use_bundle
+from crwedge.runtime.bundle_lookup import bundles_home, find_bundle, shipped_bundle, use_bundle
 from crwedge.runtime.bundle_scores import describe_bundle, known_score, record_score
 
 
@@ -63,15 +63,6 @@ def test_a_damaged_choice_and_an_unknown_name_are_one_line(capsys: pytest.Captur
         find_bundle()
     assert run(["use", "shipped"]) == 0
     assert find_bundle().path == shipped_bundle()
-
-
-@pytest.mark.parametrize(("new", "used"), [(0.7, True), (0.5, False)])
-def test_a_check_decides_over_a_new_bundle(exported: Path, new: float, used: bool, said: list[str]) -> None:
-    scores = {"mine": new, "walk-r18": 0.6}
-    assert choose_if_better(Bundle.open(exported), lambda bundle: scores[bundle.manifest.name]) is used
-    assert (find_bundle().path == exported) is used
-    assert f"{new:.3f}" in said[0]
-    assert "0.600" in said[0]
 
 
 def test_the_shipped_encoder_has_a_score_with_its_protocol() -> None:

@@ -13,7 +13,8 @@ import crwedge as cw
 from crwedge.core.errors import MaskError, SettingError
 from crwedge.core.masks import write_mask
 from crwedge.runtime.events import silent
-from crwedge.runtime.ops.commands import Command, CommandError, CommandFile, CommandQueue, Commands, parse_command
+from crwedge.runtime.ops.command import Command, CommandError, parse_command
+from crwedge.runtime.ops.commands import CommandFile, CommandQueue, Commands
 
 SIZE = (8, 12)
 

@@ -1,0 +1,48 @@
+"""`crwedge serve`: paint, follow and correct in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crwedge.cli.options import Engine, Model, Preset, Size, Threads
+
+
+def serve(
+    source: Annotated[
+        str, typer.Argument(help="camera0, v4l2:///dev/video0, csi://0, rtsp://..., a video file or a folder.")
+    ],
+    listen: Annotated[str, typer.Option(help="[HOST:]PORT of the page; hosts but this one need a token.")] = "8008",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for drafts, masks and recordings; default: in the user's cache.")
+    ] = None,
+    model: Model = None,
+    engine: Engine = "auto",
+    preset: Preset = None,
+    size: Size = None,
+    threads: Threads = None,
+    control: Annotated[
+        str | None, typer.Option(help="Commands to a stream: a file that lines are added to, or mqtt://host/topic.")
+    ] = None,
+    play: Annotated[
+        bool, typer.Option("--play", help="Play a film over and over at its own rate, as if it were a camera.")
+    ] = False,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="Name that the page is opened by, beside addresses; may be repeated.")
+    ] = None,
+) -> None:
+    """Open a page that shows a source: paint objects, follow, correct and save them. Ends with SIGINT or SIGTERM.
+
+    The token of a page that other machines may open is made anew, or taken from CRWEDGE_TOKEN.
+
+    Example: crwedge serve camera0
+    """
+    from crwedge.cli.page import PageOptions, run_page
+
+    run_page(
+        PageOptions(
+            source, listen, out, model, engine, preset, size, threads, control, play, tuple(allow_host or ()), "track"
+        )
+    )
