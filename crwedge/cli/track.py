@@ -61,9 +61,6 @@ class OutputOptions(Group):
             help="Folder (PNG), *.mp4, *.jsonl, x.zip?format=cvat, -, window or mqtt://host/topic; repeatable.",
         ),
     ] = None
-    save_target: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keep the painted frames, for --target of another run.")
-    ] = None
     overwrite: Overwrite = False
     serve: Annotated[
         str | None, typer.Option(metavar="[HOST:]PORT", help="Page that shows and steers the run, as `crwedge serve`.")
@@ -119,7 +116,7 @@ def setting_table() -> SettingTable:
     from crwedge.core.settings import PropagationSettings
     from crwedge.runtime.session_options import SessionOptions
 
-    own = (
+    options = (
         "model",
         "engine",
         "preset",
@@ -127,10 +124,10 @@ def setting_table() -> SettingTable:
         "overwrite",
         "snapshot",
         "resume",
+        "preview",
         "targets",
-        "save_target",
     )
-    table = SettingTable("crwedge track").add(SessionOptions, (*own, "preview"))
+    table = SettingTable("crwedge track").add(SessionOptions, options)
     table.add(PropagationSettings, ("cells",), default="(of the preset)")
     return table.add(RunSettings).add(TestTimeSettings, ("mode",), prefix="ttt-")
 
@@ -190,7 +187,6 @@ def track(
         snapshot=state.snapshot,
         resume=state.resume,
         targets=tuple(given.target or ()),
-        save_target=outputs.save_target,
         preview=outputs.serve is not None and not is_recorded(source[0]),
         **values[SessionOptions],
     )
