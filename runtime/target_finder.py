@@ -128,7 +128,7 @@ class TargetFinder(Observer):
         if not sure:
             return None
         taken, mask = np.zeros(size, np.bool_), np.zeros(size, np.uint8)
-        if self._labels is not None and followed:
+        if self._labels is not None and followed and self._labels.ids.shape == size:
             taken |= np.isin(self._labels.ids, list(followed))
         for i, one in sorted(sure.items(), key=lambda item: -item[1].certainty):
             inside = self._label(pixels, i, one)
@@ -183,7 +183,12 @@ class TargetFinder(Observer):
     def _encoded(self) -> list[_Sought]:
         # Test-time training changes the encoder, and with it what a target's features are.
         if self._sought is None or self._tracker.adapter is not None:
-            self._sought = [self._encode(target) for target in self._targets]
+            first, self._sought = self._sought is None, [self._encode(target) for target in self._targets]
+            for i in self._names if first else ():
+                if not any(i in known.objects for sought in self._sought for known in sought.frames):
+                    _log.warning(
+                        "%s (object %d) is too small in its target, or fills it: it cannot be found", self._name(i), i
+                    )
         return self._sought
 
     def _encode(self, target: Target) -> _Sought:

@@ -268,6 +268,7 @@ class Tracker(Closing):
             self.adapter.close()
 
     def _forget(self) -> None:
+        self.prompt, self.searched = None, ()
         self._objects, self._monitor, self._quality = Objects(), Monitor(), QualityLevel()
         self._index, self._source_index = 0, None
         self._frame_size, self._cells_and_channels = None, (0, 0)

@@ -32,7 +32,6 @@ DIFFERENT = {
     "--set": "train and studies have keys of their own",
     "--steps": "of a run, and of each point of a study",
     "--settings": "train has keys of its own",
-    "--target": "batch takes one, for the videos without a mask",
     "--threads": "batch divides the processors among its workers",
     "--workers": "processes that decode for train, that track for batch",
     "--frame": "grab takes its number, paint writes it",

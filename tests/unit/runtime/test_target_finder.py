@@ -182,6 +182,16 @@ def test_a_target_serves_every_encoder(scene: Scene, elsewhere: Scene, engine: E
     np.testing.assert_array_equal(found[0], found[1])
 
 
+def test_an_object_that_cannot_be_found_is_named(scene: Scene, engine: Engine, said: list[str]) -> None:
+    mask = np.zeros(SIZE, np.uint8)
+    mask[20:30, 30:40] = 1
+    with cw.Tracker.open(shipped_bundle(), engine, workers=1) as tracker:
+        search(tracker, [Target((TargetFrame(scene.frames[0], mask),), {1: "crumb"})], list(scene.frames[:2]))
+    assert [line for line in said if "too small" in line] == [
+        "crumb (object 1) is too small in its target, or fills it: it cannot be found"
+    ]
+
+
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str, Sequence[np.ndarray]], Path]:
     def folder(name: str, frames: Sequence[np.ndarray]) -> Path:
