@@ -34,6 +34,10 @@ ListSettings = Annotated[
 Names = Annotated[
     str | None, typer.Option(metavar="ID=NAME,...", help="Names of objects for the outputs, such as 1=dog,2=rider.")
 ]
+Listen = Annotated[str, typer.Option(help="[HOST:]PORT of the page; hosts but this one need a token.")]
+AllowHost = Annotated[
+    list[str] | None, typer.Option(help="Name that the page is opened by, beside addresses; may be repeated.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
 Size = Annotated[
     str | None, typer.Option(metavar="HxW", help="Compute at HEIGHTxWIDTH, or 'frame'; default: the protocol's own.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crwedge.cli.options import Model, Overwrite
+from crwedge.cli.options import AllowHost, Listen, Model, Overwrite
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,12 +22,10 @@ def paint(
     ],
     mask: Annotated[Path, typer.Argument(help="Mask to write.")] = Path("init.png"),
     frame: Annotated[Path | None, typer.Option(help="Write the frame that was painted on as PNG, too.")] = None,
-    listen: Annotated[str, typer.Option(help="[HOST:]PORT of the page; hosts but this one need a token.")] = "8008",
+    listen: Listen = "8008",
     model: Model = None,
     overwrite: Overwrite = False,
-    allow_host: Annotated[
-        list[str] | None, typer.Option(help="Name that the page is opened by, beside addresses; may be repeated.")
-    ] = None,
+    allow_host: AllowHost = None,
 ) -> None:
     """Open a page to paint a mask on a frame, write the mask and end.
 

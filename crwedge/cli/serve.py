@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from crwedge.cli.options import Engine, Model, Preset, Size, Threads
+from crwedge.cli.options import AllowHost, Engine, Listen, Model, Preset, Size, Threads
 
 
 def serve(
     source: Annotated[
         str, typer.Argument(help="camera0, v4l2:///dev/video0, csi://0, rtsp://..., a video file or a folder.")
     ],
-    listen: Annotated[str, typer.Option(help="[HOST:]PORT of the page; hosts but this one need a token.")] = "8008",
+    listen: Listen = "8008",
     out: Annotated[
         Path | None, typer.Option(help="Folder for drafts, masks and recordings; default: in the user's cache.")
     ] = None,
@@ -29,9 +29,7 @@ def serve(
     play: Annotated[
         bool, typer.Option("--play", help="Play a film over and over at its own rate, as if it were a camera.")
     ] = False,
-    allow_host: Annotated[
-        list[str] | None, typer.Option(help="Name that the page is opened by, beside addresses; may be repeated.")
-    ] = None,
+    allow_host: AllowHost = None,
 ) -> None:
     """Open a page that shows a source: paint objects, follow, correct and save them. Ends with SIGINT or SIGTERM.
 
