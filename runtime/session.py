@@ -42,8 +42,9 @@ from crwedge.runtime.ops.command_topic import CommandTopic
 from crwedge.runtime.ops.commands import CommandFile, CommandQueue, CommandReader, Commands
 from crwedge.runtime.ops.rate_control import RateController, rate_to_hold
 from crwedge.runtime.ops.snapshot import Snapshots, State, read_snapshot
-from crwedge.runtime.ops.stats import StreamStats, peak_rss_mb
+from crwedge.runtime.ops.stats import StreamStats
 from crwedge.runtime.session_options import SessionOptions
+from crwedge.runtime.session_summary import summary_of
 from crwedge.runtime.sinks.base import MaskSink
 from crwedge.runtime.sinks.open import open_sink
 from crwedge.runtime.sources.frame import Frame, FrameSource
@@ -237,7 +238,8 @@ class Session:
                         self._check_start()
                     if self._snapshots is not None and self._tracker.object_ids:
                         self._snapshots.finish()
-                    return {**self._summary(self._tracker, targets), "damaged_packets": getattr(source, "damaged", 0)}
+                    summary = summary_of(self, self._tracker, targets, self._stop.signal)
+                    return {**summary, "damaged_packets": getattr(source, "damaged", 0)}
         finally:
             self._queue.close()
 
@@ -344,32 +346,6 @@ class Session:
             state,
             facts={**state.facts, "source": self._source_id, "names": list(self._tracker.names.items()), **control},
         )
-
-    def _summary(self, tracker: Tracker, targets: Sequence[str]) -> dict[str, Any]:
-        stats, manifest, size = self.stats, self.bundle.manifest, tracker.options.size
-        shown = [redact(target) for target in targets]
-        where = ", ".join(shown) or "nowhere (no --out)"
-        counts = f"{stats.frames_in} in = {stats.tracked} tracked + {stats.dropped} dropped + {stats.failed} failed"
-        if stats.previewed:
-            counts += f" + {stats.previewed} while nothing was followed"
-        engine = tracker.engine.name
-        _log.info(
-            "%d frames at %.2f a second on %s (%s); written to %s", stats.tracked, stats.fps, engine, counts, where
-        )
-        return {
-            **stats.to_dict(),
-            "peak_rss_mb": round(peak_rss_mb(), 1),
-            "engine": engine,
-            "protocol": {
-                "preset": self.preset_name,
-                **self.settings.to_dict(),
-                "size": list(size) if size else None,
-            },
-            "model": {"name": manifest.name, "sha256": self.bundle.sha256, "trained": manifest.trained},
-            "source": self.name,
-            "outputs": shown,
-            "stopped_by": self._stop.signal,
-        }
 
 
 def _names_of(state: State) -> dict[int, str]:
