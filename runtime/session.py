@@ -217,9 +217,8 @@ class Session:
                     for t in targets
                 ]
                 with self._open_tracker(source.live) as self._tracker:
-                    topic = None
-                    if self._topic is not None:
-                        topic = CommandTopic(self._topic, self._on_event)
+                    topic = None if self._topic is None else CommandTopic(self._topic, self._on_event)
+                    if topic is not None:
                         closing.callback(topic.close)
                     own = self._observers(self._tracker, source, state, topic)
                     frames = self._frames(source, state)
@@ -239,8 +238,8 @@ class Session:
                         self._check_start()
                     if self._snapshots is not None and self._tracker.object_ids:
                         self._snapshots.finish()
-                    summary = summary_of(self, self._tracker, targets, self._stop.signal)
-                    return {**summary, **self._sought.summary(), "damaged_packets": getattr(source, "damaged", 0)}
+                    more = {**self._sought.summary(), "damaged_packets": getattr(source, "damaged", 0)}
+                    return summary_of(self, self._tracker, targets, self._stop.signal) | more
         finally:
             self._queue.close()
 
