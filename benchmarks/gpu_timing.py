@@ -20,7 +20,7 @@ from crwedge.runtime.backends.cuda.compiler import compile_now
 from crwedge.runtime.backends.cuda.driver import Driver
 from crwedge.runtime.backends.cuda.source import Variant
 from crwedge.runtime.bundle_lookup import shipped_bundle
-from crwedge.runtime.propagation.neighbourhood import neighbours
+from crwedge.runtime.propagation.neighbourhood import compared_pairs
 from crwedge.runtime.propagation.view import Size
 from crwedge.runtime.tracker import Tracker
 
@@ -75,11 +75,9 @@ def floor_ms(
     Operations: every cell with every cell of its neighbourhood in m frames, and with all cells of the first. Bytes: all
     features and the k labels of every cell once.
     """
-    (h, w), m = grid, settings.context_length
-    cells = h * w
-    near = neighbours(settings) if settings.local else cells
-    first = cells if settings.first_frame == "global" else near
-    operations = 2 * channels * cells * (m * near + first)
+    m, cells = settings.context_length, grid[0] * grid[1]
+    pairs = m * compared_pairs(settings, grid, pinned=False) + compared_pairs(settings, grid, pinned=True)
+    operations = 2 * channels * pairs
     moved = (m + 2) * cells * channels * 2 + cells * labels * 4 * (settings.topk + 1)
     by_operations, by_bytes = 1e3 * operations / rate, 1e3 * moved / bytes_s
     return {"operations": by_operations, "bytes": by_bytes, "floor": max(by_operations, by_bytes)}

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from crwedge.core.errors import SinkError
 from crwedge.core.optional import import_optional
-from crwedge.runtime.sources.uri import redact
+from crwedge.core.uri import redact
 
 _MOST_WAITING = 100
 """Messages kept while the broker is away; the oldest make way."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,25 +119,6 @@ def use_bundle(model: str | Path, reason: str = "named with `crwedge use`") -> B
             f"{path} cannot be written ({error.strerror}); set CRWEDGE_HOME to another folder"
         ) from error
     return bundle
-
-
-def choose_if_better(bundle: Bundle, score: Callable[[Bundle], float]) -> bool:
-    """Make a new bundle the one that is used, if it scores at least as high as the shipped one.
-
-    Args:
-        bundle: newly exported.
-        score: of a bundle, higher is better; both are given to it.
-
-    Returns:
-        Whether it is used from now on.
-    """
-    new, old = score(bundle), score(Bundle.open(shipped_bundle()))
-    if new < old:
-        _log.info("the encoder in use stays: %s scores %.3f, the shipped one %.3f", bundle.manifest.name, new, old)
-        return False
-    use_bundle(bundle.path, f"scored {new:.3f} when it was exported, the shipped one {old:.3f}")
-    _log.info("%s scores %.3f, the shipped encoder %.3f: it is used from now on", bundle.manifest.name, new, old)
-    return True
 
 
 def _choice_file() -> Path:

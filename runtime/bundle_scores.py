@@ -13,39 +13,59 @@ from crwedge.core.user_folders import data_home
 from crwedge.runtime.bundle_lookup import shipped_bundle
 
 
-def known_score(bundle: Bundle) -> str:
+def known_score(bundle: Bundle, preset: str | None = None) -> str:
     """How good a bundle is known to be, in a few words with the protocol; "" where it was never scored.
 
     Scores belong to the weights: they are found by the hash of the ONNX file.
+
+    Args:
+        bundle: of the weights.
+        preset: whose score is asked for; None: of any, `crw` first.
     """
     import crwedge
 
     for path in (Path(crwedge.__file__).parent / "assets" / "scores.json", _scores_file()):
-        if text := _read_scores(path).get(bundle.sha256):
+        scores = _read_scores(path).get(bundle.sha256, {})
+        # A file of an older version has one text for all presets.
+        scores = scores if isinstance(scores, dict) else {"": scores}
+        order = ("crw", *scores) if preset is None else (preset,)
+        if text := next((scores[name] for name in order if name in scores), None):
             return str(text)
     return ""
 
 
-def record_score(bundle: Bundle, text: str) -> None:
-    """Remember a score of a bundle's weights for `known_score`; where nothing can be written it is not remembered."""
+def record_score(bundle: Bundle, text: str, preset: str) -> None:
+    """Remember a score of a bundle's weights with a preset; where nothing can be written it is not remembered."""
     path = _scores_file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
-            file.write(json.dumps({**_read_scores(path), bundle.sha256: text}, indent=1).encode())
+            scores = _read_scores(path)
+            before = scores.get(bundle.sha256)
+            scores[bundle.sha256] = {**(before if isinstance(before, dict) else {}), preset: text}
+            file.write(json.dumps(scores, indent=1).encode())
     except OSError:
         return
 
 
-def describe_bundle(bundle: Bundle) -> str:
-    """One line for the start of a run: which encoder, where it comes from, how good it is known to be."""
+def describe_bundle(bundle: Bundle, preset: str | None = None) -> str:
+    """One line for the start of a run: which encoder, where it comes from, how good it is known to be.
+
+    Args:
+        bundle: of the encoder.
+        preset: in use; where the encoder was never scored with it, the score of another one is shown, which names it.
+    """
     manifest = bundle.manifest
     if bundle.path == shipped_bundle():
         place = "shipped with crwedge"
     else:
         place = str(bundle.path)
     trained = "" if manifest.trained else "; random weights, not trained: masks will drift"
-    score = known_score(bundle) or "never scored (crwedge eval davis ROOT)"
+    score = (
+        (known_score(bundle, preset) if preset else "")
+        or known_score(bundle)
+        or "never scored (crwedge eval davis ROOT)"
+    )
     return f"encoder {manifest.name} ({place}; {manifest.weights_from}){trained}: {score}"
 
 

@@ -82,7 +82,8 @@ class Finder:
         features = self._backend.encode(pixels, self._view)
         prediction = self._backend.propagate(features, Search(SETTINGS, entropy=True))
         confidence = expected_overlap(prediction, ids)
-        boxes = dict(zip(ids, object_boxes(self._view, prediction.soft), strict=True))
+        winner, count = prediction.soft.argmax(axis=0), prediction.soft.shape[0]
+        boxes = dict(zip(ids, object_boxes(self._view, winner, count), strict=True))
         return {i: Found(box, confidence.get(i, 0.0)) for i in ids if (box := boxes[i]) is not None}
 
     def state(self) -> ContextState | None:

@@ -53,5 +53,5 @@ class FirstPrompt(Observer):
 
     def after(self, labels: LabelMap) -> None:
         """Say what the context takes."""
-        if labels.index == 0:
+        if labels.index == 0 and labels.object_ids:
             _log.info("%s", self._tracker.memory_statement)

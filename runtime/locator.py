@@ -16,6 +16,8 @@ from crwedge.runtime.finder import Finder
 from crwedge.runtime.monitor import KEPT_OVER_A_GAP, LOST, TRUSTED
 from crwedge.runtime.objects import AnyPrompt
 from crwedge.runtime.propagation.context import Pixels
+from crwedge.runtime.propagation.rescale import rescaled
+from crwedge.runtime.propagation.unseen import unseen_background
 from crwedge.runtime.propagation.view import Size, View
 from crwedge.runtime.quality import QualityLevel
 from crwedge.runtime.region import Box, Region, around_all, box_around, object_boxes
@@ -24,8 +26,8 @@ _FINDER = "finder."
 """Prefix of the finder's tensors in a state."""
 _FALL = 0.5
 """An object that loses so much of its area from one frame to the next is looked for."""
-_PATIENCE = 3
-"""Frames between two searches for an object that is lost."""
+_PATIENCE = 4
+"""A search is at least so many frames after the one before it, however many objects are lost, and however often."""
 
 
 class Locator(Protocol):
@@ -41,6 +43,10 @@ class Locator(Protocol):
 
     def view(self, pixels: Pixels, prompt: AnyPrompt | None) -> View:
         """The part of a frame RGB uint8 (H, W, 3) to compute, and its scale. The context is brought to that scale."""
+        ...
+
+    def revise(self, prediction: Prediction) -> Prediction:
+        """A prediction without labels that cells can only have by mistake, because what they show was never computed before."""
         ...
 
     def observe(self, prediction: Prediction, labels: LabelMap, prompted: bool) -> None:
@@ -89,6 +95,10 @@ class WholeFrame:
         """See `Locator.view`."""
         return self._view
 
+    def revise(self, prediction: Prediction) -> Prediction:
+        """See `Locator.revise`."""
+        return prediction
+
     def observe(self, prediction: Prediction, labels: LabelMap, prompted: bool) -> None:
         """See `Locator.observe`."""
 
@@ -126,7 +136,9 @@ class RegionLocator:
         self._overview = region.overview.grid
         self.everywhere = False
         self._backend, self._finder = backend, finder
-        self._scale: Size | None = None
+        self._view: View | None = None
+        self._before: View | None = None
+        """The view of the last frame, at the scale of this one."""
         self._boxes: dict[int, Box | None] = {}
         self._lost: set[int] = set()
         self._areas: dict[int, float] = {}
@@ -140,22 +152,35 @@ class RegionLocator:
 
     def view(self, pixels: Pixels, prompt: AnyPrompt | None) -> View:
         """See `Locator.view`."""
-        self.everywhere = False
+        self.everywhere, self._wait = False, max(0, self._wait - 1)
         if prompt is not None:
             # No motion is read from a prompt: what it corrects was wrong.
             self.region.jump(around_all([prompt_box(prompt), *self._boxes.values()]))
             self._lost -= set(prompt.ids)
-        elif self._lost:
+        elif self._lost and not self._wait:
             self._search(pixels)
-        view = self.region.view()
-        if self._scale is not None and view.size != self._scale:
-            self._backend.rescale(view.size)
-        self._scale = view.size
+        view, last = self.region.view(), self._view
+        if last is not None and view.size != last.size:
+            self._backend.rescale(view)
+        self._view, self._before = view, rescaled(last, view.size) if last is not None else None
         return view
+
+    def revise(self, prediction: Prediction) -> Prediction:
+        """See `Locator.revise`."""
+        support, settings = prediction.support, self._backend.settings
+        if support is None or self._before is None or self.everywhere:
+            return prediction
+        share = unseen_background(support, prediction.features.view, self._before, settings.temperature)
+        if share is None or not (share * (prediction.soft[0] < 1) > 0.01).any():
+            return prediction
+        soft = prediction.soft * (1 - share)
+        soft[0] += share
+        return self._backend.relabel(prediction, soft)
 
     def observe(self, prediction: Prediction, labels: LabelMap, prompted: bool) -> None:
         """See `Locator.observe`."""
-        boxes = object_boxes(prediction.features.view, prediction.soft)
+        winner = prediction.soft.argmax(axis=0)
+        boxes = object_boxes(prediction.features.view, winner, prediction.soft.shape[0])
         self._boxes = dict(zip(labels.object_ids, boxes, strict=True))
         self.region.follow(around_all(boxes))
         if labels.joints is not None:
@@ -163,16 +188,13 @@ class RegionLocator:
         if prompted and labels.frame is not None:
             soft, _ = area_labels(labels.ids, labels.object_ids, self._overview)
             self._finder.learn(labels.frame, soft)
-        cells = np.bincount(prediction.soft.argmax(axis=0).reshape(-1), minlength=1 + len(boxes))
+        cells = np.bincount(winner.reshape(-1), minlength=1 + len(boxes))
         shares = cells[1:] / np.prod(grid_size(*prediction.features.view.size))
         areas = dict(zip(labels.object_ids, shares.tolist(), strict=True))
         fell = {i for i, area in areas.items() if not prompted and area < _FALL * self._areas.get(i, 0)}
         # It stays missing until it is found, or has come back to size: what is left of it may be a stray.
         self._areas = {i: area if prompted or i not in fell else self._areas[i] for i, area in areas.items()}
-        lost = {i for i, state in labels.states.items() if state == LOST or self._boxes[i] is None} | fell
-        if lost - self._lost:
-            self._wait = 0
-        self._lost = lost
+        self._lost = {i for i, state in labels.states.items() if state == LOST or self._boxes[i] is None} | fell
 
     def edit_labels(self, change: NDArray[np.float32], ids: tuple[int, ...]) -> None:
         """See `Locator.edit_labels`."""
@@ -194,7 +216,7 @@ class RegionLocator:
         tensors = {} if learnt is None else {_FINDER + name: value for name, value in learnt.tensors.items()}
         facts = {
             "region": self.region.state(),
-            "scale": self._scale,
+            "view": None if self._view is None else [self._view.size, self._view.origin, self._view.grid],
             "boxes": [[i, None if box is None else box.tolist()] for i, box in self._boxes.items()],
             "lost": sorted(self._lost),
             "areas": list(self._areas.items()),
@@ -207,7 +229,7 @@ class RegionLocator:
         """See `Locator.restore`."""
         facts, mine = state.facts, {n: v for n, v in state.tensors.items() if n.startswith(_FINDER)}
         self.region.restore(facts["region"])
-        self._scale = None if facts["scale"] is None else (int(facts["scale"][0]), int(facts["scale"][1]))
+        self._view = None if facts["view"] is None else View.of(facts["view"])
         self._boxes = {int(i): None if box is None else np.array(box) for i, box in facts["boxes"]}
         self._lost, self._wait = {int(i) for i in facts["lost"]}, int(facts["wait"])
         self._areas = {int(i): float(area) for i, area in facts["areas"]}
@@ -219,10 +241,7 @@ class RegionLocator:
         self._finder.close()
 
     def _search(self, pixels: Pixels) -> None:
-        """Look for the lost objects now and then; the region goes to those that are certainly found."""
-        self._wait -= 1
-        if self._wait >= 0:
-            return
+        """Look for the lost objects; the region goes to those that are certainly found."""
         self._wait = _PATIENCE
         found = self._finder.find(pixels, tuple(self._boxes))
         sure = {i: one.box for i, one in found.items() if i in self._lost and one.confidence >= TRUSTED}

@@ -10,6 +10,8 @@ from crwedge.runtime.backends.base import Prediction
 from crwedge.runtime.propagation.confidence import CALIBRATION
 
 OK, RECOVERING, LOST = "ok", "recovering", "lost"
+SEARCHING = "searching"
+"""Of an object that was never found; see `crwedge.runtime.target_finder`."""
 
 TRUSTED = 0.5
 """Confidence from which on a frame counts as good."""

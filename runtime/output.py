@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+import numpy as np
+
+from crwedge.core.images import grid_size
 from crwedge.core.labels import LabelMap
 from crwedge.core.settings import PropagationSettings
+from crwedge.runtime.monitor import SEARCHING
 from crwedge.runtime.propagation.specks import remove_specks
+from crwedge.runtime.sources.frame import Frame
 
 
-def finished(labels: LabelMap, settings: PropagationSettings, names: Mapping[int, str], painted: bool) -> LabelMap:
+def finished(
+    labels: LabelMap,
+    settings: PropagationSettings,
+    names: Mapping[int, str],
+    painted: bool,
+    searched: Iterable[int] = (),
+) -> LabelMap:
     """The label map that is given out: with the objects' names and, where the settings say so, without specks.
 
     Args:
@@ -18,8 +29,27 @@ def finished(labels: LabelMap, settings: PropagationSettings, names: Mapping[int
         settings: see `PropagationSettings.drop_specks`.
         names: of objects.
         painted: whether a mask came with the frame; what was painted stays.
+        searched: objects that were never found.
     """
     known = {i: names[i] for i in labels.object_ids if i in names}
+    states = {**labels.states, **{i: SEARCHING for i in searched if i not in labels.states}}
     if painted or not settings.drop_specks or labels.joints is not None:
-        return replace(labels, names=known) if known else labels
-    return replace(labels, ids=remove_specks(labels.ids), names=known)
+        return replace(labels, names=known, states=states)
+    return replace(labels, ids=remove_specks(labels.ids), names=known, states=states)
+
+
+def nothing_found(frame: Frame, index: int, searched: Iterable[int]) -> LabelMap:
+    """The label map of a frame in which no object of `searched` was found yet, and nothing else is followed."""
+    size = frame.image.shape[0], frame.image.shape[1]
+    return LabelMap(
+        ids=np.zeros(size, np.uint8),
+        index=index,
+        object_ids=(),
+        soft=np.ones((1, *grid_size(*size)), np.float32),
+        pts=frame.pts,
+        frame=frame.image,
+        source_index=frame.index,
+        states=dict.fromkeys(searched, SEARCHING),
+        name=frame.name,
+        time=frame.time,
+    )

@@ -24,6 +24,8 @@ _STEPS = 4
 """Steps of the scale in each factor of two."""
 _ROOM = 1.15
 """A finer scale is taken only where this many times its cells fit the budget, so that the scale does not swing."""
+_FILL, _WIDEST = 0.85, 8
+"""Where there is room, the margin is widened: up to so much of the budget, and so many cells."""
 _SPECK = 0.1
 """A connected part of an object that is smaller than this share of its largest one is a speck: the region leaves it out."""
 _SMOOTH = 0.5
@@ -74,11 +76,17 @@ class Region:
         self._level = min(self._level, self._coarsest)
         ahead = self._box + self._motion
         box = np.concatenate([np.minimum(self._box, ahead)[:2], np.maximum(self._box, ahead)[2:]])
-        while self._level < self._coarsest and self._around(box, self._level).cells > self.cells:
+        while self._level < self._coarsest and self._around(box, self._level, self.margin).cells > self.cells:
             self._level += 1
-        while self._level > 0 and self._around(box, self._level - 1).cells * _ROOM <= self.cells:
+        while self._level > 0 and self._around(box, self._level - 1, self.margin).cells * _ROOM <= self.cells:
             self._level -= 1
-        return self._around(box, self._level)
+        view = self._around(box, self._level, self.margin)
+        for margin in range(self.margin + 1, _WIDEST + 1):
+            wider = self._around(box, self._level, margin)
+            if wider.cells > _FILL * self.cells:
+                break
+            view = wider
+        return view
 
     def follow(self, box: Box | None) -> None:
         """The objects of the last frame were inside `box`; None where there was none: the region stays."""
@@ -104,10 +112,10 @@ class Region:
         self._box = None if values["box"] is None else np.array(values["box"])
         self._motion = np.array(values["motion"])
 
-    def _around(self, box: Box, level: int) -> View:
-        """The cells of a level that hold a box and its margin."""
+    def _around(self, box: Box, level: int, margin: int) -> View:
+        """The cells of a level that hold a box and so many cells around it."""
         size = self.scaled(level)
-        full, margin = grid_size(*size), self.margin
+        full = grid_size(*size)
         low = [max(0, int(np.floor(box[axis] * full[axis] + 1e-9)) - margin) for axis in (0, 1)]
         high = [min(full[axis], int(np.ceil(box[axis + 2] * full[axis] - 1e-9)) + margin) for axis in (0, 1)]
         low = [min(first, full[axis] - 1) for axis, first in enumerate(low)]
@@ -115,27 +123,29 @@ class Region:
         return View(size, (low[0], low[1]), (grid[0], grid[1]))
 
 
-def object_boxes(view: View, soft: NDArray[np.float32]) -> list[Box | None]:
+def object_boxes(view: View, winner: NDArray[np.int64], count: int) -> list[Box | None]:
     """The box around each object's cells: those where it leads all others.
 
     Args:
         view: what the labels cover.
-        soft: (K, h, w) soft labels, channel 0 the background.
+        winner: (h, w) the leading channel of each cell, 0 the background.
+        count: K, channels.
 
     Returns:
         For each object, in order of the channels, the box around its parts that are no specks; None where it has no cell.
     """
-    winner, full = soft.argmax(axis=0), grid_size(*view.size)
     part = np.empty(winner.shape, np.int64)
-    found: list[Box | None] = []
-    for channel in range(1, soft.shape[0]):
-        count = kernels.components(winner == channel, part)
-        if not count:
-            found.append(None)
-            continue
-        sizes = np.bincount(part.reshape(-1))[1:]
-        large = np.isin(part, 1 + np.flatnonzero(sizes >= _SPECK * sizes.max()))
-        found.append(box_around(large, view.origin, full))
+    parts = kernels.components(winner, part)
+    found: list[Box | None] = [None] * (count - 1)
+    if not parts.shape[0]:
+        return found
+    channel, size = parts[:, 0], parts[:, 1]
+    largest = np.zeros(count, np.int64)
+    np.maximum.at(largest, channel, size)
+    low, full = np.array(view.origin), np.array(grid_size(*view.size))
+    for one in parts[size >= _SPECK * largest[channel]]:
+        box = np.concatenate([(one[2:4] + low) / full, (one[4:6] + low) / full])
+        found[one[0] - 1] = around_all([found[one[0] - 1], box])
     return found
 
 

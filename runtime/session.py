@@ -11,11 +11,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,7 +23,6 @@ from numpy.typing import NDArray
 from crwedge.core.bundle import Bundle
 from crwedge.core.errors import MaskError, SettingError
 from crwedge.core.joints import FrameJoints, Joints
-from crwedge.core.packages import install_command
 from crwedge.core.prompts import PromptLike
 from crwedge.core.settings import preset
 from crwedge.formats.prompt import AnnotatedMask, parse_names, read_prompt
@@ -33,6 +30,7 @@ from crwedge.runtime.adapter import Adapter
 from crwedge.runtime.backends.engine import Engine
 from crwedge.runtime.broker import is_broker
 from crwedge.runtime.bundle_lookup import default_preset, find_bundle
+from crwedge.runtime.default_outputs import default_outputs
 from crwedge.runtime.events import silent
 from crwedge.runtime.first_prompt import FirstPrompt
 from crwedge.runtime.frame_queue import StopToken
@@ -42,8 +40,10 @@ from crwedge.runtime.ops.command_topic import CommandTopic
 from crwedge.runtime.ops.commands import CommandFile, CommandQueue, CommandReader, Commands
 from crwedge.runtime.ops.rate_control import RateController, rate_to_hold
 from crwedge.runtime.ops.snapshot import Snapshots, State, read_snapshot
-from crwedge.runtime.ops.stats import StreamStats, peak_rss_mb
+from crwedge.runtime.ops.stats import StreamStats
 from crwedge.runtime.session_options import SessionOptions
+from crwedge.runtime.session_summary import summary_of
+from crwedge.runtime.session_targets import SessionTargets
 from crwedge.runtime.sinks.base import MaskSink
 from crwedge.runtime.sinks.open import open_sink
 from crwedge.runtime.sources.frame import Frame, FrameSource
@@ -129,9 +129,10 @@ class Session:
             raise SettingError("--resume goes on from a snapshot: add --snapshot FILE")
         if options.reverse and options.resume:
             raise SettingError("reverse starts at one frame and cannot go on from a snapshot: leave --resume out")
-        if prompt is None and not self._resumes and not options.preview:
+        self._sought = SessionTargets(options, self._prompt, self._resumes)
+        if prompt is None and not self._resumes and not options.preview and not self._sought:
             missing = "there is no snapshot yet to go on from" if options.resume else "the first frame needs a mask"
-            raise SettingError(f"{missing}: say which objects to follow, with --mask init.png")
+            raise SettingError(f"{missing}: say which objects to follow, with --mask init.png or --target FILE")
         if options.confidence and isinstance(self._prompt, Joints | FrameJoints):
             raise SettingError("confidence estimates the overlap of masks; joints come with a confidence of their own")
 
@@ -208,7 +209,8 @@ class Session:
                 self.name, self.fps, self._source_id = source.name, source.fps, _identity(source)
                 if state is not None and not options.resume_any:
                     state.check_source(self._source_id)
-                targets = [str(target) for target in self._targets(source.live)]
+                outputs = default_outputs(source.live) if self._outputs is None else self._outputs
+                targets = [str(target) for target in outputs]
                 sinks = [opened.enter_context(sink) for sink in self._sinks]
                 sinks += [
                     opened.enter_context(open_sink(t, overwrite=options.overwrite, resume_at=at, source=source))
@@ -237,7 +239,8 @@ class Session:
                         self._check_start()
                     if self._snapshots is not None and self._tracker.object_ids:
                         self._snapshots.finish()
-                    return {**self._summary(self._tracker, targets), "damaged_packets": getattr(source, "damaged", 0)}
+                    summary = summary_of(self, self._tracker, targets, self._stop.signal)
+                    return {**summary, **self._sought.summary(), "damaged_packets": getattr(source, "damaged", 0)}
         finally:
             self._queue.close()
 
@@ -263,18 +266,6 @@ class Session:
             skip_damaged=options.skip_damaged,
         )
 
-    def _targets(self, live: bool) -> Sequence[str | Path]:
-        if self._outputs is not None:
-            return self._outputs
-        if not live:
-            return ["masks"]
-        screen = sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-        if screen and find_spec("cv2") is not None:
-            return ["window"]
-        missing = f"OpenCV is not installed ({install_command('window')})" if screen else "there is no screen"
-        _log.info("note: %s, so JSON Lines go to standard output; choose another output with --out", missing)
-        return ["-"]
-
     def _open_tracker(self, live: bool) -> Tracker:
         options = self.options
         confidence = options.confidence
@@ -292,6 +283,8 @@ class Session:
     def _frames(self, source: FrameSource, state: State | None) -> FrameSource:
         """The frames to track: from the prompt's frame on, or those after the snapshot."""
         frames = self._adapter.ahead(source) if self._adapter is not None else source
+        if isinstance(self._prompt, Joints | FrameJoints):
+            _log.info("note: %d joints: %s", len(self._prompt.names), ", ".join(self._prompt.names))
         most = self.options.max_frames
         if state is not None:
             skip = 0 if source.live else (state.source_index or 0) + 1 - (self.options.start or 0)
@@ -329,6 +322,7 @@ class Session:
         if topic is not None:
             readers.append(topic)
         own.append(Commands(tracker, readers, index, options.resize_mask, self._on_event, options.preview))
+        own += self._sought.observers(tracker, index, self._on_event)
         if (fps := rate_to_hold(options.fps, source, self.settings)) is not None:
             own.append(RateController(tracker, fps, self._on_event))
         if self._snapshots is not None:
@@ -344,32 +338,6 @@ class Session:
             state,
             facts={**state.facts, "source": self._source_id, "names": list(self._tracker.names.items()), **control},
         )
-
-    def _summary(self, tracker: Tracker, targets: Sequence[str]) -> dict[str, Any]:
-        stats, manifest, size = self.stats, self.bundle.manifest, tracker.options.size
-        shown = [redact(target) for target in targets]
-        where = ", ".join(shown) or "nowhere (no --out)"
-        counts = f"{stats.frames_in} in = {stats.tracked} tracked + {stats.dropped} dropped + {stats.failed} failed"
-        if stats.previewed:
-            counts += f" + {stats.previewed} while nothing was followed"
-        engine = tracker.engine.name
-        _log.info(
-            "%d frames at %.2f a second on %s (%s); written to %s", stats.tracked, stats.fps, engine, counts, where
-        )
-        return {
-            **stats.to_dict(),
-            "peak_rss_mb": round(peak_rss_mb(), 1),
-            "engine": engine,
-            "protocol": {
-                "preset": self.preset_name,
-                **self.settings.to_dict(),
-                "size": list(size) if size else None,
-            },
-            "model": {"name": manifest.name, "sha256": self.bundle.sha256, "trained": manifest.trained},
-            "source": self.name,
-            "outputs": shown,
-            "stopped_by": self._stop.signal,
-        }
 
 
 def _names_of(state: State) -> dict[int, str]:

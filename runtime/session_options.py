@@ -10,6 +10,7 @@ from crwedge.core.bundle import Bundle
 from crwedge.core.checked import Checked, bounded
 from crwedge.core.described import described
 from crwedge.core.settings import PropagationSettings
+from crwedge.runtime.target import Target
 
 
 @described
@@ -63,3 +64,7 @@ class SessionOptions(Checked):
     """File of commands, see `CommandFile`, or mqtt://host/topic, see `CommandTopic`."""
     preview: bool = False
     """Frames may come before there is anything to follow: the prompt comes later, see `Session.correct`."""
+    targets: tuple[str | Path | Target, ...] = ()
+    """What to look for and follow once it is found, see `Target`; with them a session needs no prompt."""
+    save_target: str | Path | None = None
+    """File (*.target) that keeps the painted frames, for `--target` of another run."""

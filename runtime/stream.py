@@ -198,7 +198,7 @@ class _Run:
                 for observer in self.observers if prompt is None else ():
                     if (prompt := observer.before(frame)) is not None:
                         break
-                if self.preview and prompt is None and not tracker.object_ids:
+                if self.preview and prompt is None and not (tracker.object_ids or tracker.searched):
                     self._show(frame)
                     continue
                 labels = tracker.step(frame, prompt)

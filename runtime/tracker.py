@@ -27,7 +27,7 @@ from crwedge.runtime.locator import Locator, open_locator
 from crwedge.runtime.monitor import KEPT_OVER_A_GAP, TRUSTED, Monitor, expected_overlap
 from crwedge.runtime.objects import AnyPrompt, Objects
 from crwedge.runtime.ops.snapshot import SnapshotError, State, plain
-from crwedge.runtime.output import finished
+from crwedge.runtime.output import finished, nothing_found
 from crwedge.runtime.propagation.context import Pixels, memory_formula
 from crwedge.runtime.propagation.view import Size, View
 from crwedge.runtime.quality import QualityLevel
@@ -64,6 +64,10 @@ class Tracker(Closing):
         """Milliseconds of each stage of the last step: encode, propagate, output."""
         self.view: View | None = None
         """What was computed of the last frame."""
+        self.prompt: AnyPrompt | None = None
+        """The prompt of the last frame."""
+        self.searched: tuple[int, ...] = ()
+        """Objects that are looked for and were never found. While nothing is followed, frames then need no prompt."""
         self.names: dict[int, str] = {}
         """Names of objects, for the outputs; may be changed at any time."""
         self._objects, self._monitor, self._quality = Objects(), Monitor(), QualityLevel()
@@ -160,6 +164,9 @@ class Tracker(Closing):
         """
         start, source = time.perf_counter(), frame if isinstance(frame, Frame) else None
         pixels, given = self._check(source.image if source else frame, prompt)
+        self.prompt = given
+        if given is None and self.backend.empty:
+            return self._nothing(source or Frame(pixels, self._index))
         if source and source.after_gap and not self.backend.empty:
             self._monitor.gap(self.object_ids)
             self.backend.keep_trusted(TRUSTED, KEPT_OVER_A_GAP)
@@ -167,7 +174,7 @@ class Tracker(Closing):
         locator = self._locator or self._open_locator((pixels.shape[0], pixels.shape[1]))
         features = self.backend.encode(pixels, locator.view(pixels, given))
         encoded = time.perf_counter()
-        prediction = self._predict(features, given)
+        prediction = self._predict(features, locator, given)
         propagated = time.perf_counter()
         labels = self._report(prediction, pixels, given, source)
         trust = min(labels.confidence.values(), default=0.5 if given is None else 1.0)
@@ -180,7 +187,7 @@ class Tracker(Closing):
             self._index, self._source_index = self._index + 1, labels.source_index
         seconds = encoded - start, propagated - encoded, time.perf_counter() - propagated
         self.stages_ms = dict(zip(("encode", "propagate", "output"), (1e3 * s for s in seconds), strict=True))
-        return finished(labels, self.settings, self.names, given is not None)
+        return finished(labels, self.settings, self.names, given is not None, self.searched)
 
     def set_quality(self, level: QualityLevel) -> None:
         """Do a share of the full work from the next frame on."""
@@ -283,7 +290,7 @@ class Tracker(Closing):
         if isinstance(prompt, str | Path):
             prompt = read_mask(prompt)
         given = None if prompt is None else as_prompt(prompt, size)
-        self._objects.check(given, first=self.backend.empty)
+        self._objects.check(given, first=self.backend.empty and not self.searched)
         self._frame_size = before or size
         return pixels, given
 
@@ -315,7 +322,7 @@ class Tracker(Closing):
         self._locator.set_quality(self._quality)
         return self._locator
 
-    def _predict(self, features: Features, given: AnyPrompt | None) -> Prediction:
+    def _predict(self, features: Features, locator: Locator, given: AnyPrompt | None) -> Prediction:
         """Soft labels of the frame: from the context, from the prompt, or from both."""
         grid = grid_size(*features.view.size)
         if self.backend.empty:
@@ -325,7 +332,7 @@ class Tracker(Closing):
             return self.backend.label(
                 features, features.view.part(self._objects.soft(given, grid, self.settings.labels)[0])
             )
-        prediction = self.backend.propagate(features, self._search(measured=given is None))
+        prediction = locator.revise(self.backend.propagate(features, self._search(locator, measured=given is None)))
         if not isinstance(given, MaskPrompt):
             return prediction
         change = self._objects.add(given.ids)
@@ -335,12 +342,18 @@ class Tracker(Closing):
         painted, known = features.view.part(painted), features.view.part(known[None])[0]
         return self.backend.label(features, self._objects.corrected(prediction.soft, given, painted, known))
 
-    def _search(self, measured: bool) -> Search:
+    def _search(self, locator: Locator, measured: bool) -> Search:
         """How the context is searched for the next frame."""
-        everywhere = self._locator is not None and self._locator.everywhere
-        settings, newest = self._quality.reduced(self._monitor.search(self.settings), everywhere)
+        settings, newest = self._quality.reduced(self._monitor.search(self.settings), locator.everywhere)
         # The expected overlap is that of masks; a joint has its own measure.
-        return Search(settings, newest, entropy=measured and self.options.confidence and not self.joint_names)
+        entropy = measured and self.options.confidence and not self.joint_names
+        return Search(settings, newest, entropy, support=settings.cells is not None)
+
+    def _nothing(self, frame: Frame) -> LabelMap:
+        """The label map of a frame while nothing was found yet."""
+        self._index, self._source_index = self._index + 1, frame.index
+        self.stages_ms = dict.fromkeys(("encode", "propagate", "output"), 0.0)
+        return nothing_found(frame, self._index - 1, self.searched)
 
     def _report(
         self, prediction: Prediction, pixels: Pixels, given: AnyPrompt | None, source: Frame | None

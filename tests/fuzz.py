@@ -67,6 +67,7 @@ def parsers() -> dict[str, Parser]:
     from crwedge.runtime.ops.command import parse_command
     from crwedge.runtime.ops.snapshot import read_snapshot, write_snapshot
     from crwedge.runtime.sources.uri import file_path, parse_source_options, scheme_of
+    from crwedge.runtime.target import Target, read_target, small_frame, write_target
     from crwedge.runtime.tracker import Tracker
     from crwedge.train.config_file import read_config
 
@@ -101,6 +102,8 @@ def parsers() -> dict[str, Parser]:
                 tracker.step(frame, scene.masks[0] if number == 0 else None)
             write_snapshot(snapshot, tracker.state())
         snapshot_bytes = snapshot.read_bytes()
+        write_target(Path(name, "t.target"), Target((small_frame(scene.frames[0], scene.masks[0]),), {1: "a"}))
+        target_bytes = Path(name, "t.target").read_bytes()
     coco = {
         "images": [{"id": 1, "file_name": "00000.png", "height": 12, "width": 16}],
         "categories": [{"id": 1, "name": "dog"}],
@@ -133,6 +136,7 @@ def parsers() -> dict[str, Parser]:
         ),
         "tensors": Parser((tensor_bytes,), file("t.safetensors", read_tensors)),
         "snapshot": Parser((snapshot_bytes,), file("s.safetensors", read_snapshot)),
+        "target": Parser((target_bytes,), file("t.target", read_target)),
         "joints": Parser(
             (
                 b'{"hand": [412, 96], "elbow": [371.5, 140], "knee": null}',

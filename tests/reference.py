@@ -197,14 +197,15 @@ def step_in_views(
     window: str = "disc",
     first_frame: str = "global",
     topk_over: str = "joint",
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """`step` where each frame covers its own rectangle of the whole frame's cells, from its origin (y, x) on.
 
-    Returns the soft labels (K, h, w) and the entropy (h, w) of the weights over its greatest possible value. A cell that no key
-    is near is background, with entropy 1.
+    Returns the soft labels (K, h, w), the entropy (h, w) of the weights over its greatest possible value, and their support
+    (h, w). A cell that no key is near is background, with entropy 1 and support -inf.
     """
     _, h, w = query.shape
     out, entropy = np.zeros((labels[0].shape[0], h, w)), np.ones((h, w))
+    support = np.full((h, w), -np.inf)
     places = k if topk_over == "joint" else k * len(keys)
     for y in range(h):
         for x in range(w):
@@ -225,9 +226,10 @@ def step_in_views(
                 out[0, y, x] = 1
                 continue
             weights = np.exp((np.array([s for s, _ in kept]) - max(s for s, _ in kept)) / temperature)
+            support[y, x] = max(s for s, _ in kept) + temperature * math.log(weights.sum())
             weights /= weights.sum()
             out[:, y, x] = sum(weight * label for weight, (_, label) in zip(weights, kept, strict=True))
             entropy[y, x] = -sum(weight * math.log(weight) for weight in weights if weight > 0) / math.log(
                 max(places, 2)
             )
-    return out, entropy
+    return out, entropy, support

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from crwedge.batch.listing import Listing, absolute, list_folder
@@ -21,16 +22,20 @@ from crwedge.runtime.sources.uri import file_path, redact
 _MASK_FOLDER = "masks"
 
 
-def plan_rows(sources: Sequence[str], masks: str | None = None) -> list[Row]:
+_NO_MASK = "it has no mask"
+
+
+def plan_rows(sources: Sequence[str], masks: str | None = None, target: str | None = None) -> list[Row]:
     """Find the videos and their masks.
 
     Args:
         sources: folders, which are searched through; videos; folders of frames; lists of paths (`*.txt`); or tables of
             videos (`*.csv`, `*.tsv`, `*.jsonl`), whose relative paths start at their own folder.
         masks: folder of the masks. By default masks lie beside the videos, or in a folder `masks` among them.
+        target: a target that is searched in the videos without a mask.
 
     Returns:
-        One row a video. A video without a mask has a row that says so.
+        One row a video. A video without a mask or target has a row that says so.
 
     Raises:
         UserError: there is no video, none has a mask, two have one name, or a table has a mistake.
@@ -41,12 +46,20 @@ def plan_rows(sources: Sequence[str], masks: str | None = None) -> list[Row]:
     mask_listing = list_folder(masks) if masks is not None else None
     for source in sources:
         rows += _rows_of(source, mask_listing)
+    if target is not None:
+        rows = [_with_target(row, target) for row in rows]
     if not rows:
         raise SourceError(f"there is no video in {', '.join(sources)}")
     if all(row.problem for row in rows):
         raise SettingError(f"no video can be followed; {rows[0].video}: {rows[0].problem}")
     check_names(rows)
     return rows
+
+
+def _with_target(row: Row, target: str) -> Row:
+    if row.mask or (row.problem and not row.problem.startswith(_NO_MASK)):
+        return row
+    return replace(row, mask=absolute(target, Path()), problem="")
 
 
 def select_rows(rows: Sequence[Row], patterns: Sequence[str]) -> list[Row]:
@@ -139,7 +152,7 @@ def _row(
     found = _masks_of(stem, beside) + _masks_of(stem, masks)
     if not found:
         base = stem.rsplit("/", 1)[-1]
-        return Row(name, path, problem=f"it has no mask: save one beside it as {base}.png or {base}_mask.png")
+        return Row(name, path, problem=f"{_NO_MASK}: save one beside it as {base}.png or {base}_mask.png")
     if len(found) > 1:
         both = " and ".join(mask for mask, _ in found)
         return Row(name, path, problem=f"it has two masks, {both}: keep one, or give a table with a column mask")

@@ -7,6 +7,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from crwedge.runtime.backends.open import open_engine
 from crwedge.runtime.bundle_lookup import find_bundle
 from crwedge.runtime.observer import Observer
 from crwedge.runtime.session import Session
+from crwedge.runtime.target import TARGET_SUFFIX
 
 _log = logging.getLogger(__name__)
 _MOST_NOTES = 10
@@ -99,7 +101,12 @@ class Runner:
             options = job.session_options(bundle, self._threads)
             new = space / "new"
             new.mkdir()
-            session = Session(video, read_prompt(mask), [new / target for target in job.save], options, engine=shared)
+            prompt = None
+            if mask.suffix.lower() == TARGET_SUFFIX:
+                options = replace(options, targets=(mask,))
+            else:
+                prompt = read_prompt(mask)
+            session = Session(video, prompt, [new / target for target in job.save], options, engine=shared)
             objects = _Frames(session, on_frames)
             summary = session.run([objects])
             if not summary["tracked"]:
@@ -123,6 +130,7 @@ class Runner:
                 "peak_rss_mb": summary["peak_rss_mb"],
                 "error": None,
                 "finished": utc_time(),
+                **({"targets": summary["targets"]} if "targets" in summary else {}),
             }
             self._results.commit(space, record)
         return record

@@ -26,6 +26,9 @@ class InputOptions(Group):
 
     panel: ClassVar[str] = "Input"
     masks: Annotated[str | None, typer.Option(help="Folder of the masks; default: beside the videos.")] = None
+    target: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Search these objects in videos without a mask (*.target).")
+    ] = None
     only: Annotated[list[str] | None, typer.Option(help="Names of videos to take, with * and ?; may be repeated.")] = (
         None
     )
@@ -101,8 +104,11 @@ def batch(
     from crwedge.cli.signals import exit_code, graceful_shutdown
     from crwedge.core.errors import SettingError
     from crwedge.runtime.frame_queue import StopToken
+    from crwedge.runtime.target import TARGET_SUFFIX
 
     # Everything that can be refused is refused before the first output is touched.
+    if given.target is not None and not given.target.lower().endswith(TARGET_SUFFIX):
+        raise SettingError(f"--target {given.target} must be a file *{TARGET_SUFFIX}: make it with track --save-target")
     workers, threads, memory, ray = place.workers, place.threads, place.memory, place.ray
     if place.gpus and ray is None:
         raise SettingError("--gpus is asked of a Ray cluster: add --ray ADDRESS")
@@ -112,7 +118,7 @@ def batch(
         )
     changes = setting_table().parse_plain(more.settings)
     options = BatchOptions(model.model, model.engine, model.preset, changes, tuple(wanted.save or ("masks",)))
-    jobs = make_jobs(select_rows(plan_rows(source, given.masks), given.only or []), options)
+    jobs = make_jobs(select_rows(plan_rows(source, given.masks, given.target), given.only or []), options)
     results = open_results(wanted.out)
 
     def open_pool(count: int) -> Pool:

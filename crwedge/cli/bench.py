@@ -51,8 +51,9 @@ def bench(
     facts = device_facts(threads)
     log.info(f"{facts['device']}: {facts['matmul_gflops']} GFLOP/s in float32 matrix products")
     log.info(
-        "each row: size (height x width in pixels), engine, precision; frames a second of the whole tracker; median time of a "
-        "frame and of its stages; peak memory of this process; J&F: overlap with the truth in percent, higher is better"
+        "each row: size (height x width in pixels), engine, precision, cells computed for a frame; frames a second of the "
+        "whole tracker; median time of a frame and of its stages; peak memory of this process; J&F: overlap with the truth in "
+        "percent, higher is better"
     )
     sizes = [parse_size(text) for text in size or ["480x854", "240x428"]]
     rows = []
@@ -61,7 +62,8 @@ def bench(
         rows.append(row)
         stages = ", ".join(f"{stage} {value}" for stage, value in row["stages_ms"].items())
         log.info(
-            f"{row['size']} {row['engine']} {row['precision']}: {row['fps']} frames/s, p50 {row['whole_ms']['p50']} ms "
+            f"{row['size']} {row['engine']} {row['precision']}, {row['cells']} cells: "
+            f"{row['fps']} frames/s, p50 {row['whole_ms']['p50']} ms "
             f"({stages}), {row['peak_rss_mb']} MB, J&F of the rendered scene {row['JF']}"
             + (
                 f", {row['watts']} W of the {row['power_of']}, {row['joules_a_frame']} J/frame"

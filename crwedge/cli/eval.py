@@ -246,4 +246,5 @@ def _remember(benchmark: str, spec: EncoderSpec, summary: dict[str, Any], preset
         find_bundle(spec.model),
         f"{name} {100 * value:.1f} on {len(summary['sequences'])} sequences of {protocol['benchmark']}, preset {preset}, "
         f"context {protocol['settings']['context_length']}, computed at {size}",
+        preset,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -60,7 +61,7 @@ class VerdictOptions(Group):
     verify: Annotated[str | None, typer.Option(help="Video for the verdict, with --mask; default: rendered.")] = None
     mask: Annotated[Path | None, typer.Option(help="Mask of the first frame of --verify.")] = None
     truth: Annotated[Path | None, typer.Option(help="Folder of true masks for --verify: J&F is compared too.")] = None
-    no_report: Annotated[bool, typer.Option("--no-report", help="Do not measure size and speed.")] = False
+    no_report: Annotated[bool, typer.Option("--no-report", help="Do not measure size, speed and score.")] = False
 
 
 @grouped
@@ -135,6 +136,8 @@ def export(
         if as_json:
             typer.echo(json.dumps({"bundle": None, "parity": error.parity.to_dict(), "passed": False}))
         raise
+    if not on_device and not verdict.no_report and bundle.manifest.size is None:
+        bundle = _scored(bundle)
     log.info(f"bundle: {bundle.path}")
     if bundle.path.parent == bundles_home():
         log.info(
@@ -152,6 +155,23 @@ def export(
         typer.echo(json.dumps(_result(bundle, measured)))
 
 
+def _scored(bundle: Bundle) -> Bundle:
+    """Score the encoder on rendered films, and set the shipped one's score beside it."""
+    from crwedge.core.bundle import Bundle
+    from crwedge.cycle.check import score_bundle
+    from crwedge.runtime.bundle_lookup import shipped_bundle
+
+    log = logging.getLogger("crwedge")
+    log.info("scoring the encoder without labels on rendered films: a quarter of a minute")
+    scored = score_bundle(bundle)
+    cycle, shipped = scored.manifest.cycle, Bundle.open(shipped_bundle()).manifest.cycle
+    log.info(
+        f"cycle score {cycle['score']:.1f} +- {cycle['error']:.1f}, the shipped encoder {shipped['score']:.1f}: higher is "
+        f"better, and footage of your own says more: crwedge check {bundle.path} VIDEOS"
+    )
+    return scored
+
+
 def _result(bundle: Bundle, measured: dict[str, Any] | None) -> dict[str, Any]:
     manifest = bundle.manifest
     return {
@@ -160,6 +180,7 @@ def _result(bundle: Bundle, measured: dict[str, Any] | None) -> dict[str, Any]:
         "precision": manifest.precision,
         "parity": manifest.parity,
         "passed": bool(manifest.parity.get("passed")),
+        "cycle": manifest.cycle or None,
         "report": measured,
         "engines": sorted(path.name for path in (bundle.path / "engines").glob("*.engine")),
     }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import typer
 
 from crwedge.cli.groups import Group, grouped
-from crwedge.cli.options import AsJson, Config, EncoderOptions, Names, Overwrite, SettingOptions
+from crwedge.cli.options import AsJson, Config, EncoderOptions, Overwrite, SettingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,10 @@ class InputOptions(Group):
             help="Mask (PNG, value = id), joints (*.json, *.mat) or annotation (CVAT, COCO); one a source.",
         ),
     ] = None
-    names: Names = None
+    target: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Search for these objects, and follow them once found; repeatable."),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,17 @@ def setting_table() -> SettingTable:
     from crwedge.core.settings import PropagationSettings
     from crwedge.runtime.session_options import SessionOptions
 
-    options = ("model", "engine", "preset", "settings", "overwrite", "snapshot", "resume", "names", "preview")
+    options = (
+        "model",
+        "engine",
+        "preset",
+        "settings",
+        "overwrite",
+        "snapshot",
+        "resume",
+        "preview",
+        "targets",
+    )
     table = SettingTable("crwedge track").add(SessionOptions, options)
     table.add(PropagationSettings, ("cells",), default="(of the preset)")
     return table.add(RunSettings).add(TestTimeSettings, ("mode",), prefix="ttt-")
@@ -173,7 +186,7 @@ def track(
         overwrite=outputs.overwrite,
         snapshot=state.snapshot,
         resume=state.resume,
-        names=given.names,
+        targets=tuple(given.target or ()),
         preview=outputs.serve is not None and not is_recorded(source[0]),
         **values[SessionOptions],
     )
@@ -206,7 +219,7 @@ def track(
             )
             for number, name in enumerate(source)
         ]
-        _log.info("%s", describe_bundle(bundle))
+        _log.info("%s", describe_bundle(bundle, options.preset))
         observers: list[list[Observer]] = [[] for _ in sessions]
         if outputs.serve is not None:
             stack.enter_context(served_session(sessions[0], outputs.serve))
@@ -279,4 +292,10 @@ def _options_of(options: SessionOptions, number: int, count: int) -> SessionOpti
         return Path(path).with_stem(f"{Path(path).stem}-{number}") if path is not None else None
 
     threads = max(1, (options.threads or cpu_count()) // count)
-    return replace(options, threads=threads, snapshot=numbered(options.snapshot), control=numbered(options.control))
+    return replace(
+        options,
+        threads=threads,
+        snapshot=numbered(options.snapshot),
+        control=numbered(options.control),
+        save_target=numbered(options.save_target),
+    )

@@ -15,7 +15,7 @@ from typing import Any
 
 from crwedge.core.described import described
 from crwedge.core.errors import BundleError
-from crwedge.core.files import replace_folder, sha256, sync_folder
+from crwedge.core.files import atomic_write, replace_folder, sha256, sync_folder
 from crwedge.core.json_text import parse_json
 from crwedge.core.onnx_check import has_external_data
 
@@ -57,6 +57,8 @@ class Manifest:
     """Result of the comparison with PyTorch at the end of the export."""
     calibration: str = ""
     """Frames that an int8 graph was calibrated on."""
+    cycle: dict[str, Any] = field(default_factory=dict)
+    """Label-free score of the encoder on rendered films, with its protocol; empty where it was not measured."""
     crwedge_version: str = ""
     format_version: int = FORMAT_VERSION
 
@@ -152,6 +154,21 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     return Bundle.open(path)
 
 
+def record_cycle(bundle: Bundle, cycle: Mapping[str, Any]) -> Bundle:
+    """Write the label-free score into the manifest of a bundle; atomic.
+
+    Raises:
+        BundleError: the manifest cannot be written.
+    """
+    manifest = replace(bundle.manifest, cycle=dict(cycle))
+    try:
+        with atomic_write(bundle.path / MANIFEST) as file:
+            file.write(render_manifest(manifest))
+    except OSError as error:
+        raise BundleError(f"cannot write a bundle at {bundle.path} ({error.strerror}); choose another --out") from error
+    return replace(bundle, manifest=manifest)
+
+
 def _keep_engines(old: Path, new: Path, manifest: Manifest) -> None:
     """Copy the engines if the graph is the same."""
     if not (old / ENGINES).is_dir():
@@ -164,6 +181,8 @@ def _keep_engines(old: Path, new: Path, manifest: Manifest) -> None:
 def render_manifest(manifest: Manifest) -> bytes:
     """The bytes of `manifest.json`; `seal` is the SHA-256 of all other values."""
     values = asdict(manifest)
+    if not manifest.cycle:
+        del values["cycle"]  # bundles of before have no such field
     values["seal"] = sha256(json.dumps(values, sort_keys=True).encode())
     return (json.dumps(values, indent=1, sort_keys=True) + "\n").encode()
 
@@ -201,8 +220,8 @@ def _read_manifest(path: Path) -> Manifest:
 
 
 def _check_types(manifest: Manifest) -> None:
-    if not isinstance(manifest.files, dict):
-        raise ValueError("files is not an object")
+    if not isinstance(manifest.files, dict) or not isinstance(manifest.cycle, dict):
+        raise ValueError("files or cycle is not an object")
     for name, value in manifest.files.items():
         # Only plain names: no path may leave the folder.
         if "/" in name or "\\" in name or name.startswith(".") or not _HASH.fullmatch(str(value)):

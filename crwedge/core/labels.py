@@ -36,7 +36,7 @@ class LabelMap:
     confidence: Mapping[int, float] = field(default_factory=dict)
     """Expected IoU with the truth, 0 to 1, of each object; empty when it is not estimated."""
     states: Mapping[int, str] = field(default_factory=dict)
-    """`ok`, `recovering` or `lost` for each object; empty when confidence is not estimated."""
+    """`ok`, `recovering` or `lost` for each object, and `searching` for those of targets that were never found."""
     joints: FrameJoints | None = None
     """Joints, when the prompt was joints; joint i is object i + 1."""
     name: str | None = None

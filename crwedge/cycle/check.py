@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crwedge.core.bundle import Bundle
+from crwedge.core.bundle import Bundle, record_cycle
 from crwedge.core.errors import SourceError
 from crwedge.cycle.footage import Clip, read_clips
 from crwedge.cycle.score import CycleScore, CycleSettings, Difference, compared, cycle_score, rendered_clips
@@ -19,6 +19,8 @@ _log = logging.getLogger("crwedge")
 
 _RENDERED = 8
 """Most clips that are rendered where there is no footage."""
+_EXPORTED = 4
+"""Clips that an exported encoder is scored on."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,22 @@ def check(
     if report.difference is not None:
         _log.info("%s", report.difference.sentence(*scores))
     return report
+
+
+def score_bundle(bundle: Bundle, threads: int | None = None) -> Bundle:
+    """Score an encoder on rendered films and write the score into its manifest.
+
+    Args:
+        bundle: takes frames of any size.
+        threads: see `check`.
+
+    Raises:
+        BundleError: the manifest cannot be written.
+    """
+    report = check(bundle, clips=_EXPORTED, engine="cpu", threads=threads, compare=False)
+    (score,) = report.scores.values()
+    shown = {"score": round(100 * score.mean, 2), "error": round(100 * score.error, 2)}
+    return record_cycle(bundle, {**shown, "footage": report.footage, "protocol": report.settings.to_dict()})
 
 
 def _footage(videos: Sequence[str | Path], clips: int, settings: CycleSettings) -> tuple[list[Clip], str]:

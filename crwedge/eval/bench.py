@@ -44,13 +44,13 @@ def bench_row(
     """Track a rendered scene of `size` = (H, W) and time `frames` frames after the context is full.
 
     Returns:
-        Median milliseconds of each stage, percentiles of the whole step, frames per second, peak memory, J&F in points, and
-        mean watts and joules a frame where the machine has a power sensor.
+        Mean number of cells computed for a frame, median milliseconds of each stage, percentiles of the whole step, frames per
+        second, peak memory, J&F in points, and mean watts and joules a frame where the machine has a power sensor.
     """
     warm = settings.context_length + 1
     scene = render_scene(warm + frames, *size)
     stages: dict[str, list[float]] = {}
-    whole, found = [], []
+    whole, found, cells = [], [], []
     with Tracker.open(bundle, engine, settings, workers=threads) as tracker:
         for index in range(warm):
             labels = tracker.step(scene.frames[index], scene.masks[0] if index == 0 else None)
@@ -60,6 +60,7 @@ def bench_row(
             for frame in scene.frames[warm:]:
                 start = time.perf_counter()
                 labels = tracker.step(frame)
+                cells.append(labels.soft[0].size)
                 whole.append(1e3 * (time.perf_counter() - start))
                 found.append(np.packbits(labels.ids > 0))
                 for stage, value in tracker.stages_ms.items():
@@ -73,6 +74,7 @@ def bench_row(
         "engine": name,
         "precision": bundle.manifest.precision,
         "size": f"{size[0]}x{size[1]}",
+        "cells": round(float(np.mean(cells))),
         "stages_ms": {stage: round(float(np.median(values)), 1) for stage, values in stages.items()},
         "whole_ms": {f"p{q}": round(float(np.percentile(whole, q)), 1) for q in (50, 95)},
         "fps": round(1e3 / float(np.mean(whole)), 2),

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from crwedge.core.errors import CheckpointError, SettingError
+from crwedge.core.checked import Checked
+from crwedge.core.errors import CheckpointError
 from crwedge.core.images import IMAGENET_MEAN, IMAGENET_STD
 
 Architecture = Literal["resnet18", "resnet50"]
@@ -23,7 +24,7 @@ Stage = Literal["res3", "res4"]
 
 
 @dataclass(frozen=True)
-class EncoderConfig:
+class EncoderConfig(Checked):
     """What must be known to rebuild an encoder. Saved with every checkpoint and bundle."""
 
     architecture: Architecture = "resnet18"
@@ -35,18 +36,6 @@ class EncoderConfig:
     """Of RGB in 0..1, subtracted from the input."""
     std: tuple[float, float, float] = IMAGENET_STD
     """Of RGB in 0..1, the input is divided by it."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be."""
-        for name, allowed in (
-            ("architecture", ("resnet18", "resnet50")),
-            ("padding", ("zeros", "reflect")),
-            ("stage", ("res3", "res4")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise SettingError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}")
-        object.__setattr__(self, "mean", tuple(self.mean))
-        object.__setattr__(self, "std", tuple(self.std))
 
     @property
     def stride(self) -> int:

@@ -69,7 +69,7 @@ def walk_loss(
     back: Tensor | None = None,
     target: Tensor | None = None,
     seen: Tensor | None = None,
-    across: bool = False,
+    cross_clip_negatives: bool = False,
     generators: Sequence[torch.Generator] | None = None,
 ) -> WalkResult:
     """The loss of all palindromes 1 -> .. -> s -> .. -> 1 of a batch of clips.
@@ -81,7 +81,7 @@ def walk_loss(
         back: (B, M, d) embeddings of a second view of frame 1, where the walk returns to; nodes[:, 0] by default.
         target: (B, N, M) rows that sum to 1: where in `back` each node of frame 1 should return to; itself by default.
         seen: (B, N) bool: the nodes of frame 1 that count; all by default.
-        across: that step may also end, wrongly, in the second views of the batch's other clips.
+        cross_clip_negatives: that step may also end, wrongly, in the second views of the batch's other clips.
         generators: one a clip, for the dropout.
 
     Returns:
@@ -96,7 +96,7 @@ def walk_loss(
         losses: dict[int, Tensor] = {}
         accuracy: dict[int, Tensor] = {}
         if back is not None:
-            losses[1], accuracy[1] = _direct_step(nodes[:, 0], back, temperature, target, seen, across)
+            losses[1], accuracy[1] = _direct_step(nodes[:, 0], back, temperature, target, seen, cross_clip_negatives)
         home = nodes[:, 0] if back is None else back
         forth: Tensor | None = None
         rear: Tensor | None = None
@@ -118,13 +118,13 @@ def walk_loss(
 
 
 def _direct_step(
-    q: Tensor, k: Tensor, temperature: float, target: Tensor | None, seen: Tensor | None, across: bool
+    q: Tensor, k: Tensor, temperature: float, target: Tensor | None, seen: Tensor | None, cross_clip_negatives: bool
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy and accuracy of one step from nodes q (B, N, d) to nodes k (B, M, d) of another view.
 
     Taken from the logits: at a low temperature a step can be unlikelier than a probability in float32 can say. Only rows
     that count are multiplied, and the logit of the target is <q, sum of the target's k>, so that the one array of size
-    rows x nodes is read by its logsumexp alone. With `across` the nodes of all clips are there to choose from.
+    rows x nodes is read by its logsumexp alone. With `cross_clip_negatives` the nodes of all clips are there to choose from.
     """
     clips, count = q.shape[:2]
     if target is None:
@@ -135,7 +135,7 @@ def _direct_step(
     clip, node = seen.nonzero(as_tuple=True)
     sizes = seen.sum(dim=1).tolist()
     rows, wanted = q[clip, node] / temperature, (target @ k)[clip, node]
-    if across:
+    if cross_clip_negatives:
         logits = rows @ k.flatten(0, 1).T
         mass = logits.logsumexp(dim=-1)
         own = [part.unflatten(-1, (clips, -1))[:, i] for i, part in enumerate(logits.detach().split(sizes))]

@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from multiprocessing import active_children
 
 import numpy as np
 import torch
@@ -164,7 +165,9 @@ def batches(
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=ignore_stop_signals,
         )
+        others = active_children()
         ready = iter(loader)
+    children = [child for child in active_children() if child not in others]
     raising = signal.getsignal(signal.SIGCHLD)
     own = workers and raising is not before and threading.current_thread() is threading.main_thread()
     try:
@@ -181,6 +184,10 @@ def batches(
                 raise batch
             yield batch
     finally:
+        del ready  # asks the workers to end
+        for child in children:
+            if child.is_alive():
+                child.kill()
         if own:
             signal.signal(signal.SIGCHLD, raising)
 

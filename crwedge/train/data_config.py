@@ -18,7 +18,8 @@ class DataConfig(Checked):
     table: ClassVar[str] = "data"
 
     videos: tuple[str, ...] = ()
-    """Video files, folders of them, folders of frames, text lists of paths, WebDataset .tar shards, in any mix."""
+    """Video files, folders of them, folders of frames, text lists of paths, WebDataset .tar shards, in any mix.
+    Shards may be URIs that fsspec reads (s3://bucket/shards), and are kept in the folder `shards` of the cache."""
     images: tuple[str, ...] = ()
     """Photographs or folders of them, for clips made of one picture."""
     synthetic: Literal["", "scenes", "noise"] = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import time
@@ -17,6 +18,8 @@ from crwedge.model.checkpoint import load_encoder, save_encoder
 from crwedge.model.encoder import Encoder
 from crwedge.model.nodes import NodeEncoder
 from crwedge.runtime.events import silent
+from crwedge.runtime.frame_queue import StopToken
+from crwedge.runtime.shutdown import graceful_shutdown
 from crwedge.train.batches import batches
 from crwedge.train.calibrate import calibrated
 from crwedge.train.caption import CAPTION
@@ -33,7 +36,6 @@ from crwedge.train.probe import Footage, open_probe
 from crwedge.train.schedule import learning_rate, progress
 from crwedge.train.start import first_line, run_folder
 from crwedge.train.state import Progress, load_run, save_run, saved_steps
-from crwedge.train.stop import Stop
 from crwedge.train.workers import LoaderError
 
 
@@ -101,29 +103,33 @@ def train(
         trim_metrics(folder, at.step)
     context.barrier()
 
+    stop = StopToken()
     with (
         run_folder(folder, config, is_main=context.is_main),
-        Stop() as stop,
+        graceful_shutdown(stop),
         Journal(folder, active=context.is_main, on_event=on_event) as journal,
+        contextlib.ExitStack() as closing,
     ):
         probe = open_probe(run.probe) if context.is_main and (run.probe_every or run.probe) else None
-        data = index_data(config.data)
+        data = index_data(config.data, context.rank, context.world)
         if data or config.data.synthetic:
             journal.log(first_line(config, data, context.device, recipe))
         source, broken = open_clips(config.data, run.seed, data, rank=context.rank, world=context.world)
         journal.broken(dict(broken))
+        stream = closing.enter_context(
+            contextlib.closing(batches(source, config, start=at.step, rank=context.rank, world=context.world))
+        )
         objective = Objective(config.views, config.walk, config.encoder, run.precision)
-        stream = batches(source, config, start=at.step, rank=context.rank, world=context.world)
         meter, metrics = Meter(), {}
         started, before = time.perf_counter(), at.seconds
         share, saved = progress(at.step, at.seconds, run), at.step if resume else -1
         model.train()
 
-        while share < 1 and not context.any(stop.asked):
+        while share < 1 and not context.any(stop.is_set()):
             try:
                 batch = next(stream)
             except LoaderError:
-                if stop.asked and context.world == 1:
+                if stop.is_set() and context.world == 1:
                     break  # the signal ended the workers too
                 if context.is_main and at.step > saved:
                     save_run(folder, at, model, ema, optimiser)
@@ -180,7 +186,7 @@ def train(
                     _score_footage(probe, _plain(ema or model), config, at, journal)
                     write_curve(folder)
 
-        stream.close()
+        closing.close()
         if context.is_main:
             if saved != at.step:
                 save_run(folder, at, model, ema, optimiser)

@@ -66,7 +66,7 @@ class Objective:
             back=nodes[:, -1],
             target=target,
             seen=seen,
-            across=walk.cross_clip_negatives,
+            cross_clip_negatives=walk.cross_clip_negatives,
             generators=generators,
         )
         return result, nodes

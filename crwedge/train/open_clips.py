@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from crwedge.core.errors import SourceError
+from crwedge.core.remote import local_shards
+from crwedge.core.user_folders import cache_home
 from crwedge.train.clips import ClipSource, FileClips, noise_clips, scene_clips
 from crwedge.train.data_config import DataConfig
 from crwedge.train.dataset_index import DatasetIndex, index_dataset
@@ -22,14 +25,21 @@ class Data:
 
     videos: DatasetIndex
     images: DatasetIndex
+    shared: bool = False
+    """Whether these are the shards of one process alone, because remote ones were shared out before they were fetched."""
 
     def __bool__(self) -> bool:
         """Whether anything was found."""
         return bool(self.videos.items or self.images.items)
 
 
-def index_data(config: DataConfig) -> Data:
+def index_data(config: DataConfig, rank: int = 0, world: int = 1) -> Data:
     """Find all videos and pictures; nothing where clips are synthetic.
+
+    Args:
+        config: settings of the data.
+        rank: this process, which fetches its own part of remote shards.
+        world: number of processes.
 
     Raises:
         SourceError: there are no paths, or one does not exist.
@@ -38,8 +48,13 @@ def index_data(config: DataConfig) -> Data:
         return Data(DatasetIndex((), ()), DatasetIndex((), ()))
     if not config.videos and not config.images:
         raise SourceError(NO_DATA)
+    folder = Path(config.cache or cache_home()) / "shards"
+    videos, shared = local_shards(config.videos, folder, rank, world)
+    images, images_shared = local_shards(config.images, folder, rank, world)
     return Data(
-        index_dataset(config.videos, config.folder_rate), index_dataset(config.images, config.folder_rate, stills=True)
+        index_dataset(videos, config.folder_rate),
+        index_dataset(images, config.folder_rate, stills=True),
+        shared or images_shared,
     )
 
 
@@ -62,9 +77,10 @@ def open_clips(
         return scene_clips(config, seed), []
     if config.synthetic == "noise":
         return noise_clips(config, seed), []
-    data = index_data(config) if data is None else data
+    data = index_data(config, rank, world) if data is None else data
     broken = [*data.videos.broken, *data.images.broken]
-    videos, images = _own_shards(data.videos, rank, world), _own_shards(data.images, rank, world)
+    part = (0, 1) if data.shared else (rank, world)
+    videos, images = _own_shards(data.videos, *part), _own_shards(data.images, *part)
     source: ClipSource
     if config.in_memory:
         source, more = cached_clips(videos, images, config)

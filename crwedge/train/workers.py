@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from crwedge.core.errors import UserError
 
 START_METHOD = "spawn"
-"""A forked child inherits the state of the OpenMP threads that PyTorch has used, but not the threads: its first parallel
-region waits for them forever."""
+"""A forked child inherits objects of the parent without the threads that serve them. When its garbage collector frees one, such
+as a decoder of libav with its own threads, it waits for these threads forever."""
 
 
 class LoaderError(UserError):

@@ -57,6 +57,14 @@ class Prediction(Protocol):
         """(K, h, w) float32 on the host; channel 0 is the background."""
         ...
 
+    @property
+    def support(self) -> NDArray[np.float32] | None:
+        """(h, w) how alike the kept neighbours are to each cell, on the host; None where `Search.support` did not ask for it.
+
+        The temperature x the logarithm of the sum of exp(similarity / temperature); -inf where there is no neighbour.
+        """
+        ...
+
     def ids(self, object_ids: tuple[int, ...], size: Size) -> NDArray[np.uint8]:
         """Ids (H, W) of a frame of `size`: linear resize, then the argmax; the background outside the view."""
         ...
@@ -79,6 +87,8 @@ class Search:
     """Look back at no more places of the ring than this; None for all."""
     entropy: bool = False
     """Whether the entropy of the top-k weights is kept, for `Prediction.confidence_signs`."""
+    support: bool = False
+    """Whether `Prediction.support` is kept."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +143,10 @@ class Backend(Protocol):
         """A frame whose soft labels (K, h, w) come from outside: a prompt, or a prediction that was corrected."""
         ...
 
+    def relabel(self, prediction: Prediction, soft: NDArray[np.float32]) -> Prediction:
+        """The same frame with other soft labels (K, h, w); what was measured of it stays."""
+        ...
+
     def remember(self, prediction: Prediction, *, pinned: bool, trust: float) -> None:
         """Add a frame to the context: to the ring, whose oldest frame falls out, or pinned, so that it stays.
 
@@ -161,10 +175,11 @@ class Backend(Protocol):
         """
         ...
 
-    def rescale(self, size: Size) -> None:
-        """Bring the context to the scale of frames of `size` = (H, W) pixels.
+    def rescale(self, view: View) -> None:
+        """Bring the context to the scale of a view: that of the next frame.
 
-        Frames whose pixels were kept are encoded again; features of the others, and all labels, are resampled.
+        Frames whose pixels were kept are encoded again; features of the others are resampled, and so are all labels, from
+        those that each frame first had.
         """
         ...
 

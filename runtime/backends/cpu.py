@@ -47,6 +47,7 @@ class CpuPrediction:
     settings: PropagationSettings = field(repr=False)
     output_norm: str
     entropy: NDArray[np.float32] | None = field(default=None, repr=False)
+    support: NDArray[np.float32] | None = field(default=None, repr=False)
 
     def ids(self, object_ids: tuple[int, ...], size: Size) -> NDArray[np.uint8]:
         """See `Prediction.ids`."""
@@ -107,13 +108,23 @@ class CpuBackend:
     def propagate(self, features: Features, search: Search) -> CpuPrediction:
         """See `Backend.propagate`."""
         entropy = np.empty(features.view.cells, np.float32) if search.entropy else None
-        soft = self._propagator(features.numpy(), self._context, features.view, search.settings, search.newest, entropy)
-        return self._prediction(features, soft, entropy)
+        support = np.empty(features.view.cells, np.float32) if search.support else None
+        soft = self._propagator(
+            features.numpy(), self._context, features.view, search.settings, search.newest, entropy, support
+        )
+        return self._prediction(
+            features, soft, entropy, None if support is None else support.reshape(features.view.grid)
+        )
 
     def label(self, features: Features, soft: NDArray[np.float32]) -> CpuPrediction:
         """See `Backend.label`."""
         check_features(features.numpy())
-        return self._prediction(features, soft, None)
+        return self._prediction(features, soft)
+
+    def relabel(self, prediction: Prediction, soft: NDArray[np.float32]) -> CpuPrediction:
+        """See `Backend.relabel`."""
+        entropy = prediction.entropy if isinstance(prediction, CpuPrediction) else None
+        return self._prediction(prediction.features, soft, entropy, prediction.support)
 
     def remember(self, prediction: Prediction, *, pinned: bool, trust: float) -> None:
         """See `Backend.remember`."""
@@ -138,9 +149,9 @@ class CpuBackend:
 
         self._context.encode_again(encoded)
 
-    def rescale(self, size: Size) -> None:
+    def rescale(self, view: View) -> None:
         """See `Backend.rescale`."""
-        self._context.rescale(size, lambda pixels, view: self.encode(pixels, view).values)
+        self._context.rescale(view, lambda pixels, view: self.encode(pixels, view).values)
 
     def use(self, engine: Engine) -> None:
         """See `Backend.use`."""
@@ -167,6 +178,10 @@ class CpuBackend:
         self.engine.close()
 
     def _prediction(
-        self, features: Features, soft: NDArray[np.float32], entropy: NDArray[np.float32] | None
+        self,
+        features: Features,
+        soft: NDArray[np.float32],
+        entropy: NDArray[np.float32] | None = None,
+        support: NDArray[np.float32] | None = None,
     ) -> CpuPrediction:
-        return CpuPrediction(features, soft, self._context, self.settings, self.settings.output_norm, entropy)
+        return CpuPrediction(features, soft, self._context, self.settings, self.settings.output_norm, entropy, support)

@@ -118,6 +118,8 @@ class Snapshots(Observer):
     def after(self, labels: LabelMap) -> None:
         """Take the state where a snapshot is due; never while another one is being written."""
         self._pts = labels.pts
+        if not labels.object_ids:
+            return
         writing = self._taken is not None or (self._thread is not None and self._thread.is_alive())
         if not writing and (self.wanted or time.monotonic() - self._last >= self.every):
             self.wanted, self._last = False, time.monotonic()

@@ -52,6 +52,7 @@ class LocalAttention:
         labels: NDArray[np.float32],
         settings: PropagationSettings,
         entropy: NDArray[np.float32] | None = None,
+        support: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """Propagate.
 
@@ -62,6 +63,7 @@ class LocalAttention:
             labels: (entries, K) soft labels of the context.
             settings: neighbourhood, k, temperature.
             entropy: (h * w,) takes the entropy of each cell's top-k weights, 0 to 1, where it is wanted.
+            support: (h * w,) takes how alike each cell's neighbours are, where it is wanted: see `kernels.topk_support`.
 
         Returns:
             (h * w, K) soft labels of the target frame. A cell that has no neighbour is background.
@@ -70,7 +72,7 @@ class LocalAttention:
             raise ValueError("frames of different scales cannot be compared")
         h = query.shape[0]
         out = np.empty((view.cells, labels.shape[1]), np.float32)
-        job = _Job(query, view, frames, labels, settings, half_heights(settings), out, entropy)
+        job = _Job(query, view, frames, labels, settings, half_heights(settings), out, entropy, support)
         height = strip_height(h, self.workers)
         strips = [(y, min(y + height, h)) for y in range(0, h, height)]
         left = iter(strips)
@@ -113,9 +115,11 @@ class _Job:
         half: NDArray[np.int64],
         out: NDArray[np.float32],
         entropy: NDArray[np.float32] | None,
+        support: NDArray[np.float32] | None,
     ) -> None:
         self._query, self._view, self._frames, self._labels = query, view, frames, labels
         self._settings, self._half, self._out, self._entropy = settings, half, out, entropy
+        self._support = support
         self._reach = len(half) - 1
         self._everywhere = {
             number: np.ascontiguousarray(frame.features.reshape(frame.view.cells, -1), np.float32)
@@ -149,6 +153,8 @@ class _Job:
         kernels.gather(best, entries, weights, self._labels, tau, (w, height), (y0, w), self._out)
         if self._entropy is not None:
             kernels.topk_entropy(best, weights, tau, (w, height), (y0, w), self._entropy)
+        if self._support is not None:
+            kernels.topk_support(best, weights, tau, (w, height), (y0, w), self._support)
 
     def _most_keys(self, height: int) -> int:
         """The most keys that a tile is multiplied with at once."""

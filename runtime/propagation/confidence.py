@@ -19,8 +19,8 @@ from crwedge.runtime.propagation.blas import one_blas_thread
 
 _MOST_CELLS = 48
 """Cells of an object that walk; more tell no more."""
-_FEWEST_CELLS = 8
-_FEW_OBJECTS = 10
+_FEWEST_CELLS = 6
+_FEW_OBJECTS = 5
 """Up to so many objects, as many cells of each walk as there may be."""
 
 Signs = dict[str, float]
@@ -57,7 +57,7 @@ def object_signs(
     pinned_labels: NDArray[np.float32],
     settings: PropagationSettings,
 ) -> list[Signs | None]:
-    """The signs of each object.
+    """The signs of each object. All objects walk together.
 
     Args:
         features: (C, h, w) of the present frame, unit length over C.
@@ -76,45 +76,72 @@ def object_signs(
     now = np.ascontiguousarray(features.reshape(c, h * w).T, np.float32)
     then = np.ascontiguousarray(pinned.reshape(-1, c), np.float32)
     labels_now = np.ascontiguousarray(soft.reshape(soft.shape[0], -1).T)
-    winner_now, winner_then = labels_now.argmax(axis=1), pinned_labels.argmax(axis=1)
-    second = np.partition(labels_now, -2, axis=1)[:, -2] if labels_now.shape[1] > 1 else np.zeros(h * w)
-    found: list[Signs | None] = []
+    objects = labels_now.shape[1] - 1
+    winner_now, lead = kernels.leaders(labels_now)
+    winner_then, _ = kernels.leaders(np.ascontiguousarray(pinned_labels))
     # With many objects fewer cells of each walk, so that the time does not grow with their number.
-    most = max(_FEWEST_CELLS, _MOST_CELLS * _FEW_OBJECTS // max(_FEW_OBJECTS, labels_now.shape[1] - 1))
-    for channel in range(1, labels_now.shape[1]):
-        there, here = (_some(np.flatnonzero(winner == channel), most) for winner in (winner_then, winner_now))
-        if not there.size:
+    most = max(_FEWEST_CELLS, _MOST_CELLS * _FEW_OBJECTS // max(_FEW_OBJECTS, objects))
+    there, here = _some(winner_then, objects, most), _some(winner_now, objects, most)
+    backward = _mean(_walk(then[there.cells], now, labels_now, there.channels, settings), there, objects)
+    forward = _mean(_walk(now[here.cells], then, pinned_labels, here.channels, settings), here, objects)
+    margin = _mean(lead[here.cells], here, objects)
+    undecided = _mean(entropy[here.cells], here, objects) if entropy is not None else np.full(objects, 0.5)
+    found: list[Signs | None] = []
+    for channel in range(1, objects + 1):
+        if not (there.channels == channel).any():
             found.append(None)
-            continue
-        if not here.size:
+        elif not (here.channels == channel).any():
             found.append({"topk_entropy": 1.0, "forward_cycle": 0.0, "backward_cycle": 0.0, "margin": 0.0})
-            continue
-        backward = _walk(then[there], now, labels_now[:, channel], settings)
-        forward = _walk(now[here], then, pinned_labels[:, channel], settings)
-        lead = labels_now[here, channel] - second[here]
-        found.append(
-            {
-                "topk_entropy": float(entropy[here].mean()) if entropy is not None else 0.5,
-                "forward_cycle": float(forward.mean()),
-                "backward_cycle": float(backward.mean()),
-                "margin": float(lead.mean()),
-            }
-        )
+        else:
+            signs = undecided, forward, backward, margin
+            found.append({name: float(values[channel - 1]) for name, values in zip(SIGNS, signs, strict=True)})
     return found
 
 
-def _some(cells: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """At most so many of them, evenly spread."""
-    return cells if cells.size <= most else cells[np.linspace(0, cells.size - 1, most).astype(np.int64)]
+@dataclass(frozen=True)
+class _Cells:
+    """Cells of all objects, one object after the other."""
+
+    cells: NDArray[np.int64]
+    channels: NDArray[np.int64]
+    """The object of each."""
+
+
+def _some(winner: NDArray[np.int64], objects: int, most: int) -> _Cells:
+    """At most so many cells of each object, evenly spread; `winner` is the leading channel of each cell."""
+    order = np.argsort(winner, kind="stable")
+    counts = np.bincount(winner, minlength=objects + 1)
+    ends = np.cumsum(counts)
+    picked = [
+        order[end - count + (np.linspace(0, count - 1, most).astype(np.int64) if count > most else np.arange(count))]
+        for end, count in zip(ends[1:].tolist(), counts[1:].tolist(), strict=True)
+    ]
+    taken = np.minimum(counts[1:], most)
+    return _Cells(np.concatenate([*picked, np.zeros(0, np.int64)]), np.repeat(np.arange(1, objects + 1), taken))
+
+
+def _mean(values: NDArray[np.float32], cells: _Cells, objects: int) -> NDArray[np.float64]:
+    """The mean over the cells of each object; 0 where it has none."""
+    sums = np.bincount(cells.channels - 1, values, objects)
+    return np.asarray(sums / np.maximum(np.bincount(cells.channels - 1, minlength=objects), 1), np.float64)
 
 
 def _walk(
     queries: NDArray[np.float32],
     keys: NDArray[np.float32],
     labels: NDArray[np.float32],
+    channels: NDArray[np.int64],
     settings: PropagationSettings,
 ) -> NDArray[np.float32]:
-    """(n,) label that the queries (n, C) find among the keys (h * w, C): top-k, softmax, weighted sum of (h * w,)."""
+    """(n,) the label that each query finds among the keys: top-k, softmax, weighted sum.
+
+    Args:
+        queries: (n, C), of all objects: one product and one scan do them all.
+        keys: (h * w, C).
+        labels: (h * w, K).
+        channels: (n,) whose label is asked for.
+        settings: k and temperature.
+    """
     with one_blas_thread():
         similarity = keys @ queries.T
     best = np.full((queries.shape[0], settings.topk), -np.inf, np.float32)
@@ -122,4 +149,4 @@ def _walk(
     kernels.scan_all(similarity, 0, 1, best, entries)
     weights = np.exp((best - best[:, :1]) / np.float32(settings.temperature))
     weights /= weights.sum(axis=1, keepdims=True)
-    return np.asarray((weights * labels[entries]).sum(axis=1), np.float32)
+    return np.asarray((weights * labels[entries, channels[:, None]]).sum(axis=1), np.float32)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.propagation.rescale import resample_features, rescaled, trimmed
-from crwedge.runtime.propagation.slots import ContextSlots, PromptLabels
+from crwedge.runtime.propagation.rescale import resample_features, resample_labels, rescaled, trimmed
+from crwedge.runtime.propagation.slots import ContextSlots
 from crwedge.runtime.propagation.view import Size, View
 
 Pixels = NDArray[np.uint8]
@@ -99,8 +99,6 @@ class ContextBuffer:
         view = view or whole_view(features)
         slot = self.slots.pin(view, trust, pixels)
         self._write(slot, view, features, soft)
-        if self.slots.rescales:
-            self.slots.set_prompt(slot, PromptLabels(view, self._labels[slot, : view.cells].copy()))
 
     def append(
         self,
@@ -117,7 +115,7 @@ class ContextBuffer:
     def edit_labels(self, change: NDArray[np.float32]) -> None:
         """Multiply the labels of every frame with `change` (K, K')."""
         self._labels = np.ascontiguousarray(self._labels @ change)
-        self.slots.edit_prompts(change)
+        self.slots.edit_first(change)
 
     def encode_again(self, encode: Callable[[Pixels, View], NDArray[np.float32]]) -> None:
         """Write new features (C, h, w) of every frame whose pixels were kept; labels stay."""
@@ -126,17 +124,19 @@ class ContextBuffer:
             if pixels is not None:
                 self._cells(slot, view)[...] = encode(pixels, view).transpose(1, 2, 0)
 
-    def rescale(self, size: Size, encode: Callable[[Pixels, View], NDArray[np.float32]]) -> None:
-        """Bring every frame to the scale of frames of `size` = (H, W) pixels.
+    def rescale(self, view: View, encode: Callable[[Pixels, View], NDArray[np.float32]]) -> None:
+        """Bring every frame to the scale of a view.
 
-        Frames whose pixels were kept are encoded again; features of the others, and all labels, are resampled. A view that
-        would then have more cells than a slot holds loses some at its sides.
+        Frames whose pixels were kept are encoded again; features of the others are resampled, and so are all labels, from
+        those that each frame first had. A frame that would then have more cells than a slot holds keeps those nearest to
+        the view.
         """
         found = []
         for slot in self.slots.in_use:
             old, pixels = self.slots.view(slot), self.slots.pixels(slot)
-            new = trimmed(rescaled(old, size), self.capacity)
-            labels = self.slots.labels_in(slot, new, self._labels[slot, : old.cells])
+            first = self.slots.first_labels(slot, self._labels[slot, : old.cells])
+            new = trimmed(rescaled(first.view, view.size), self.capacity, view)
+            labels = resample_labels(first.labels, first.view, new)
             if pixels is not None:
                 features = encode(pixels, new).transpose(1, 2, 0).reshape(new.cells, -1)
             else:

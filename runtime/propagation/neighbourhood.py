@@ -27,6 +27,11 @@ def half_heights(settings: PropagationSettings) -> NDArray[np.int64]:
     return np.array([int(np.ceil(np.sqrt(r * r - dx * dx))) - 1 for dx in range(reach + 1)], np.int64)
 
 
-def neighbours(settings: PropagationSettings) -> int:
-    """Cells of the neighbourhood, the middle one included; 0 where the search is everywhere."""
-    return sum((1 if dx == 0 else 2) * (2 * int(dy) + 1) for dx, dy in enumerate(half_heights(settings)))
+def compared_pairs(settings: PropagationSettings, grid: tuple[int, int], pinned: bool) -> int:
+    """Pairs of a cell and a cell of one context frame that are compared, where both frames cover the same `grid` = (h, w)."""
+    h, w = grid
+    if is_global(settings, pinned):
+        return (h * w) ** 2
+    # Pairs that are dx columns and dy rows apart: a neighbourhood is cut off at the grid's edge.
+    rows = [sum(max(0, h - abs(dy)) for dy in range(-half, half + 1)) for half in half_heights(settings).tolist()]
+    return sum((1 if dx == 0 else 2) * max(0, w - dx) * pairs for dx, pairs in enumerate(rows))

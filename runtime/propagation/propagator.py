@@ -40,6 +40,7 @@ class LabelPropagator:
         settings: PropagationSettings | None = None,
         newest: int | None = None,
         entropy: NDArray[np.float32] | None = None,
+        support: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """Propagate to one frame; the context is not changed.
 
@@ -50,6 +51,7 @@ class LabelPropagator:
             settings: another neighbourhood, k or temperature, for this frame alone.
             newest: see `ContextSlots.frames`.
             entropy: (h * w,) takes the entropy of each cell's top-k weights: 0 (one neighbour) to 1 (all alike).
+            support: (h * w,) takes how alike each cell's neighbours are: see `kernels.topk_support`.
 
         Returns:
             (K, h, w) float32 soft labels.
@@ -64,7 +66,7 @@ class LabelPropagator:
             sizes = frames[0].view.size, view.size
             raise CrwedgeError(f"features of a frame of {sizes[1]} do not fit a context of frames of {sizes[0]}")
         query = np.ascontiguousarray(features.transpose(1, 2, 0), np.float32)
-        flat = self._attention(query, view, frames, context.labels, settings or self.settings, entropy)
+        flat = self._attention(query, view, frames, context.labels, settings or self.settings, entropy, support)
         return np.ascontiguousarray(flat.T).reshape(-1, *view.grid)
 
     def close(self) -> None:

@@ -24,16 +24,18 @@ def rescaled(view: View, size: Size) -> View:
     return View(size, (origin[0], origin[1]), (grid[0], grid[1]))
 
 
-def trimmed(view: View, cells: int) -> View:
-    """The middle of a view, with no more than `cells` cells."""
-    (y, x), (h, w) = view.origin, view.grid
-    while h * w > cells:
-        # The longer side loses a row or column at one end and then at the other.
-        if h >= w:
-            y, h = y + h % 2, h - 1
-        else:
-            x, w = x + w % 2, w - 1
-    return View(view.size, (y, x), (h, w))
+def trimmed(view: View, cells: int, around: View) -> View:
+    """The part of a view with no more than `cells` cells that is nearest to another view, `around`, of the same scale."""
+    low, grid = list(view.origin), list(view.grid)
+    while grid[0] * grid[1] > cells:
+        # The side that reaches out furthest loses a row or a column.
+        axes = [axis for axis in (0, 1) if grid[axis] > 1]
+        before = {axis: around.origin[axis] - low[axis] for axis in axes}
+        after = {axis: low[axis] + grid[axis] - around.origin[axis] - around.grid[axis] for axis in axes}
+        axis = max(axes, key=lambda axis: max(before[axis], after[axis]))
+        low[axis] += before[axis] > after[axis]
+        grid[axis] -= 1
+    return View(view.size, (low[0], low[1]), (grid[0], grid[1]))
 
 
 def resample_labels(labels: NDArray[np.float32], old: View, new: View) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.settings import PropagationSettings
-from crwedge.runtime.propagation.rescale import resample_labels
 from crwedge.runtime.propagation.view import View
 
 
@@ -28,8 +27,8 @@ class ContextFrame:
 
 
 @dataclass(frozen=True)
-class PromptLabels:
-    """Soft labels as a prompt gave them: other scales are made from these, so that nothing is resampled twice."""
+class FirstLabels:
+    """Soft labels as a frame first had them: other scales are made from these, so that nothing is resampled twice."""
 
     view: View
     labels: NDArray[np.float32]
@@ -43,7 +42,7 @@ class _Held:
     pixels: NDArray[np.uint8] | None
     count: int
     """Frames that had come when this one came."""
-    prompt: PromptLabels | None = None
+    first: FirstLabels | None = None
 
 
 class ContextSlots:
@@ -106,21 +105,23 @@ class ContextSlots:
         """The view of the frame in a slot."""
         return self._held[slot].view
 
-    def edit_prompts(self, change: NDArray[np.float32]) -> None:
-        """Multiply the labels of all prompts with `change` (K, K')."""
+    def edit_first(self, change: NDArray[np.float32]) -> None:
+        """Multiply the labels that frames first had with `change` (K, K')."""
         for held in self._held.values():
-            if held.prompt is not None:
-                held.prompt = PromptLabels(held.prompt.view, held.prompt.labels @ change)
+            if held.first is not None:
+                held.first = FirstLabels(held.first.view, held.first.labels @ change)
 
-    def set_prompt(self, slot: int, prompt: PromptLabels) -> None:
-        """Keep the labels of a prompt beside the frame in a slot."""
-        self._held[slot].prompt = prompt
+    def first_labels(self, slot: int, labels: NDArray[np.float32]) -> FirstLabels:
+        """What the frame in a slot was labelled with, and where. They are kept at the first change of its scale.
 
-    def labels_in(self, slot: int, view: View, labels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Labels (h * w, K) of the frame in a slot for another view: from its prompt, else from `labels`, those it has now."""
+        Args:
+            slot: in use.
+            labels: (h * w, K) soft labels that it has now.
+        """
         held = self._held[slot]
-        source = held.prompt or PromptLabels(held.view, labels)
-        return resample_labels(source.labels, source.view, view)
+        if held.first is None:
+            held.first = FirstLabels(held.view, labels.copy())
+        return held.first
 
     def set_view(self, slot: int, view: View) -> None:
         """The frame in a slot was computed again, or resampled, for another view."""
@@ -194,20 +195,18 @@ class ContextSlots:
             "trust": [[slot, h.trust] for slot, h in held],
             "counts": [[slot, h.count] for slot, h in held],
             "count": [self._count, self._pinned_at],
-            "prompts": [
-                [slot, h.prompt.view.size, h.prompt.view.origin, h.prompt.view.grid] for slot, h in held if h.prompt
-            ],
+            "first": [[slot, h.first.view.size, h.first.view.origin, h.first.view.grid] for slot, h in held if h.first],
         }
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """Pixels and labels of prompts, where they are kept for other scales: `restore` takes them with `state`."""
+        """Pixels and first labels, where they are kept for other scales: `restore` takes them with `state`."""
         found: dict[str, NDArray[Any]] = {}
         for slot in self.in_use if self.rescales else ():
             held = self._held[slot]
             if held.pixels is not None:
                 found[f"pixels.{slot}"] = held.pixels.copy()
-            if held.prompt is not None:
-                found[f"prompt.{slot}"] = held.prompt.labels.copy()
+            if held.first is not None:
+                found[f"first.{slot}"] = held.first.labels.copy()
         return found
 
     def restore(self, state: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
@@ -217,7 +216,7 @@ class ContextSlots:
             ValueError: it is of other settings, or does not fit together.
         """
         pinned, ring = [int(s) for s in state["pinned"]], [int(s) for s in state["ring"]]
-        views = {int(slot): _view(rest) for slot, *rest in state["views"]}
+        views = {int(slot): View.of(rest) for slot, *rest in state["views"]}
         trust = {int(slot): float(value) for slot, value in state["trust"]}
         if not pinned or state["length"] != self.length or not set(pinned) | set(ring) == set(views) == set(trust):
             raise ValueError("the context does not fit together")
@@ -230,8 +229,8 @@ class ContextSlots:
         self._held = {
             slot: _Held(views[slot], trust[slot], tensors.get(f"pixels.{slot}"), counts[slot]) for slot in views
         }
-        for slot, *rest in state["prompts"]:
-            self._held[int(slot)].prompt = PromptLabels(_view(rest), tensors[f"prompt.{int(slot)}"])
+        for slot, *rest in state["first"]:
+            self._held[int(slot)].first = FirstLabels(View.of(rest), tensors[f"first.{int(slot)}"])
 
     def clear(self) -> None:
         """Forget all frames."""
@@ -241,8 +240,3 @@ class ContextSlots:
     def _hold(self, slot: int, view: View, trust: float, pixels: NDArray[np.uint8] | None) -> int:
         self._held[slot] = _Held(view, trust, pixels if self.keep_frames or self.rescales else None, self._count)
         return slot
-
-
-def _view(sides: Sequence[Sequence[int]]) -> View:
-    size, origin, grid = ((int(a), int(b)) for a, b in sides)
-    return View(size, origin, grid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,12 @@ class View:
     def whole(cls, size: Size) -> View:
         """The view that covers all of a frame of `size` = (H, W) pixels."""
         return cls(size, (0, 0), grid_size(*size))
+
+    @classmethod
+    def of(cls, sides: Sequence[Sequence[int]]) -> View:
+        """The view of plain values: size, origin and grid."""
+        size, origin, grid = ((int(a), int(b)) for a, b in sides)
+        return cls(size, origin, grid)
 
     @property
     def covers_frame(self) -> bool:

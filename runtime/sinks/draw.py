@@ -8,9 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from crwedge.core.joints import FrameJoints
 from crwedge.core.labels import LabelMap
 from crwedge.core.palette import bright_palette
 from crwedge.core.places import object_places
+
+_NAMED_JOINTS = 240
+"""Shorter side in pixels of frames on which joints are drawn with their names."""
 
 
 def overlay(frame: NDArray[np.uint8], ids: NDArray[np.uint8], opacity: float = 0.5) -> NDArray[np.uint8]:
@@ -100,13 +104,28 @@ def draw_joints(
     return out
 
 
+def draw_joint_names(frame: NDArray[np.uint8], joints: FrameJoints, radius: float) -> NDArray[np.uint8]:
+    """The frame RGB (H, W, 3) with the name of each joint that has a place, beside its disc."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    image = Image.fromarray(frame)
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(max(10, round(min(frame.shape[:2]) / 45)))
+    for name, (x, y), seen in zip(joints.names, joints.xy, joints.visible, strict=True):
+        if seen:
+            where = (x + radius + 2, y)
+            pen.text(where, name, font=font, anchor="lm", fill="white", stroke_width=1, stroke_fill="black")
+    return np.asarray(image)
+
+
 def draw(frame: NDArray[np.uint8], labels: LabelMap) -> NDArray[np.uint8]:
     """The frame RGB (H, W, 3) with what is followed in it: joints as discs, objects tinted and named."""
     if labels.joints is None:
         return draw_names(overlay(frame, labels.ids), labels)
     # Visible on a small picture, and not in the way on a large one.
     radius = max(3.0, min(frame.shape[:2]) / 120)
-    return draw_joints(frame, labels.joints.xy, labels.object_ids, radius)
+    drawn = draw_joints(frame, labels.joints.xy, labels.object_ids, radius)
+    # On a smaller picture names would hide what they are of.
+    return drawn if min(frame.shape[:2]) < _NAMED_JOINTS else draw_joint_names(drawn, labels.joints, radius)
 
 
 def sheet(rows: list[list[NDArray[np.uint8]]], gap: int = 4) -> NDArray[np.uint8]:

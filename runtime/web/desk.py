@@ -71,6 +71,10 @@ class Desk(Closing, ABC):
     def follow(self, held: HeldFrame, mask: NDArray[np.uint8], replace: bool) -> Future[int]:
         """Carry out `apply`."""
 
+    def begins(self, replace: bool) -> bool:
+        """Whether `apply` begins to follow, rather than to correct."""
+        return True
+
     @abstractmethod
     def remove(self, object_id: int) -> Future[int]:
         """Follow an object no longer."""
@@ -132,8 +136,9 @@ class Desk(Closing, ABC):
         if mask is None:
             raise MaskError("nothing is painted on this frame yet: paint an object, then apply")
         mask = check_mask(mask, held.size)
-        with atomic_write(self.folder / "init.png") as file:
-            file.write(write_ids(mask))
+        if self.begins(replace):
+            with atomic_write(self.folder / "init.png") as file:
+                file.write(write_ids(mask))
         future = self.follow(held, mask, replace)
         self.held.done(frame_id)
         self.changed()

@@ -144,6 +144,6 @@ def _window(inside: NDArray[np.bool_], clicks: Sequence[Click]) -> tuple[slice, 
 def _connected(inside: NDArray[np.bool_], clicks: Sequence[Click]) -> NDArray[np.bool_]:
     """The parts of a region (H, W) that positive clicks lie in; all parts where they lie in none."""
     part = np.empty(inside.shape, np.int64)
-    kernels.components(inside, part)
+    kernels.components(inside.astype(np.int64), part)
     wanted = {int(part[int(c.y), int(c.x)]) for c in clicks if c.positive} - {0}
     return np.asarray(np.isin(part, list(wanted)), np.bool_) if wanted else inside

@@ -93,12 +93,12 @@ class StreamDesk(Desk, Observer):
 
     def follow(self, held: HeldFrame, mask: NDArray[np.uint8], replace: bool) -> Future[int]:
         """See `Desk.follow`."""
-        begin = replace or not self._followed
-        if begin and not self.session.options.preview:
-            # A run that has to follow objects to its end is corrected; it cannot begin anew.
-            begin = False
-        send = self.session.follow if begin else self.session.correct
+        send = self.session.follow if self.begins(replace) else self.session.correct
         return send(mask, held.frame)
+
+    def begins(self, replace: bool) -> bool:
+        """See `Desk.begins`. A run that has to follow objects to its end is corrected; it cannot begin anew."""
+        return self.session.options.preview and (replace or not self._followed)
 
     def remove(self, object_id: int) -> Future[int]:
         """See `Desk.remove`."""

@@ -62,7 +62,7 @@ def test_soft_labels_equal_the_reference(make: Make, name: str, where: Callable[
         context = reference.context_of(t, settings.context_length, settings.prefill)
         if settings.topk_over == "frame":
             context = sorted(context)  # copies weigh as much as frames of their own
-        want, _ = reference.step_in_views(
+        want, _, _ = reference.step_in_views(
             seen[t], where(t).origin, [seen[i] for i in context], [where(i).origin for i in context],
             [labels[i] for i in context], k=settings.topk, **options,
         )  # fmt: skip
@@ -74,7 +74,7 @@ def test_soft_labels_equal_the_reference(make: Make, name: str, where: Callable[
 
 @pytest.mark.parametrize("topk_over", ["joint", "frame"])
 @pytest.mark.parametrize("where", [whole, views])
-def test_entropy_equals_the_reference(make: Make, topk_over: str, where: Callable[[int], View]) -> None:
+def test_entropy_and_support_equal_the_reference(make: Make, topk_over: str, where: Callable[[int], View]) -> None:
     settings = SETTINGS.with_changes(topk_over=topk_over, prefill=False, first_frame="restricted")
     frames, engine = video(3), CellEngine()
     backend = make(settings)
@@ -82,13 +82,21 @@ def test_entropy_equals_the_reference(make: Make, topk_over: str, where: Callabl
     seen = [engine.run(where(t).pixels(frame)) for t, frame in enumerate(frames)]
     backend.remember(backend.label(backend.encode(frames[0], where(0)), labels[0]), pinned=True, trust=1)
     for t in (1, 2):
-        prediction = backend.propagate(backend.encode(frames[t], where(t)), Search(settings, entropy=True))
-        _, want = reference.step_in_views(
+        prediction = backend.propagate(
+            backend.encode(frames[t], where(t)), Search(settings, entropy=True, support=True)
+        )
+        _, want, support = reference.step_in_views(
             seen[t], where(t).origin, seen[:t], [where(i).origin for i in range(t)],
             [one.astype(np.float64) for one in labels], k=settings.topk, radius=settings.radius,
             temperature=settings.temperature, first_frame="restricted", topk_over=topk_over,
         )  # fmt: skip
         np.testing.assert_allclose(cast(Any, prediction).entropy, want.ravel(), atol=1e-4)
+        swapped = np.ascontiguousarray(prediction.soft[::-1])
+        other = backend.relabel(prediction, swapped)
+        np.testing.assert_array_equal(other.soft, swapped)
+        for one in (prediction, other):
+            np.testing.assert_allclose(cast(Any, one).support, support, atol=1e-5)
+            np.testing.assert_allclose(cast(Any, one).entropy, want.ravel(), atol=1e-4)
         labels.append(prediction.soft)
         backend.remember(prediction, pinned=False, trust=1)
 

@@ -21,7 +21,9 @@ def test_good_inputs_are_not_refused(every: dict[str, Parser], tmp_path: Path) -
             parser.feed(tmp_path, seed)
 
 
-@pytest.mark.parametrize("name", ["mask", "manifest", "ONNX header", "tensors", "snapshot", "joints", "command"])
+@pytest.mark.parametrize(
+    "name", ["mask", "manifest", "ONNX header", "tensors", "snapshot", "target", "joints", "command"]
+)
 def test_broken_inputs(every: dict[str, Parser], name: str, tmp_path: Path) -> None:
     out = run(every[name], 150, seed=1, folder=tmp_path)
     assert not out.failures

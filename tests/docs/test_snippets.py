@@ -30,7 +30,7 @@ def test_a_snippet_runs(piece: Piece, examples: Path) -> None:
     code = compile(piece.text, str(piece), "exec")
     if piece.not_run:
         pytest.skip(piece.not_run)
-    if "export_bundle" in piece.text or "TestTimeTrainer" in piece.text:
+    if re.search("export_bundle|TestTimeTrainer|fit|TrainConfig", piece.text):
         pytest.importorskip("torch")
     exec(code, {"__name__": "snippet"})
 

@@ -14,8 +14,11 @@ from crwedge.core.errors import SinkError, UserError
 from crwedge.runtime.frame_queue import StopToken
 from crwedge.runtime.ops.command_topic import parse_message
 from crwedge.runtime.session import Session
+from crwedge.runtime.sources.open import open_source
+from crwedge.runtime.sources.paced import PacedSource
+from crwedge.runtime.sources.random_access import RandomAccess
 from tests.streaming.test_mqtt import Listener, broker  # noqa: F401 - a fixture
-from tests.web.conftest import OPTIONS, PacedSource, RandomAccess, folder, open_source, png, scene, wait_for  # noqa: F401
+from tests.web.conftest import OPTIONS, folder, png, scene, wait_for  # noqa: F401 - fixtures
 
 
 def test_commands_and_what_became_of_them(broker: int, folder: Path, scene: object) -> None:  # noqa: F811

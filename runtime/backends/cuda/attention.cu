@@ -420,6 +420,7 @@ struct MergeTopk {
     float* labels;          // (cells, count) the result
     uint32* label_bitmask;  // (cells, bitmask_words) which labels are above zero in the result
     float* entropy;         // (cells) of the weights over its greatest possible value, or null
+    float* support;         // (cells) temperature x log of the sum of exp(similarity / temperature), or null
     int cells, count, bitmask_words, key_splits, k, joint, frame_cells;
     float inverse_temperature;
 };
@@ -522,6 +523,8 @@ KERNEL(merge_topk, MergeTopk, GROUP * GROUPS) {
         }
         if (p.entropy && lane == 0 && cell < p.cells)
             p.entropy[cell] = total > 0 ? (logf(total) - moment / total) / logf((float)max(count, 2)) : 1.0f;
+        if (p.support && lane == 0 && cell < p.cells)
+            p.support[cell] = total > 0 ? unordered(best) + logf(total) / p.inverse_temperature : -INFINITY;
     }
     SYNC();
     PHASE {

@@ -20,9 +20,9 @@ from crwedge.runtime.backends.cuda.source import Variant
 from crwedge.runtime.backends.engine import DeviceEngine, Engine
 from crwedge.runtime.propagation.confidence import Signs, object_signs
 from crwedge.runtime.propagation.neighbourhood import is_global
-from crwedge.runtime.propagation.rescale import resample_features, rescaled, trimmed
-from crwedge.runtime.propagation.slots import ContextSlots, PromptLabels
-from crwedge.runtime.propagation.view import Size, View
+from crwedge.runtime.propagation.rescale import resample_features, resample_labels, rescaled, trimmed
+from crwedge.runtime.propagation.slots import ContextSlots
+from crwedge.runtime.propagation.view import View
 
 Known = Callable[[NDArray[np.uint8]], NDArray[np.float32] | None]
 
@@ -119,21 +119,33 @@ class CudaBackend:
             frames.append(KeyFrame(*addresses, frame.view, frame.copies, is_global(settings, frame.pinned)))
         labels, bitmask = self._take_labels(view.cells, self._count)
         entropy = self._take(view.cells, 4) if search.entropy else None
+        support = self._take(view.cells, 4) if search.support else None
         self._kernels.propagate(
             block.address, view, features.channels, frames, settings,
             LabelMemory(labels.address, bitmask.address, self._count), entropy.address if entropy else 0,
+            support.address if support else 0,
         )  # fmt: skip
-        return self._prediction(features, labels, bitmask, self._count, entropy)
+        return self._prediction(features, labels, bitmask, self._count, entropy, support)
 
     def label(self, features: Features, soft: NDArray[np.float32]) -> CudaPrediction:
         """See `Backend.label`."""
         self._block_of(features).check()
+        return self._labelled(features, soft)
+
+    def relabel(self, prediction: Prediction, soft: NDArray[np.float32]) -> CudaPrediction:
+        """See `Backend.relabel`."""
+        measured = prediction.measured if isinstance(prediction, CudaPrediction) else (None, None)
+        return self._labelled(prediction.features, soft, *measured)
+
+    def _labelled(
+        self, features: Features, soft: NDArray[np.float32], entropy: Block | None = None, support: Block | None = None
+    ) -> CudaPrediction:
         count = soft.shape[0]
         rows = np.ascontiguousarray(soft.reshape(count, -1).T, np.float32)
         labels, bitmask = self._take_labels(len(rows), count)
         self._driver.upload(labels.address, rows, self._memory.stream)
         self._driver.upload(bitmask.address, label_bitmask(rows), self._memory.stream)
-        return self._prediction(features, labels, bitmask, count, None)
+        return self._prediction(features, labels, bitmask, count, entropy, support)
 
     def remember(self, prediction: Prediction, *, pinned: bool, trust: float) -> None:
         """See `Backend.remember`."""
@@ -150,9 +162,6 @@ class CudaBackend:
         add = self._slots.pin if pinned else self._slots.append
         slot = add(features.view, trust, features.pixels)
         self._slot_to_buffer[slot] = _Stored(self._block_of(features), labels)
-        if pinned and self._slots.rescales:
-            rows = np.pad(_rows(prediction.soft), ((0, 0), (0, self._count - prediction.count)))
-            self._slots.set_prompt(slot, PromptLabels(features.view, rows))
         self._drop_unused()
 
     def keep_trusted(self, trust: float, count: int) -> None:
@@ -166,7 +175,7 @@ class CudaBackend:
             labels = self._upload_labels(self._labels_of(stored) @ change)
             self._slot_to_buffer[slot] = _Stored(stored.features, labels)
         self._memory.trim(self._capacity * self._count * 4)
-        self._slots.edit_prompts(change)
+        self._slots.edit_first(change)
         self._count = change.shape[1]
 
     def encode_again(self, known: Known) -> None:
@@ -185,13 +194,14 @@ class CudaBackend:
             block.check()
             self._slot_to_buffer[slot] = _Stored(block, stored.labels)
 
-    def rescale(self, size: Size) -> None:
+    def rescale(self, view: View) -> None:
         """See `Backend.rescale`. The host resamples: rare, when the scale changes."""
         found = {}
         for slot, stored in self._slot_to_buffer.items():
             old, pixels = stored.features.view, self._slots.pixels(slot)
-            new = trimmed(rescaled(old, size), max(self._capacity, self.settings.cells or 0))
-            labels = self._slots.labels_in(slot, new, self._labels_of(stored))
+            first = self._slots.first_labels(slot, self._labels_of(stored))
+            new = trimmed(rescaled(first.view, view.size), max(self._capacity, self.settings.cells or 0), view)
+            labels = resample_labels(first.labels, first.view, new)
             if pixels is not None:
                 block = self.encode(pixels, new).block
             else:
@@ -315,10 +325,16 @@ class CudaBackend:
         self._pinned_on_host = {slot: found for slot, found in self._pinned_on_host.items() if slot in used}
 
     def _prediction(
-        self, features: Features, labels: Block, bitmask: Block, count: int, entropy: Block | None
+        self,
+        features: Features,
+        labels: Block,
+        bitmask: Block,
+        count: int,
+        entropy: Block | None,
+        support: Block | None,
     ) -> CudaPrediction:
         norm = self.settings.output_norm
-        return CudaPrediction(features, self._kernels, labels, bitmask, count, norm, entropy, self._signs)
+        return CudaPrediction(features, self._kernels, labels, bitmask, count, norm, (entropy, support), self._signs)
 
     def _signs(self, prediction: CudaPrediction) -> list[Signs | None]:
         """See `Prediction.confidence_signs`. The host does the few walks, on cells that are downloaded."""

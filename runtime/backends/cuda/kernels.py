@@ -95,6 +95,7 @@ class Kernels:
         settings: PropagationSettings,
         out: LabelMemory,
         entropy: int = 0,
+        support: int = 0,
     ) -> None:
         """Soft labels of a frame from its context.
 
@@ -106,6 +107,7 @@ class Kernels:
             settings: neighbourhood, k and temperature.
             out: takes the labels.
             entropy: address for (h * w) float32 entropies of the top-k weights, 0 to 1; 0 for none.
+            support: address for (h * w) float32, see `Prediction.support`; 0 for none.
         """
         plan = self._plan(settings, channels, view, [frame.view for frame in frames])
         joint, k, cells = settings.topk_over == "joint", settings.topk, view.cells
@@ -132,7 +134,7 @@ class Kernels:
         )
         words = bitmask_words(out.count)
         merge = params.MergeTopk(
-            partial, table_at, out.labels, out.bitmask, entropy, cells, out.count, words, plan.key_splits, k, joint,
+            partial, table_at, out.labels, out.bitmask, entropy, support, cells, out.count, words, plan.key_splits, k, joint,
             plan.frame_cells, 1 / settings.temperature,
         )  # fmt: skip
         shared = merge_bytes(k, plan.key_splits, joint, words)

@@ -34,7 +34,7 @@ class MergeTopk(Structure):
 
     _fields_ = (
         ("partial", Pointer), ("frames", Pointer), ("labels", Pointer), ("label_bitmask", Pointer), ("entropy", Pointer),
-        ("cells", c_int), ("count", c_int), ("bitmask_words", c_int), ("key_splits", c_int), ("k", c_int),
+        ("support", Pointer), ("cells", c_int), ("count", c_int), ("bitmask_words", c_int), ("key_splits", c_int), ("k", c_int),
         ("joint", c_int), ("frame_cells", c_int), ("inverse_temperature", c_float),
     )  # fmt: skip
 

@@ -91,7 +91,7 @@ class CudaPrediction:
         bitmask: (h * w, bitmask_words) uint32.
         count: K.
         output_norm: see `PropagationSettings`.
-        entropy: (h * w) float32 of the top-k weights, where it was asked for.
+        measured: entropy of the top-k weights and `Prediction.support`, (h * w) float32, each where it was asked for.
         signs: gives the confidence signs of a prediction.
     """
 
@@ -103,13 +103,13 @@ class CudaPrediction:
         bitmask: Block,
         count: int,
         output_norm: str,
-        entropy: Block | None,
+        measured: tuple[Block | None, Block | None],
         signs: Callable[[CudaPrediction], list[Signs | None]],
     ) -> None:
         self.features, self.labels, self.count = features, labels, count
         self.memory = kernels.memory
         self._kernels, self._bitmask, self._output_norm = kernels, bitmask, output_norm
-        self._entropy, self._signs = entropy, signs
+        self.measured, self._signs = measured, signs
 
     @cached_property
     def soft(self) -> NDArray[np.float32]:
@@ -120,7 +120,14 @@ class CudaPrediction:
     @property
     def entropy(self) -> NDArray[np.float32] | None:
         """(h * w,) entropy of the top-k weights on the host, or None."""
-        return None if self._entropy is None else self._download(self._entropy, 1)[:, 0]
+        entropy, _ = self.measured
+        return None if entropy is None else self._download(entropy, 1)[:, 0]
+
+    @cached_property
+    def support(self) -> NDArray[np.float32] | None:
+        """See `Prediction.support`."""
+        _, support = self.measured
+        return None if support is None else self._download(support, 1).reshape(self.features.view.grid)
 
     def ids(self, object_ids: tuple[int, ...], size: Size) -> NDArray[np.uint8]:
         """See `Prediction.ids`."""

@@ -30,7 +30,7 @@ def test_rows_and_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert [row["size"] for row in result["rows"]] == ["64x96", "48x64"]
     for row in result["rows"]:
         assert set(row["stages_ms"]) == {"encode", "propagate", "output"}
-        assert {"engine", "precision", "whole_ms", "fps", "peak_rss_mb", "JF"} <= set(row)
+        assert {"engine", "precision", "cells", "whole_ms", "fps", "peak_rss_mb", "JF"} <= set(row)
     assert set(result["against_dense"]) == {"dense", "dense_ms", "ours_ms", "ratio", "all_dense_ms"}
     assert result["against_dense"]["dense"] in result["against_dense"]["all_dense_ms"]
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 import crwedge as cw
 from crwedge.cli import run
+from crwedge.runtime.bundle_lookup import shipped_bundle
 from tests.conftest import ROOT
 
 
@@ -33,6 +34,11 @@ def test_export_without_a_checkpoint_exports_the_default(tmp_path: Path, capsys:
     assert run(["export", "--out", str(tmp_path / "b"), "--json"]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result["passed"] is True
+    # The shipped encoder's label-free score travels in its manifest, and is what this machine measures.
+    shipped = cw.Bundle.open(shipped_bundle()).manifest.cycle
+    assert result["cycle"] == cw.Bundle.open(tmp_path / "b").manifest.cycle
+    assert result["cycle"]["score"] == pytest.approx(shipped["score"], abs=0.5)
+    assert result["cycle"]["protocol"] == shipped["protocol"]
     assert set(result["files"]) == {"encoder.onnx", "encoder.safetensors"}
     assert cw.Bundle.open(tmp_path / "b").manifest.parity["passed"] is True
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from crwedge.core import files as files_module
-from crwedge.core.bundle import MANIFEST, ONNX, WEIGHTS, Bundle, Manifest, render_manifest, write_bundle
+from crwedge.core.bundle import MANIFEST, ONNX, WEIGHTS, Bundle, Manifest, record_cycle, render_manifest, write_bundle
 from crwedge.core.errors import BundleError
 
 MEAN = STD = (0.5, 0.5, 0.5)
@@ -41,6 +41,14 @@ def test_what_was_written_is_read(bundle: Bundle) -> None:
     assert Bundle.open(bundle.path) == bundle
     assert bundle.read(WEIGHTS) == b"weights"
     assert sorted(p.name for p in bundle.path.parent.iterdir()) == ["b"]
+
+
+def test_a_score_is_written_into_the_manifest(bundle: Bundle) -> None:
+    assert b"cycle" not in (bundle.path / MANIFEST).read_bytes()  # as in bundles of before
+    scored = record_cycle(bundle, {"score": 71.0})
+    assert Bundle.open(bundle.path) == scored
+    assert scored.manifest.cycle == {"score": 71.0}
+    assert scored.sha256 == bundle.sha256
 
 
 @pytest.mark.parametrize("name", [MANIFEST, ONNX, WEIGHTS])

@@ -47,7 +47,7 @@ def test_loss_among_the_views_of_all_clips_equals_the_loops() -> None:
         padded = torch.zeros(4, 18, dtype=torch.float64)
         padded[:, 6 * clip : 6 * clip + 6] = target[clip]
         expected += reference_walk.loss_to_views(x[clip].tolist(), everywhere, padded.tolist(), [True] * 4, 0.2) / 3
-    result = walk_loss(x, 0.2, back=back, target=target, across=True)
+    result = walk_loss(x, 0.2, back=back, target=target, cross_clip_negatives=True)
     assert float(result.loss) == pytest.approx(expected, rel=1e-12)
 
 

@@ -19,7 +19,7 @@ from crwedge.core.bundle import ONNX, WEIGHTS, Bundle, write_bundle
 from crwedge.core.errors import BundleError, SettingError
 from crwedge.core.scene import Scene, render_scene
 from crwedge.core.user_folders import data_home
-from crwedge.runtime.bundle_lookup import bundles_home, choose_if_better, find_bundle, shipped_bundle, use_bundle
+from crwedge.runtime.bundle_lookup import bundles_home, find_bundle, shipped_bundle, use_bundle
 from crwedge.runtime.bundle_scores import describe_bundle, known_score, record_score
 
 
@@ -65,21 +65,13 @@ def test_a_damaged_choice_and_an_unknown_name_are_one_line(capsys: pytest.Captur
     assert find_bundle().path == shipped_bundle()
 
 
-@pytest.mark.parametrize(("new", "used"), [(0.7, True), (0.5, False)])
-def test_a_check_decides_over_a_new_bundle(exported: Path, new: float, used: bool, said: list[str]) -> None:
-    scores = {"mine": new, "walk-r18": 0.6}
-    assert choose_if_better(Bundle.open(exported), lambda bundle: scores[bundle.manifest.name]) is used
-    assert (find_bundle().path == exported) is used
-    assert f"{new:.3f}" in said[0]
-    assert "0.600" in said[0]
-
-
 def test_the_shipped_encoder_has_a_score_with_its_protocol() -> None:
     """A new shipped encoder needs a new entry in crwedge/assets/scores.json, by the hash of its ONNX file."""
     text = describe_bundle(find_bundle())
     assert "shipped with crwedge" in text
     assert "J&F" in text
-    assert "protocol" in text
+    assert "protocol crw" in text
+    assert "preset edge" in describe_bundle(find_bundle(), "edge")
 
 
 def test_scores_belong_to_weights(exported: Path) -> None:
@@ -87,8 +79,11 @@ def test_scores_belong_to_weights(exported: Path) -> None:
     assert known_score(bundle) == known_score(find_bundle("shipped"))
     other = Bundle(exported, dataclasses.replace(bundle.manifest, files={**bundle.manifest.files, ONNX: "0" * 64}))
     assert "never scored" in describe_bundle(other)
-    record_score(other, "J&F 1.0 on nothing")
+    record_score(other, "J&F 1.0 on nothing", "crw")
+    record_score(other, "J&F 0.9 on nothing", "edge")
     assert describe_bundle(other).endswith("J&F 1.0 on nothing")
+    assert describe_bundle(other, "edge").endswith("J&F 0.9 on nothing")
+    assert describe_bundle(other, "dino").endswith("J&F 1.0 on nothing")
 
 
 def test_models_lists_all_and_marks_the_one_in_use(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,9 +121,8 @@ def test_eval_remembers_the_score_of_a_whole_benchmark(
     assert run([*words, "--max-frames", "3"]) == 0
     assert not (data_home() / "scores.json").exists()
     assert run(words) == 0
-    assert (
-        "on 1 sequences of davis" in json.loads((data_home() / "scores.json").read_text())[Bundle.open(exported).sha256]
-    )
+    scores = json.loads((data_home() / "scores.json").read_text())[Bundle.open(exported).sha256]
+    assert "on 1 sequences of davis" in scores["crw"]
 
 
 def without_privileges() -> list[str]:

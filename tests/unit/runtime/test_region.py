@@ -62,7 +62,7 @@ def test_specks_do_not_widen_the_box() -> None:
     soft[0] = 0.5
     soft[1, 10:20, 12:25] = 1
     soft[1, 28, 38] = 1
-    first, second = object_boxes(view, soft)
+    first, second = object_boxes(view, soft.argmax(axis=0), 3)
     assert second is None
     np.testing.assert_allclose(first, [10 / 30, 12 / 40, 20 / 30, 25 / 40])  # type: ignore[arg-type]
     assert around_all([None, second]) is None
@@ -81,8 +81,14 @@ def test_a_rescaled_view_covers_the_same_part(size: tuple[int, int], other: tupl
         before, after = full[axis], grid_size(*other)[axis]
         assert new.origin[axis] / after <= view.origin[axis] / before + 1e-9
         assert (new.origin[axis] + new.grid[axis]) / after >= (view.origin[axis] + view.grid[axis]) / before - 1e-9
-    small = trimmed(new, 12)
-    assert small.cells <= max(12, 1)
+    y, x = (int(rng.integers(0, n)) for n in grid_size(*other))
+    near = View(other, (y, x), (1, 1))
+    small = trimmed(new, 12, near)
+    assert small.cells <= 12
+    # What is near is kept: the nearest cell of the whole view is in the part.
+    for axis, cell in enumerate((y, x)):
+        nearest = min(max(cell, new.origin[axis]), new.origin[axis] + new.grid[axis] - 1)
+        assert small.origin[axis] <= nearest < small.origin[axis] + small.grid[axis]
     labels = rng.dirichlet(np.ones(3), size=view.cells).astype(np.float32)
     np.testing.assert_allclose(resample_labels(labels, view, new).sum(axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(resample_labels(labels, view, view), labels, atol=1e-6)

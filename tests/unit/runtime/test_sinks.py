@@ -338,3 +338,17 @@ def test_the_sound_of_a_film_is_carried(tmp_path: Path, small_scene: Scene) -> N
     with av.open(str(tmp_path / "o.mp4")) as container:
         heard = [frame.samples for frame in container.decode(audio=0)]
     assert sum(heard) > 30000
+
+
+def test_names_are_drawn_for_objects_and_joints(small_scene: Scene) -> None:
+    plain = label_map(small_scene, 0)
+    named = replace(plain, names={1: "dog"})
+    assert (draw(small_scene.frames[0], plain) != draw(small_scene.frames[0], named)).any()
+    large = np.zeros((300, 400, 3), np.uint8)
+    joints = [FrameJoints((name, "b"), np.array([[100.0, 150], [np.nan, np.nan]])) for name in ("left hand", "x")]
+    first, second = (draw(large, replace(plain, joints=one)) for one in joints)
+    changed = np.argwhere((first != second).any(axis=2))
+    assert len(changed) > 50
+    assert changed[:, 1].min() > 103
+    one, other = (draw(small_scene.frames[0], replace(plain, joints=both)) for both in joints)
+    np.testing.assert_array_equal(one, other)

@@ -47,12 +47,12 @@ def test_views_are_compared_in_coordinates_of_the_frame(
     context.pin(first.part(features[0]), first.part(soft[0]), first)
     context.append(second.part(features[1]), second.part(soft[1]), second)
     propagator = LabelPropagator(protocol, workers)
-    entropy = np.empty(query.cells, np.float32)
-    got = propagator(query.part(features[2]), context, query, entropy=entropy)
+    entropy, support = np.empty(query.cells, np.float32), np.empty(query.cells, np.float32)
+    got = propagator(query.part(features[2]), context, query, entropy=entropy, support=support)
     propagator.close()
     # The pinned frame, the one place of the ring that it still fills, and the frame that came after it.
     parts = (first, 0), (first, 0), (second, 1)
-    expected, undecided = reference.step_in_views(
+    expected, undecided, alike = reference.step_in_views(
         query.part(features[2]),
         query.origin,
         [view.part(features[t]) for view, t in parts],
@@ -63,6 +63,7 @@ def test_views_are_compared_in_coordinates_of_the_frame(
     np.testing.assert_allclose(got, expected, atol=1e-5)
     assert ((entropy >= 0) & (entropy <= 1 + 1e-6)).all()
     np.testing.assert_allclose(entropy, undecided.reshape(-1), atol=1e-4)
+    np.testing.assert_allclose(support, alike.reshape(-1), atol=1e-5)
 
 
 def test_cells_within_reach_of_the_whole_frame_are_those_of_the_whole_frame() -> None:
