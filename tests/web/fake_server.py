@@ -60,6 +60,7 @@ class FakeServer:
         self.painted: list[int] = []
         self.job: dict[str, Any] | None = None
         self.pictures = True
+        self.delay = 0.0
         self.token: str | None = None
         self.app = FastAPI()
         self._routes()
@@ -222,7 +223,9 @@ class FakeServer:
 
         @app.put("/api/objects")
         async def objects(request: Request) -> Response:
-            self.objects = {item["id"]: item for item in await request.json()}
+            items = await request.json()
+            await asyncio.sleep(self.delay)
+            self.objects = {item["id"]: item for item in items}
             return Response(status_code=204)
 
         @app.delete("/api/objects/{number}")

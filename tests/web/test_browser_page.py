@@ -194,6 +194,24 @@ def test_track_then_correct_then_remove(page: Page) -> None:
     assert page.fake.objects == {}
 
 
+def test_a_name_that_is_typed_while_another_is_sent_stays(page: Page) -> None:
+    page.freeze()
+    page.click("#object-add")
+    for name in ("Cup", "Cup of tea"):
+        box = page.driver.find_element("css selector", ".object .name")
+        page.driver.execute_script("arguments[0].select()", box)
+        box.send_keys(name)
+        # The first name is being sent now; the server answers late.
+        page.fake.delay = 0.6
+        time.sleep(0.5)
+    page.click("#object-add")
+    page.wait("document.getElementById('object-add').isConnected")
+    page.fake.delay = 0
+    time.sleep(4.5)
+    assert [item["name"] for item in page.fake.objects.values()] == ["Cup of tea", "Object 2"]
+    assert page.js("document.querySelector('.object .name').value") == "Cup of tea"
+
+
 def test_states_are_said_in_words(page: Page) -> None:
     page.fake.objects = {i: {"id": i, "name": f"Cup {i}", "color": "#ff3232"} for i in (1, 2)}
     page.fake.states = {1: ("recovering", 0.4), 2: ("lost", 0.1)}

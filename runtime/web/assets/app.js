@@ -79,9 +79,16 @@ export class App extends EventTarget {
     this.dispatchEvent(new Event("update"));
   }
 
+  /** Takes over the server's objects. On a film their states are those of the frame that is shown. */
+  adopt() {
+    const known = this.isFilm ? this.timeline.at(this.film.index) : null;
+    const none = { state: null, confidence: null };
+    this.objects.adopt(this.state.objects.map((item) => (known ? { ...item, ...(known[item.id] ?? none) } : item)));
+  }
+
   async start() {
     this.state = await api.state();
-    this.objects.adopt(this.state.objects);
+    this.adopt();
     this.update();
     if (this.isFilm) await this.film.start(this.state.source);
     else this.live.open();
@@ -113,7 +120,7 @@ export class App extends EventTarget {
     try {
       const { recording_error: failed } = this.state;
       this.state = await api.state();
-      this.objects.adopt(this.state.objects);
+      this.adopt();
       if (this.state.recording_error && this.state.recording_error !== failed) say(this.state.recording_error, "error");
       if (this.isFilm) {
         if (this.lost !== null) this.setLost(null);
@@ -171,6 +178,7 @@ export class App extends EventTarget {
     this.labels = sheet.labels;
     this.stage.region = null;
     this.objects.cover(sheet.labels.areas());
+    if (this.isFilm) this.adopt();
     this.stage.show(bitmap, sheet.labels.width, sheet.labels.height);
     this.repaint();
     this.timeline.redraw();

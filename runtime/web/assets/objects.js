@@ -5,7 +5,8 @@ import { $, confirmed, tell } from "/assets/ui.js";
 
 const COLOURS = ["#ff3232", "#28e13c", "#ffdc1e", "#3c78ff", "#ff46e6", "#1ee6e6", "#ff8c14", "#a55aff", "#b4ff3c", "#ff82aa"];
 const MAX_OBJECTS = 254;
-const PAUSE = 400;
+const PAUSE = 400; // ms without an edit before names and colours are sent.
+const SETTLE = 3000; // ms after that in which the server may still tell older names.
 
 export class Objects extends EventTarget {
   /** Events: "change" (names, colours, the choice), "remove" with `detail` = id. `painted(id)`: it has pixels on the sheet. */
@@ -16,6 +17,9 @@ export class Objects extends EventTarget {
     this.list = [];
     this.active = 0;
     this.unsaved = false;
+    this.edits = 0;
+    this.sending = null;
+    this.settled = 0;
     this.fresh = new Set();
     this.timer = 0;
     this.rows = new Map();
@@ -73,6 +77,7 @@ export class Objects extends EventTarget {
   /** Takes over what the server says, except for names and colours that were just edited here. */
   adopt(objects) {
     let changed = false;
+    const edited = this.unsaved || performance.now() < this.settled;
     for (const item of objects) {
       const own = this.get(item.id);
       this.fresh.delete(item.id);
@@ -80,8 +85,8 @@ export class Objects extends EventTarget {
         this.list.push({ ...item });
         changed = true;
       } else {
-        const kept = this.unsaved ? { name: own.name, color: own.color } : {};
-        changed ||= !this.unsaved && (own.name !== item.name || own.color !== item.color);
+        const kept = edited ? { name: own.name, color: own.color } : {};
+        changed ||= !edited && (own.name !== item.name || own.color !== item.color);
         Object.assign(own, item, kept);
       }
     }
@@ -112,15 +117,25 @@ export class Objects extends EventTarget {
 
   save() {
     this.unsaved = true;
+    this.edits++;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.flush().catch(this.onError), PAUSE);
   }
 
   async flush() {
     clearTimeout(this.timer);
+    while (this.sending) await this.sending.catch(() => {}); // One at a time, so that the newest comes last.
     if (!this.unsaved) return;
-    await api.saveObjects(this.list.map(({ id, name, color }) => ({ id, name: name || `Object ${id}`, color })));
-    this.unsaved = false;
+    const { edits } = this;
+    this.sending = api.saveObjects(this.list.map(({ id, name, color }) => ({ id, name: name || `Object ${id}`, color })));
+    try {
+      await this.sending;
+    } finally {
+      this.sending = null;
+    }
+    this.settled = performance.now() + SETTLE;
+    // What was edited meanwhile is sent by the timer that the edit has set.
+    if (this.edits === edits) this.unsaved = false;
   }
 
   looks() {

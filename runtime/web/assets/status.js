@@ -76,6 +76,7 @@ function showActions(app) {
     hidden: isFilm || held || (!state.tracking && !recording), disabled: busy, pressed: recording,
     label: recording ? "Stop recording" : "Record", icon: recording ? "stop" : "record",
   });
+  $("show-region").parentElement.hidden = isFilm;
   $("propagate").hidden = !isFilm || paintOnly;
 }
 

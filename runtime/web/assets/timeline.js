@@ -19,6 +19,11 @@ export class Timeline {
     return this.frames.at(-1)?.index ?? -1;
   }
 
+  /** What is known of the objects in a frame: {id: {state, confidence}}. */
+  at(index) {
+    return this.frames.find((frame) => frame.index === index)?.objects ?? {};
+  }
+
   clear() {
     this.frames = [];
     this.redraw();
