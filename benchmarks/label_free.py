@@ -28,7 +28,7 @@ from crwedge.eval.follow import read_frame
 from crwedge.eval.scorer import SequenceScorer
 from crwedge.model.checkpoint import load_encoder
 from crwedge.runtime.propagation.propagate import propagate_masks
-from crwedge.train.probe import frame_features
+from crwedge.train.probe import TorchEngine
 
 SIZE = (360, 640)
 STEP, FRAMES = 3, 12
@@ -36,22 +36,10 @@ SETTINGS = PropagationSettings(context_length=5)
 COLUMNS = ["encoder", "JF", "J", "F", "cycle", "spread", "clip_error", "regions", "clips"]
 
 
-class TorchEngine:
-    """A checkpoint behind the interface of engines."""
-
-    name = "PyTorch bfloat16"
-
-    def __init__(self, path: Path) -> None:
-        """Load the encoder of a run or a file."""
-        file = path / "encoder.safetensors" if path.is_dir() else path
-        self._encoder = load_encoder(file)[0].eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def run(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """RGB uint8 (H, W, 3) -> features (C, h, w)."""
-        return frame_features(self._encoder, frame, "bfloat16")
-
-    def close(self) -> None:
-        """Nothing to give back."""
+def open_checkpoint(path: Path) -> TorchEngine:
+    """The encoder of a run's folder or of a file, in bfloat16."""
+    encoder = load_encoder(path)[0].to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return TorchEngine(encoder, "bfloat16")
 
 
 def main() -> None:
@@ -77,7 +65,7 @@ def main() -> None:
         footage = read_clips(options.footage, count=32, frames=plain.frames, rate=plain.rate, short_side=256)
         footage = footage[: options.clips]
     for path in todo:
-        engine = TorchEngine(path)
+        engine = open_checkpoint(path)
         scores = [
             cycle_score(engine, footage, CycleSettings(seed=seed), options.threads) for seed in range(options.seeds)
         ]

@@ -1,15 +1,19 @@
-"""J&F against milliseconds a frame: budgets of the region, whole frames, and a classical baseline, on the same frames.
+"""J&F against the time of a frame: budgets of the region, whole frames, and classical baselines, on the same frames.
 
-    python benchmarks/peers.py DAVIS [--frames 40] [--out benchmarks/results/peers.json]
+    pip install opencv-python-headless matplotlib
+    python benchmarks/peers.py DAVIS [--frames 40] [--out benchmarks/results/peers-cpu.json] [--plot FILE.png]
 
 Every way follows the first mask of each sequence (DAVIS 2016: all objects as one), frame by frame in turn, so that the
-machine's drift falls on all alike. `flow` warps the mask with OpenCV's DIS optical flow, where opencv-python is installed.
+machine's drift falls on all alike. Times are ratios to the preset `edge` on the same frame; milliseconds are printed beside
+them, with the load of the machine. Where OpenCV is installed there are two ways without a learnt encoder: the mask warped with
+DIS optical flow, and the mask moved along with the box of the tracker MIL, the one of OpenCV that needs no weights.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import time
 from collections.abc import Callable
@@ -40,6 +44,7 @@ WAYS: dict[str, tuple[cw.PropagationSettings, tuple[int, int] | None]] = {
     ),
     "whole frame (crw)": (cw.preset("crw"), None),
 }
+BASE = "edge, 1,600 cells"
 
 
 class Flow:
@@ -65,6 +70,33 @@ class Flow:
         return self._mask
 
 
+class Box:
+    """The first mask, moved along and scaled with the box of OpenCV's tracker MIL."""
+
+    def __init__(self) -> None:
+        import cv2
+
+        self._cv2, self._tracker = cv2, cv2.TrackerMIL_create()
+        self._first = np.zeros((0, 0), np.uint8)
+
+    def __call__(self, frame: NDArray[np.uint8], mask: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+        """See `Step`."""
+        picture = np.ascontiguousarray(frame[..., ::-1])
+        if mask is not None:
+            ys, xs = np.nonzero(mask)
+            top, left, bottom, right = int(ys.min()), int(xs.min()), int(ys.max()) + 1, int(xs.max()) + 1
+            self._first = mask[top:bottom, left:right]
+            self._tracker.init(picture, (left, top, right - left, bottom - top))
+            return mask
+        _, (left, top, width, height) = self._tracker.update(picture)
+        part = self._cv2.resize(self._first, (max(1, width), max(1, height)), interpolation=self._cv2.INTER_NEAREST)
+        ids = np.zeros(frame.shape[:2], np.uint8)
+        y0, x0, y1, x1 = max(0, top), max(0, left), min(ids.shape[0], top + height), min(ids.shape[1], left + width)
+        if y1 > y0 and x1 > x0:
+            ids[y0:y1, x0:x1] = part[y0 - top : y1 - top, x0 - left : x1 - left]
+        return ids
+
+
 def follow(clip: Clip, makers: dict[str, Callable[[], Any]]) -> dict[str, tuple[float, float, list[float]]]:
     """J, F and the milliseconds of each frame but the first, of every way."""
     trackers = {name: make() for name, make in makers.items()}
@@ -73,17 +105,39 @@ def follow(clip: Clip, makers: dict[str, Callable[[], Any]]) -> dict[str, tuple[
     for number, (path, truth_path) in enumerate(zip(clip.frames, clip.masks, strict=True)):
         frame, truth = read_picture(path), true_mask(truth_path, "2016")
         for name, tracker in trackers.items():
-            step: Step = tracker if isinstance(tracker, Flow) else lambda f, m, t=tracker: t.step(f, m).ids  # type: ignore[misc]
+            step: Step = tracker if isinstance(tracker, Flow | Box) else lambda f, m, t=tracker: t.step(f, m).ids  # type: ignore[misc]
             begun = time.perf_counter()
             ids = step(frame, truth if number == 0 else None)
             if number:
                 times[name].append(1e3 * (time.perf_counter() - begun))
             scorers[name].feed_frame(ids if number else truth, truth)
     for tracker in trackers.values():
-        if not isinstance(tracker, Flow):
+        if isinstance(tracker, cw.Tracker):
             tracker.close()
     scores = {name: scorer.conclude() for name, scorer in scorers.items()}
     return {name: (score.mean("J").mean, score.mean("F").mean, times[name]) for name, score in scores.items()}
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """J&F against the ratio of times."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    edge = [row for row in rows if row["way"].startswith("edge")]
+    axes.plot([row["ratio"] for row in edge], [row["JF"] for row in edge], "o-", color="tab:blue")
+    others = [row for row in rows if row not in edge]
+    axes.plot([row["ratio"] for row in others], [row["JF"] for row in others], "s", color="tab:gray")
+    for row in rows:
+        axes.annotate(row["way"], (row["ratio"], row["JF"]), (5, -11), textcoords="offset points", fontsize=8)
+    axes.set_xscale("log")
+    axes.margins(0.2)
+    axes.set_xlabel(f"time of a frame, as a multiple of {BASE}")
+    axes.set_ylabel("J&F")
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
 
 
 def main() -> None:
@@ -92,7 +146,9 @@ def main() -> None:
     parser.add_argument("root", type=Path)
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--sequences", nargs="*", default=[])
     parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--plot", type=Path, default=None)
     options = parser.parse_args()
 
     def opened(name: str) -> cw.Tracker:
@@ -102,28 +158,45 @@ def main() -> None:
     makers: dict[str, Callable[[], Any]] = {name: (lambda name=name: opened(name)) for name in WAYS}  # type: ignore[misc]
     try:
         Flow()
-        makers["mask warped by DIS optical flow"] = Flow
+        makers |= {"mask warped by DIS flow": Flow, "mask moved with a MIL box": Box}
     except ImportError:
-        print("opencv-python is not installed: no optical flow")
+        print("opencv-python is not installed: no optical flow and no box tracker")
     found: dict[str, list[tuple[float, float, list[float]]]] = {name: [] for name in makers}
-    for clip in davis_clips(options.root, "2016"):
+    clips = davis_clips(options.root, "2016", tuple(options.sequences))
+    load = os.getloadavg()
+    for clip in clips:
         for name, one in follow(clip.first(options.frames), makers).items():
             found[name].append(one)
         print(clip.name, flush=True)
-    rows = []
+    rows: list[dict[str, Any]] = []
+    base = np.concatenate([one[2] for one in found[BASE]])
     for name, sequences in found.items():
         j, f = (100 * float(np.mean([one[i] for one in sequences])) for i in (0, 1))
-        spent = float(np.median([ms for one in sequences for ms in one[2]]))
-        rows.append(
-            {"way": name, "J": round(j, 1), "F": round(f, 1), "JF": round((j + f) / 2, 1), "ms": round(spent, 1)}
+        times = np.concatenate([one[2] for one in sequences])
+        row = {"way": name, "J": round(j, 1), "F": round(f, 1), "JF": round((j + f) / 2, 1)}
+        row |= {"ratio": round(float(np.median(times / base)), 2), "ms": round(float(np.median(times)), 1)}
+        rows.append(row)
+        print(
+            f"{name:30} J&F {row['JF']:5.1f}   J {j:5.1f}   F {f:5.1f}   {row['ratio']:5.2f} times {BASE}, {row['ms']:7.1f} ms"
         )
-        print(f"{name:36} J&F {rows[-1]['JF']:5.1f}   J {j:5.1f}   F {f:5.1f}   {spent:7.1f} ms a frame")
+    loads = [round(value, 1) for value in (load[0], os.getloadavg()[0])]
+    print(f"load of the machine before and after: {loads[0]} and {loads[1]}")
+    if options.plot is not None:
+        plot(rows, options.plot)
     if options.out is not None:
         words = Path("/proc/cpuinfo").read_text().splitlines()
         processor = next(
             (line.split(":")[1].strip() for line in words if line.startswith("model name")), platform.machine()
         )
-        facts = {"date": time.strftime("%Y-%m-%d"), "processor": processor, "frames": options.frames, "rows": rows}
+        facts = {
+            "date": time.strftime("%Y-%m-%d"),
+            "processor": processor,
+            "load_before_and_after": loads,
+            "frames": options.frames,
+            "sequences": [clip.name for clip in clips],
+            "ratio_to": BASE,
+            "rows": rows,
+        }
         options.out.write_text(json.dumps(facts, indent=1) + "\n")
 
 

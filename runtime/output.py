@@ -15,7 +15,13 @@ from crwedge.runtime.propagation.specks import remove_specks
 from crwedge.runtime.sources.frame import Frame
 
 
-def finished(labels: LabelMap, settings: PropagationSettings, names: Mapping[int, str], painted: bool) -> LabelMap:
+def finished(
+    labels: LabelMap,
+    settings: PropagationSettings,
+    names: Mapping[int, str],
+    painted: bool,
+    searched: Iterable[int] = (),
+) -> LabelMap:
     """The label map that is given out: with the objects' names and, where the settings say so, without specks.
 
     Args:
@@ -23,11 +29,13 @@ def finished(labels: LabelMap, settings: PropagationSettings, names: Mapping[int
         settings: see `PropagationSettings.drop_specks`.
         names: of objects.
         painted: whether a mask came with the frame; what was painted stays.
+        searched: objects that were never found.
     """
     known = {i: names[i] for i in labels.object_ids if i in names}
+    states = {**labels.states, **{i: SEARCHING for i in searched if i not in labels.states}}
     if painted or not settings.drop_specks or labels.joints is not None:
-        return replace(labels, names=known) if known else labels
-    return replace(labels, ids=remove_specks(labels.ids), names=known)
+        return replace(labels, names=known, states=states)
+    return replace(labels, ids=remove_specks(labels.ids), names=known, states=states)
 
 
 def nothing_found(frame: Frame, index: int, searched: Iterable[int]) -> LabelMap:

@@ -24,8 +24,8 @@ _STEPS = 4
 """Steps of the scale in each factor of two."""
 _ROOM = 1.15
 """A finer scale is taken only where this many times its cells fit the budget, so that the scale does not swing."""
-_FILL, _WIDEST = 0.85, 2
-"""Where there is room, the margin is widened: up to so much of the budget, and so many times the margin."""
+_FILL, _WIDEST = 0.85, 8
+"""Where there is room, the margin is widened: up to so much of the budget, and so many cells."""
 _SPECK = 0.1
 """A connected part of an object that is smaller than this share of its largest one is a speck: the region leaves it out."""
 _SMOOTH = 0.5
@@ -81,7 +81,7 @@ class Region:
         while self._level > 0 and self._around(box, self._level - 1, self.margin).cells * _ROOM <= self.cells:
             self._level -= 1
         view = self._around(box, self._level, self.margin)
-        for margin in range(self.margin + 1, _WIDEST * self.margin + 1):
+        for margin in range(self.margin + 1, _WIDEST + 1):
             wider = self._around(box, self._level, margin)
             if wider.cells > _FILL * self.cells:
                 break

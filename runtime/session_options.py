@@ -67,4 +67,4 @@ class SessionOptions(Checked):
     targets: tuple[str | Path | Target, ...] = ()
     """What to look for and follow once it is found, see `Target`; with them a session needs no prompt."""
     save_target: str | Path | None = None
-    """File that keeps the painted frames as a target."""
+    """File (*.target) that keeps the painted frames, for `--target` of another run."""

@@ -24,7 +24,7 @@ from crwedge.runtime.backends.open import open_backend
 from crwedge.runtime.bundle_lookup import find_bundle
 from crwedge.runtime.closing import Closing
 from crwedge.runtime.locator import Locator, open_locator
-from crwedge.runtime.monitor import KEPT_OVER_A_GAP, SEARCHING, TRUSTED, Monitor, expected_overlap
+from crwedge.runtime.monitor import KEPT_OVER_A_GAP, TRUSTED, Monitor, expected_overlap
 from crwedge.runtime.objects import AnyPrompt, Objects
 from crwedge.runtime.ops.snapshot import SnapshotError, State, plain
 from crwedge.runtime.output import finished, nothing_found
@@ -187,7 +187,7 @@ class Tracker(Closing):
             self._index, self._source_index = self._index + 1, labels.source_index
         seconds = encoded - start, propagated - encoded, time.perf_counter() - propagated
         self.stages_ms = dict(zip(("encode", "propagate", "output"), (1e3 * s for s in seconds), strict=True))
-        return finished(labels, self.settings, self.names, given is not None)
+        return finished(labels, self.settings, self.names, given is not None, self.searched)
 
     def set_quality(self, level: QualityLevel) -> None:
         """Do a share of the full work from the next frame on."""
@@ -370,7 +370,6 @@ class Tracker(Closing):
             self._monitor.prompted(given.ids)
         missing = () if self._locator is None else self._locator.missing
         states = self._monitor.judge(ids, confidence, self._objects.present(labels, joints, missing))
-        states |= {i: SEARCHING for i in self.searched if i not in states}
         frame = source or Frame(pixels, self._index)
         return LabelMap(
             labels, self._index, ids, prediction.soft, frame.pts, pixels, source.index if source else None, confidence,

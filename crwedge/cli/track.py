@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import typer
 
 from crwedge.cli.groups import Group, grouped
-from crwedge.cli.options import AsJson, Config, EncoderOptions, Names, Overwrite, SettingOptions
+from crwedge.cli.options import AsJson, Config, EncoderOptions, Overwrite, SettingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,6 @@ class InputOptions(Group):
         list[Path] | None,
         typer.Option(metavar="FILE", help="Search for these objects, and follow them once found; repeatable."),
     ] = None
-    names: Names = None
 
 
 @dataclass(frozen=True)
@@ -61,9 +60,6 @@ class OutputOptions(Group):
             metavar="TARGET",
             help="Folder (PNG), *.mp4, *.jsonl, x.zip?format=cvat, -, window or mqtt://host/topic; repeatable.",
         ),
-    ] = None
-    save_target: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keep the painted frames, for --target of another run.")
     ] = None
     overwrite: Overwrite = False
     serve: Annotated[
@@ -120,7 +116,7 @@ def setting_table() -> SettingTable:
     from crwedge.core.settings import PropagationSettings
     from crwedge.runtime.session_options import SessionOptions
 
-    own = (
+    options = (
         "model",
         "engine",
         "preset",
@@ -128,11 +124,10 @@ def setting_table() -> SettingTable:
         "overwrite",
         "snapshot",
         "resume",
-        "names",
+        "preview",
         "targets",
-        "save_target",
     )
-    table = SettingTable("crwedge track").add(SessionOptions, (*own, "preview"))
+    table = SettingTable("crwedge track").add(SessionOptions, options)
     table.add(PropagationSettings, ("cells",), default="(of the preset)")
     return table.add(RunSettings).add(TestTimeSettings, ("mode",), prefix="ttt-")
 
@@ -192,8 +187,6 @@ def track(
         snapshot=state.snapshot,
         resume=state.resume,
         targets=tuple(given.target or ()),
-        save_target=outputs.save_target,
-        names=given.names,
         preview=outputs.serve is not None and not is_recorded(source[0]),
         **values[SessionOptions],
     )

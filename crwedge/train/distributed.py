@@ -33,8 +33,7 @@ class DistributedContext:
         if self.world == 1:
             return model
         devices = [self.device] if self.device.type == "cuda" else None
-        # The buffers are equal in all processes: they follow from shared statistics.
-        return DistributedDataParallel(sync_batchnorm(model, self.device), device_ids=devices, broadcast_buffers=False)
+        return DistributedDataParallel(sync_batchnorm(model, self.device), device_ids=devices)
 
     def mean(self, values: dict[str, float]) -> dict[str, float]:
         """Means of figures over processes; all have the same names."""

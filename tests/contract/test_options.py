@@ -34,6 +34,8 @@ DIFFERENT = {
     "--settings": "train has keys of its own",
     "--threads": "batch divides the processors among its workers",
     "--workers": "processes that decode for train, that track for batch",
+    "--frame": "grab takes its number, paint writes it",
+    "--target": "track takes several and follows them beside masks; batch takes one for videos without a mask",
 }
 """Options of one name that mean different things, and why."""
 

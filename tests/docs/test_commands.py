@@ -11,8 +11,8 @@ import pytest
 import typer
 
 from crwedge.cli import COMMANDS, build_app, run
-from crwedge.cli.settings_option import table_of
-from tests.docs.pages import PAGES, Piece, commands
+from crwedge.cli.settings_option import as_settings
+from tests.docs.pages import Piece, commands
 
 NOT_RUN = [
     (r"\bcamera\d|rtsp://|door\.toml|door#", "needs a camera"),
@@ -62,7 +62,7 @@ def test_the_options_exist(piece: Piece, door: Path) -> None:
     assert not re.search(r"\[--|\.\.\.\s*$|[|]", text) or "VIDEOS..." in text, (
         f"{piece}: write a line that can be typed"
     )
-    assert parsed(shlex.split(text)[1:])[0] in COMMANDS
+    assert parsed(as_settings(shlex.split(text)[1:]))[0] in COMMANDS
 
 
 @pytest.mark.parametrize("piece", LINES, ids=str)
@@ -71,15 +71,3 @@ def test_what_can_run_runs(piece: Piece, examples: Path) -> None:
     if reason is not None:
         pytest.skip(reason)
     assert run(shlex.split(piece.text)[1:]) == 0
-
-
-def test_no_page_writes_a_setting_as_an_option() -> None:
-    table = table_of("track")
-    assert table is not None
-    app: Any = typer.main.get_command(build_app())
-    known = [one for command in app.commands.values() for one in getattr(command, "commands", {"": command}).values()]
-    options = {word for command in known for parameter in command.params for word in parameter.opts}
-    settings = {f"--{key}" for key in table.settings} - options
-    for page in PAGES:
-        found = settings & set(re.findall(r"--[a-z][a-z-]+", page.read_text(encoding="utf-8")))
-        assert not found, f"{page.name}: {found} are settings now: --set KEY=VALUE"

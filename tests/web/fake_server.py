@@ -66,11 +66,13 @@ class FakeServer:
 
     def frame(self, index: int) -> np.ndarray:
         """Frame `index`, to and fro."""
-        return self.scene.frames[self._place(index)]
+        frame: np.ndarray = self.scene.frames[self._place(index)]
+        return frame
 
     def truth(self, index: int) -> np.ndarray:
         """The true ids of frame `index`."""
-        return self.scene.masks[self._place(index)]
+        mask: np.ndarray = self.scene.masks[self._place(index)]
+        return mask
 
     def _place(self, index: int) -> int:
         count = len(self.scene.frames)
@@ -186,20 +188,20 @@ class FakeServer:
         @app.post("/api/freeze")
         async def freeze(request: Request) -> dict[str, Any]:
             index = (await request.json()).get("frame", self.index)
-            return {"frame_id": str(index), "width": 640, "height": 360, "index": index}
+            return {"frame_id": f"{index:x}", "width": 640, "height": 360, "index": index}
 
         @app.get("/api/frames/{name}.png")
-        def held(name: int) -> Response:
-            return Response(picture(self.frame(name)), media_type="image/png")
+        def held(name: str) -> Response:
+            return Response(picture(self.frame(int(name, 16))), media_type="image/png")
 
         @app.get("/api/frames/{name}/labels.png")
-        def labels(name: int) -> Response:
-            return Response(picture(self.mask(name)), media_type="image/png")
+        def labels(name: str) -> Response:
+            return Response(picture(self.mask(int(name, 16))), media_type="image/png")
 
         @app.post("/api/frames/{name}/select")
-        async def select(name: int, request: Request) -> Response:
+        async def select(name: str, request: Request) -> Response:
             points = (await request.json())["points"]
-            truth = self.truth(name)
+            truth = self.truth(int(name, 16))
             ids = {truth[int(p["y"]), int(p["x"])] for p in points if p["positive"]} - {0}
             if not ids:
                 return JSONResponse({"detail": "Nothing stands out there: click on the object."}, 422)
@@ -216,7 +218,7 @@ class FakeServer:
 
         @app.get("/api/draft")
         def draft() -> dict[str, Any]:
-            return {"frame_id": self.draft_id, "revision": 1, "index": int(self.draft_id) if self.draft_id else None}
+            return {"frame_id": self.draft_id, "revision": 1}
 
         @app.put("/api/objects")
         async def objects(request: Request) -> Response:
@@ -261,7 +263,7 @@ class FakeServer:
             sent = await request.json()
             self.calls.append(("propagate", sent))
             self.job = {"done": 0, "total": len(self.scene.frames), "direction": sent["direction"]}
-            self.painted.append(int(sent["frame_id"]))
+            self.painted.append(int(sent["frame_id"], 16))
             return Response(status_code=202)
 
         @app.post("/api/video/cancel")

@@ -79,4 +79,3 @@ def scanlines(mask: np.ndarray, brush: int) -> list[list[tuple[float, float]]]:
             if right - left > brush:
                 strokes.append([(left + half, float(y)), (right - half, float(y))])
     return strokes
-

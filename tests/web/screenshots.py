@@ -13,8 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tests.web.browser import open_browser, serving, wait_for
 from tests.web.fake_server import FakeServer
+from tests.web.pointer import Pointer
 
 OBJECTS = [("Cup", "#ff3232"), ("Book", "#28e13c")]
 SIZES = {"desktop": (1280, 800, False), "phone": (390, 844, True)}
@@ -25,21 +28,8 @@ def click(driver: Any, selector: str) -> None:
     driver.execute_script("document.querySelector(arguments[0]).click()", selector)
 
 
-def drag(driver: Any, *places: tuple[float, float]) -> None:
-    """Real pointer events along `places`, given in picture pixels of the 640 x 360 frame."""
-    box = driver.execute_script("const b = document.getElementById('stage').getBoundingClientRect(); return [b.x, b.y, b.width, b.height]")
-    scale = min(box[2] / 640, box[3] / 360)
-    left, top = box[0] + (box[2] - 640 * scale) / 2, box[1] + (box[3] - 360 * scale) / 2
-    kinds = ["mousePressed", *["mouseMoved"] * (len(places) - 1), "mouseReleased"]
-    for kind, (x, y) in zip(kinds, [*places, places[-1]], strict=True):
-        at = {"x": left + x * scale, "y": top + y * scale, "button": "left", "clickCount": 1, "buttons": 1}
-        driver.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": kind, **at})
-
-
-def centre(fake: FakeServer, number: int, index: int) -> tuple[float, float]:
+def centre(truth: np.ndarray) -> tuple[float, float]:
     """The middle of a true object, picture pixels."""
-    count = len(fake.scene.masks)
-    truth = fake.scene.masks[abs((index + count - 1) % (2 * count - 2) - count + 1)] == number
     return float(truth.nonzero()[1].mean()), float(truth.nonzero()[0].mean())
 
 
@@ -47,14 +37,15 @@ def painting(driver: Any, fake: FakeServer) -> None:
     """Freezes, selects the first object, paints a part of the second."""
     click(driver, "#freeze")
     wait_for(driver, "!document.getElementById('track').hidden")
-    index = int(driver.execute_script("return performance.getEntriesByType('resource').filter(e => e.name.includes('labels.png')).at(-1).name.match(/frames.(\\d+)/)[1]"))
+    index = int(wait_for(driver, "document.getElementById('says').textContent.match(/Frame (\\d+) is frozen/)?.[1]"))
     click(driver, '[data-tool="select"]')
-    drag(driver, centre(fake, 1, index))
+    pointer = Pointer(driver, (640, 360))
+    pointer.click(*centre(fake.truth(index) == 1))
     time.sleep(0.6)
     click(driver, "#object-add")
     click(driver, '[data-tool="brush"]')
-    x, y = centre(fake, 2, index)
-    drag(driver, (x - 20, y - 15), (x + 20, y - 10), (x - 20, y + 5), (x + 20, y + 15), (x, y))
+    x, y = centre(fake.truth(index) == 2)
+    pointer.stroke((x - 20, y - 15), (x + 20, y - 10), (x - 20, y + 5), (x + 20, y + 15), (x, y))
     time.sleep(1.2)
 
 
@@ -85,7 +76,7 @@ def correcting(driver: Any, fake: FakeServer) -> None:
     wait_for(driver, "!document.getElementById('track').hidden")
     click(driver, '[data-tool="polygon"]')
     for place in ((250, 80), (330, 70), (350, 150)):
-        drag(driver, place)
+        Pointer(driver, (640, 360)).click(*place)
     time.sleep(0.5)
 
 
@@ -108,7 +99,9 @@ def propagating(driver: Any, fake: FakeServer) -> None:
     fake.labelled, fake.painted = [[4, 15]], [8]
     driver.refresh()
     time.sleep(1.5)
-    driver.execute_script("const s = document.getElementById('scrub'); s.value = 8; s.dispatchEvent(new Event('input'))")
+    driver.execute_script(
+        "const s = document.getElementById('scrub'); s.value = 8; s.dispatchEvent(new Event('input'))"
+    )
     time.sleep(0.5)
     fake.job = {"done": 0, "total": 60, "direction": "both"}
     time.sleep(1.6)

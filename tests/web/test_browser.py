@@ -1,4 +1,4 @@
-"""`crwedge serve` in a real browser: paint with pointer events, follow, correct, download; the masks are held against the truth."""
+"""`crwedge serve` in a real browser: paint with pointer events, follow, correct, download. Masks are held against the truth."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -44,9 +45,9 @@ def film(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def crwedge(*arguments: str) -> Iterator[str]:
+def crwedge(*arguments: str, port: int = 0) -> Iterator[str]:
     """Runs a command that serves a page, and gives the page's address."""
-    command = [sys.executable, "-m", "crwedge", *arguments, "--listen", "0"]
+    command = [sys.executable, "-m", "crwedge", *arguments, "--listen", str(port)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
@@ -122,7 +123,9 @@ def masks_of(archive: bytes) -> dict[str, np.ndarray]:
 
 def jaccard(found: np.ndarray, truth: np.ndarray, ids: tuple[int, ...] = (1, 2)) -> float:
     """Mean J of the objects that are there in the truth."""
-    values = [((found == i) & (truth == i)).sum() / ((found == i) | (truth == i)).sum() for i in ids if (truth == i).any()]
+    values = [
+        ((found == i) & (truth == i)).sum() / ((found == i) | (truth == i)).sum() for i in ids if (truth == i).any()
+    ]
     return float(np.mean(values))
 
 
@@ -136,7 +139,11 @@ def test_paint_a_film_propagate_correct_download(film: Path, scene: Scene, tmp_p
         paint(driver, scene.masks[0], (1, 2))
         assert jaccard(draft_of(driver, "0"), scene.masks[0]) > 0.85
         click(driver, '[data-direction="forward"]')
-        wait_for(driver, "!document.getElementById('job').hidden || document.querySelectorAll('#downloads a[href]').length === 4", 30)
+        wait_for(
+            driver,
+            "!document.getElementById('job').hidden || document.querySelectorAll('#downloads a[href]').length === 4",
+            30,
+        )
         wait_for(driver, "document.getElementById('job').hidden", 120)
         wait_for(driver, "document.getElementById('recorded').textContent.startsWith('20 frames')", 20)
         found = masks_of(fetch(driver, "/api/download/masks.zip"))
@@ -155,7 +162,8 @@ def test_paint_a_film_propagate_correct_download(film: Path, scene: Scene, tmp_p
         better = [jaccard(mask, truth) for mask, truth in zip(corrected.values(), scene.masks, strict=True)]
         assert np.mean(better) >= 0.8, better
         lines = fetch(driver, "/api/download/masks.jsonl").decode().splitlines()
-        assert len(lines) == FRAMES and "objects" in json.loads(lines[0])
+        assert len(lines) == FRAMES
+        assert "objects" in json.loads(lines[0])
         assert fetch(driver, "/api/download/overlay.mp4")[4:8] == b"ftyp"
         assert fetch(driver, "/api/download/init.png")[:4] == b"\x89PNG"
         assert console_errors(driver) == []
@@ -261,3 +269,44 @@ def test_paint_writes_a_mask_and_ends(film: Path, scene: Scene, tmp_path: Path) 
         assert jaccard(np.asarray(Image.open(mask)), scene.masks[0], (1,)) > 0.85
         time.sleep(2)
         assert console_errors(driver) == []
+
+
+def test_restarts_of_server_and_browser_lose_nothing(film: Path, tmp_path: Path) -> None:
+    arguments = ("serve", str(film), "--play", "--out", str(tmp_path))
+    pointer_at = (213, 120)
+    with open_browser() as driver:
+        with crwedge(*arguments) as url:
+            open_page(driver, url)
+            freeze(driver)
+            Pointer(driver, (WIDTH, HEIGHT)).click(*pointer_at)
+            saved(driver)
+        wait_for(driver, "!document.getElementById('banner').hidden", 20)
+        with crwedge(*arguments, port=urlsplit(url).port or 0):
+            driver.execute_script("document.getElementById('banner-retry').click()")
+            wait_for(driver, "document.getElementById('banner').hidden", 30)
+            # Painting goes on where it was.
+            Pointer(driver, (WIDTH, HEIGHT)).click(50, 50)
+            saved(driver)
+            with open_browser() as other:
+                other.get(url)
+                wait_for(other, f"{MODE} === 'Frozen'", 20)
+                draft = json.loads(fetch(other, "/api/draft"))["frame_id"]
+                painted = draft_of(other, draft)
+                assert painted[120, 213] == 1
+                assert painted[50, 50] == 1
+                click(other, "#track")
+                wait_for(other, f"{MODE} === 'Tracking'", 30)
+            # Another browser that was closed takes nothing away.
+            open_page(driver, url)
+            wait_for(driver, f"{MODE} === 'Tracking'", 20)
+
+
+def test_the_first_paint_is_reported(film: Path, tmp_path: Path, record_property: Any) -> None:
+    with crwedge("serve", str(film), "--play", "--out", str(tmp_path)) as url, open_browser() as driver:
+        times = []
+        for _ in range(5):
+            open_page(driver, url)
+            times.append(wait_for(driver, "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"))
+            driver.get("about:blank")
+        record_property("first contentful paint, ms", sorted(times))
+        print("first contentful paint, ms:", [round(value) for value in sorted(times)])

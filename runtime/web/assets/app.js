@@ -96,11 +96,12 @@ export class App extends EventTarget {
     const draft = await api.draft();
     if (draft.frame_id === null) return;
     if (this.isFilm) {
-      this.film.drafts.set(draft.index, draft.frame_id);
-      await this.film.goTo(draft.index);
+      const index = Number.parseInt(draft.frame_id, 16); // The id of a film's frame is its number.
+      this.film.drafts.set(index, draft.frame_id);
+      await this.film.goTo(index);
     } else {
       const labels = await readLabels(await api.readDraft(draft.frame_id));
-      await this.openHeld({ ...draft, width: labels.width, height: labels.height }, labels);
+      await this.openHeld({ ...draft, index: null, width: labels.width, height: labels.height }, labels);
     }
     this.sheet.touched = true;
     say("Your painted work is back.");

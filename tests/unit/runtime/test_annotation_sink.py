@@ -171,3 +171,12 @@ def test_outputs_of_several_sources_have_a_number() -> None:
     given = ["o.mp4", "x.zip?format=cvat", "y?format=yolo", "a/b.json", "mqtt://h/t", "-", "m/"]
     numbered = ["o-1.mp4", "x-1.zip?format=cvat", "y/1?format=yolo", "a/b-1.json", "mqtt://h/t/1", "-", "m/1"]
     assert _numbered_outputs(given, 1) == numbered
+
+
+def test_propagate_takes_an_annotation(tmp_path: Path, clip: Path, small_scene: Scene) -> None:
+    with cw.open_sink(tmp_path / "m.xml") as sink:
+        sink.write(replace(label_map(small_scene, 3), names={1: "dog"}, source_index=3))
+    found = list(cw.propagate(clip, tmp_path / "m.xml"))
+    assert [labels.source_index for labels in found] == [3, 4, 5]
+    assert all(labels.names == {1: "dog"} for labels in found)
+    np.testing.assert_array_equal(found[0].ids, small_scene.masks[3])

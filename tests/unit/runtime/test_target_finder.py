@@ -48,6 +48,12 @@ def engine() -> Engine:
     return LockedEngine(open_engine(find_bundle(shipped_bundle()), "cpu", 1))
 
 
+@pytest.fixture(params=["edge", "crw"])
+def preset(request: pytest.FixtureRequest) -> str:
+    """A region that follows the objects, and whole frames."""
+    return str(request.param)
+
+
 def painted(scene: Scene, *ids: int, frame: int = 0) -> Target:
     mask = np.where(np.isin(scene.masks[frame], ids), scene.masks[frame], 0).astype(np.uint8)
     return Target((TargetFrame(scene.frames[frame], mask),), {i: f"thing {i}" for i in ids})
@@ -73,11 +79,11 @@ def search(
     return finder, found
 
 
-def test_an_object_is_found_in_another_film(scene: Scene, elsewhere: Scene, engine: Engine) -> None:
+def test_an_object_is_found_in_another_film(scene: Scene, elsewhere: Scene, engine: Engine, preset: str) -> None:
     events: list[tuple[str, dict[str, Any]]] = []
     seen = [another_day(scene, elsewhere, 1, number) for number in (9, 10, 11)]
     frames = [*elsewhere.frames[:2], *(pixels for pixels, _ in seen)]
-    with cw.Tracker.open(shipped_bundle(), engine, workers=1) as tracker:
+    with cw.Tracker.open(shipped_bundle(), engine, preset, workers=1) as tracker:
         finder, labels = search(
             tracker, [painted(scene, 1)], frames, on_event=lambda name, **facts: events.append((name, facts))
         )
@@ -91,21 +97,23 @@ def test_an_object_is_found_in_another_film(scene: Scene, elsewhere: Scene, engi
     assert (name, facts["object"], facts["index"], facts["again"]) == ("target_found", 1, 2, False)
 
 
-def test_nothing_starts_where_the_object_is_not(scene: Scene, elsewhere: Scene, engine: Engine) -> None:
+def test_nothing_starts_where_the_object_is_not(scene: Scene, elsewhere: Scene, engine: Engine, preset: str) -> None:
     films = [elsewhere, *(render_scene(2, *SIZE, objects=3, seed=seed) for seed in (11, 12, 13))]
     films += [render_film(2, *SIZE, objects=2, seed=seed) for seed in (1, 2)]
     frames = [film.frames[number] for film in films for number in (0, 1)]
-    with cw.Tracker.open(shipped_bundle(), engine, workers=1) as tracker:
+    with cw.Tracker.open(shipped_bundle(), engine, preset, workers=1) as tracker:
         finder, labels = search(tracker, [painted(scene, 1, 2)], frames)
     assert all(one.states == {1: "searching", 2: "searching"} for one in labels)
     assert [one["found_at"] for one in finder.summary().values()] == [None, None]
 
 
-def test_several_targets_are_found_each_in_its_time(scene: Scene, elsewhere: Scene, engine: Engine) -> None:
+def test_several_targets_are_found_each_in_its_time(
+    scene: Scene, elsewhere: Scene, engine: Engine, preset: str
+) -> None:
     first, _ = another_day(scene, elsewhere, 1, 9)
     both = np.where((scene.masks[9] > 0)[..., None], scene.frames[9], elsewhere.frames[1])
     targets = [painted(scene, 1), replace(painted(scene, 2), names={2: "box"})]
-    with cw.Tracker.open(shipped_bundle(), engine, workers=1) as tracker:
+    with cw.Tracker.open(shipped_bundle(), engine, preset, workers=1) as tracker:
         finder, labels = search(tracker, targets, [first, *5 * [both]])
     assert labels[0].states == {1: "ok", 2: "searching"}
     assert labels[0].object_ids == (1,)
@@ -114,11 +122,13 @@ def test_several_targets_are_found_each_in_its_time(scene: Scene, elsewhere: Sce
     assert {i: one["found_at"] is not None for i, one in finder.summary().items()} == {"1": True, "2": True}
 
 
-def test_an_object_that_the_tracker_lost_is_searched_again(scene: Scene, elsewhere: Scene, engine: Engine) -> None:
+def test_an_object_that_the_tracker_lost_is_searched_again(
+    scene: Scene, elsewhere: Scene, engine: Engine, preset: str
+) -> None:
     frames = [another_day(scene, elsewhere, 1, number)[0] for number in (9, 10)]
     back, truth = another_day(scene, elsewhere, 1, 2)
     events: list[dict[str, Any]] = []
-    with cw.Tracker.open(shipped_bundle(), engine, workers=1) as tracker:
+    with cw.Tracker.open(shipped_bundle(), engine, preset, workers=1) as tracker:
         finder, labels = search(tracker, [painted(scene, 1)], frames, on_event=lambda _, **facts: events.append(facts))
         assert finder.before(Frame(back, 2)) is None
         finder.after(replace(labels[1], index=2, states={1: "lost"}))
@@ -130,15 +140,15 @@ def test_an_object_that_the_tracker_lost_is_searched_again(scene: Scene, elsewhe
     assert [(facts["index"], facts["again"]) for facts in events] == [(0, False), (3, True)]
 
 
-def test_one_object_is_not_followed_twice(scene: Scene, engine: Engine) -> None:
+def test_one_object_is_not_followed_twice(scene: Scene, engine: Engine, preset: str) -> None:
     twice = [painted(scene, 1), painted(scene, 1, frame=2)]
-    with cw.Tracker.open(shipped_bundle(), engine, workers=1) as tracker:
+    with cw.Tracker.open(shipped_bundle(), engine, preset, workers=1) as tracker:
         _, labels = search(tracker, twice, list(scene.frames[4:9]))
     assert all(len(one.object_ids) == 1 for one in labels)
 
 
-def test_an_object_that_was_removed_is_not_searched_again(scene: Scene, engine: Engine) -> None:
-    with cw.Tracker.open(shipped_bundle(), engine, workers=1) as tracker:
+def test_an_object_that_was_removed_is_not_searched_again(scene: Scene, engine: Engine, preset: str) -> None:
+    with cw.Tracker.open(shipped_bundle(), engine, preset, workers=1) as tracker:
         finder, labels = search(tracker, [painted(scene, 1, 2)], [scene.frames[1]])
         assert labels[0].object_ids == (1, 2)
         tracker.remove(2)
@@ -149,7 +159,7 @@ def test_an_object_that_was_removed_is_not_searched_again(scene: Scene, engine: 
     assert all(one.object_ids == (1,) for one in labels[1:])
 
 
-def test_a_target_serves_every_encoder(scene: Scene, elsewhere: Scene, engine: Engine) -> None:
+def test_a_target_serves_every_encoder(scene: Scene, elsewhere: Scene, engine: Engine, preset: str) -> None:
     """Features are not kept but computed, so that those of another encoder cannot be mixed up with them."""
 
     class Turned:
