@@ -35,7 +35,7 @@ RESULTS = (
         "run",
         "notes",
     ),
-    *("source_stamp", "mask_stamp", "peak_rss_mb", "object_ids"),
+    *("source_stamp", "mask_stamp", "peak_rss_mb", "object_ids", "targets"),
 )
 """What a manifest says of a result; passed over where the manifest is a table of videos."""
 

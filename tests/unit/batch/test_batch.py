@@ -159,6 +159,14 @@ def test_another_option_in_a_row_follows_that_video_again(clips: Path, tmp_path:
 
 
 @pytest.mark.usefixtures("in_process")
+def test_joints(clips: Path, tmp_path: Path) -> None:
+    (clips / "j.json").write_text('{"hand": [40, 30], "foot": [60, 40]}')
+    (clips / "t.csv").write_text("video,mask,save\nv0.mp4,j.json,o.jsonl\n")
+    assert batch(clips / "t.csv", "--out", tmp_path / "out") == 0
+    assert set(frames_of(tmp_path / "out" / "v0" / "o.jsonl")[-1]["joints"]) == {"hand", "foot"}
+
+
+@pytest.mark.usefixtures("in_process")
 def test_lines_of_other_videos_stay(clips: Path, tmp_path: Path) -> None:
     for name in ("v2", "v0"):
         assert batch(clips, "--only", name, "--out", tmp_path / "out") == 0
