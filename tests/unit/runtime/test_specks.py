@@ -110,8 +110,8 @@ def test_painted_frames_stay_as_they_are() -> None:
     ids[50:53, 50:53] = 1
     labels = cw.LabelMap(ids, 0, (1, 2), np.zeros((3, 8, 12), np.float32))
     edge = PRESETS["edge"]
-    assert finished(labels, edge, {}, painted=True) is labels
-    assert finished(labels, PRESETS["crw"], {}, painted=False) is labels
+    assert finished(labels, edge, {}, painted=True).ids is ids
+    assert finished(labels, PRESETS["crw"], {}, painted=False).ids is ids
     np.testing.assert_array_equal(finished(labels, edge, {}, painted=False).ids, scene())
     assert finished(labels, edge, {2: "ball", 7: "dog"}, painted=True).names == {2: "ball"}
 
