@@ -216,12 +216,13 @@ def memory_formula(
         labels: K, the background included.
         frame: (H, W), counted where the settings keep the pixels of the context's frames.
     """
-    width = np.dtype(settings.storage).itemsize
+    # Where the scale may change, the labels that each frame first had are kept beside those it has.
+    width, per_label = np.dtype(settings.storage).itemsize, 4 if settings.cells is None else 8
     m, p = settings.context_length, settings.max_pinned
-    total = (m + p) * cells * (channels * width + labels * 4)
+    total = (m + p) * cells * (channels * width + labels * per_label)
     text = (
-        f"context memory = (m + pinned) x cells x (C x {width} + K x 4 bytes) = "
-        f"({m} + {p}) x {cells} x ({channels} x {width} + {labels} x 4) = {total / 1e6:.1f} MB"
+        f"context memory = (m + pinned) x cells x (C x {width} + K x {per_label} bytes) = "
+        f"({m} + {p}) x {cells} x ({channels} x {width} + {labels} x {per_label}) = {total / 1e6:.1f} MB"
     )
     if settings.cells is not None and frame is not None:
         pixels = (m + p) * frame[0] * frame[1] * 3
