@@ -17,6 +17,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,7 @@ class Flow:
     """The mask of the frame before, warped with dense optical flow."""
 
     def __init__(self) -> None:
-        import cv2
-
+        cv2: Any = import_module("cv2")
         self._cv2, self._flow = cv2, cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._before: NDArray[np.uint8] | None = None
         self._mask = np.zeros((0, 0), np.uint8)
@@ -74,8 +74,7 @@ class Box:
     """The first mask, moved along and scaled with the box of OpenCV's tracker MIL."""
 
     def __init__(self) -> None:
-        import cv2
-
+        cv2: Any = import_module("cv2")
         self._cv2, self._tracker = cv2, cv2.TrackerMIL_create()
         self._first = np.zeros((0, 0), np.uint8)
 
@@ -90,8 +89,8 @@ class Box:
             return mask
         _, (left, top, width, height) = self._tracker.update(picture)
         part = self._cv2.resize(self._first, (max(1, width), max(1, height)), interpolation=self._cv2.INTER_NEAREST)
-        ids = np.zeros(frame.shape[:2], np.uint8)
-        y0, x0, y1, x1 = max(0, top), max(0, left), min(ids.shape[0], top + height), min(ids.shape[1], left + width)
+        ids, (h, w, _) = np.zeros(frame.shape[:2], np.uint8), frame.shape
+        y0, x0, y1, x1 = max(0, top), max(0, left), min(h, top + height), min(w, left + width)
         if y1 > y0 and x1 > x0:
             ids[y0:y1, x0:x1] = part[y0 - top : y1 - top, x0 - left : x1 - left]
         return ids
