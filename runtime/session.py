@@ -307,7 +307,7 @@ class Session:
         """Restore the state, and make the session's own observers."""
         options, index = self.options, 0
         own: list[Observer] = []
-        tracker.names = {**({} if state is None else _names_of(state)), **self._names}
+        tracker.rename({**({} if state is None else _names_of(state)), **self._names})
         if state is None:
             own.append(FirstPrompt(self._prompt, tracker, options.resize_mask))
         else:
