@@ -6,14 +6,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.bundle import Bundle
-from crwedge.core.errors import CrwedgeError, SettingError, SourceError
-from crwedge.core.images import grid_size, size_text
+from crwedge.core.errors import CrwedgeError
+from crwedge.core.images import grid_size
 from crwedge.core.labels import LabelMap
 from crwedge.core.masks import read_mask
 from crwedge.core.prompts import MaskPrompt, PromptLike, as_prompt
@@ -27,18 +27,16 @@ from crwedge.runtime.closing import Closing
 from crwedge.runtime.locator import Locator, open_locator
 from crwedge.runtime.monitor import KEPT_OVER_A_GAP, TRUSTED, Monitor, expected_overlap
 from crwedge.runtime.objects import AnyPrompt, Objects
-from crwedge.runtime.ops.snapshot import SnapshotError, State, plain
+from crwedge.runtime.ops.snapshot import State
 from crwedge.runtime.output import finished, nothing_found
 from crwedge.runtime.position import Position
-from crwedge.runtime.propagation.context import Pixels, memory_formula
+from crwedge.runtime.propagation.context import Pixels
 from crwedge.runtime.propagation.view import Size, View
 from crwedge.runtime.quality import QualityLevel
 from crwedge.runtime.sources.frame import Frame
-from crwedge.runtime.sources.pixels import pixels_of
+from crwedge.runtime.sources.pixels import PixelsLike, pixels_of
 from crwedge.runtime.tracker_options import TrackerOptions
-
-if TYPE_CHECKING:
-    from crwedge.runtime.sources.pixels import PixelsLike
+from crwedge.runtime.tracker_state import collect_state, restore_context
 
 
 class Tracker(Closing):
@@ -100,11 +98,6 @@ class Tracker(Closing):
         chosen = settings if isinstance(settings, PropagationSettings) else preset(settings or bundle.manifest.preset)
         options = options or TrackerOptions()
         options = replace(options, size=options.size or bundle.manifest.size)
-        if chosen.cells is not None and bundle.manifest.size is not None:
-            raise SettingError(
-                f"the bundle {bundle.manifest.name} takes frames of one size; a region needs any size: choose a preset that "
-                "computes whole frames (--preset crw), or export without --size"
-            )
         keep_frames = adapter is not None and adapter.recompute
         backend = open_backend(bundle, chosen, engine, workers, keep_frames=keep_frames, size=options.size)
         if adapter is not None:
@@ -136,9 +129,7 @@ class Tracker(Closing):
         """The context's memory as a formula and a number; known after the first mask."""
         if self.backend.empty:
             raise CrwedgeError("the memory is known once the first frame with a mask has come")
-        cells, channels = self._position.cells_and_channels
-        objects, size = 1 + len(self.object_ids), self._position.frame_size
-        return memory_formula(self.settings, self.settings.cells or cells, channels, objects, size)[0]
+        return self._position.memory_formula(self.settings, 1 + len(self.object_ids))
 
     def step(
         self, frame: PixelsLike | Frame, prompt: PromptLike | str | Path | None = None, past: bool = False
@@ -211,20 +202,14 @@ class Tracker(Closing):
 
     def state(self) -> State:
         """Everything that the next label map depends on, copied: see `crwedge.runtime.ops.snapshot`."""
-        if self.backend.empty:
-            raise CrwedgeError("there is nothing to keep before the first frame")
-        context = self.backend.state()
-        located = self._locator.state() if self._locator is not None else ContextState({}, {})
         facts = {
-            "context": context.facts,
-            "locator": located.facts,
             **self._objects.state(),
             **self._position.state(),
             "monitor": self._monitor.state(),
             "quality": [self._quality.context, self._quality.radius, self._quality.cells],
             **self._identity(),
         }
-        return State({**context.tensors, **located.tensors}, plain(facts))
+        return collect_state(self.backend, self._locator, facts)
 
     def restore(self, state: State) -> None:
         """Go on from a state: the next label maps are those that would have followed it.
@@ -232,14 +217,7 @@ class Tracker(Closing):
         Raises:
             SnapshotError: it was taken with other settings, another model or another size.
         """
-        for name, value in plain(self._identity()).items():
-            if state.facts[name] != value:
-                raise SnapshotError(f"the snapshot was taken with {name} {state.facts[name]}, not {value}")
-        self.backend.clear()
-        try:
-            self.backend.restore(ContextState(state.tensors, state.facts["context"]))
-        except (KeyError, ValueError) as error:
-            raise SnapshotError(f"the snapshot is damaged ({error}); remove it to start anew") from error
+        restore_context(self.backend, state, self._identity())
         facts = state.facts
         self._objects.restore(facts)
         self._monitor.restore(facts["monitor"])
@@ -279,17 +257,14 @@ class Tracker(Closing):
     def _check(self, frame: Any, prompt: PromptLike | str | Path | None) -> tuple[Pixels, AnyPrompt | None]:
         """The frame's pixels and its prompt, both as they have to be; a frame that is refused changes nothing."""
         pixels = pixels_of(frame)
-        size, before = (pixels.shape[0], pixels.shape[1]), self._position.frame_size
-        if before is not None and size != before and not self.options.any_size:
-            raise SourceError(
-                f"the frame is {size_text(size)} (height x width), those before it {size_text(before)}; "
-                "reset the tracker and give a mask, or keep one size"
-            )
+        size = pixels.shape[0], pixels.shape[1]
+        if not self.options.any_size:
+            self._position.check_size(size)
         if isinstance(prompt, str | Path):
             prompt = read_mask(prompt)
         given = None if prompt is None else as_prompt(prompt, size)
         self._objects.check(given, first=self.backend.empty and not self.searched)
-        self._position.frame_size = before or size
+        self._position.frame_size = self._position.frame_size or size
         return pixels, given
 
     def _adapt(self, pixels: Pixels, index: int) -> None:
