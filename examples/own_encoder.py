@@ -9,12 +9,11 @@ import sys
 
 import crwedge as cw
 from crwedge.train.config_file import read_config
-from crwedge.train.loop import fit
 
 
 def main(clips: str, film: str, mask: str, *settings: str) -> None:
     """Train, export, track."""
-    trained = fit(read_config("default", settings, videos=(clips,)), "runs/own", recipe="default")
+    trained = cw.fit(clips, read_config("default", settings), "runs/own")
     bundle = cw.export_bundle(trained.checkpoint, "bundles/own")
     with cw.open_sink("own.jsonl") as sink:
         for labels in cw.propagate(film, mask, model=bundle):

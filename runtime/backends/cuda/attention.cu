@@ -507,6 +507,10 @@ KERNEL(merge_topk, MergeTopk, GROUP * GROUPS) {
         uint32* bits = (uint32*)(memory + bits_at);
         float total = 0, moment = 0;
         for (int i = 0; i < GROUP; ++i) total += sums[i], moment += sums[GROUP + i];
+        if (p.entropy && lane == 0 && cell < p.cells)
+            p.entropy[cell] = total > 0 ? (logf(total) - moment / total) / logf((float)max(count, 2)) : 1.0f;
+        if (p.support && lane == 0 && cell < p.cells)
+            p.support[cell] = total > 0 ? unordered(best) + logf(total) / p.inverse_temperature : -INFINITY;
         for (int label = lane; cell < p.cells && label < p.count; label += GROUP) {
             // A cell without any key in reach is background.
             float value = total > 0 || label > 0 ? 0.0f : 1.0f;
@@ -521,10 +525,6 @@ KERNEL(merge_topk, MergeTopk, GROUP * GROUPS) {
             p.labels[(long long)cell * p.count + label] = value;
             if (value > 0) shared_or(&bits[label / 32], 1u << label % 32);
         }
-        if (p.entropy && lane == 0 && cell < p.cells)
-            p.entropy[cell] = total > 0 ? (logf(total) - moment / total) / logf((float)max(count, 2)) : 1.0f;
-        if (p.support && lane == 0 && cell < p.cells)
-            p.support[cell] = total > 0 ? unordered(best) + logf(total) / p.inverse_temperature : -INFINITY;
     }
     SYNC();
     PHASE {

@@ -72,7 +72,7 @@ def test_what_cannot_be_a_mask_is_refused(tmp_path: Path) -> None:
 
 
 def test_check_mask_names_the_cure() -> None:
-    with pytest.raises(MaskError, match=r"4x5 .* 6x8.*--resize-mask"):
+    with pytest.raises(MaskError, match=r"4x5 .* 6x8.*--set resize-mask=true"):
         check_mask(np.ones((4, 5), np.uint8), (6, 8))
     for empty in (np.zeros((4, 5), np.uint8), np.full((4, 5), 255, np.uint8)):
         with pytest.raises(MaskError, match="empty"):

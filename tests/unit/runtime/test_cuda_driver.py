@@ -92,7 +92,7 @@ def test_propagation_through_pycuda_equals_the_emulated_one() -> None:
         (
             "mem_alloc",
             "cuMemAlloc failed: out of memory",
-            "of device memory: out of device memory; use a smaller --size",
+            "of device memory: out of device memory; use a smaller size or context",
         ),
         ("module_from_buffer", "cuModuleLoadDataEx failed: no kernel image", "cannot load the kernels: cuModule"),
         (
