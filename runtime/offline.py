@@ -45,7 +45,7 @@ def propagate(
     """
     start, prompt, names = _first(mask)
     with as_source(source) as opened, Tracker.open(model, settings=settings, options=TrackerOptions(size)) as tracker:
-        tracker.names = names
+        tracker.rename(names)
         for frame in FrameRange(opened, start) if start else opened:
             yield tracker.step(frame, prompt)
             prompt = None

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.images import grid_size
-from crwedge.runtime.propagation import kernels
+from crwedge.runtime.propagation.components import components
 from crwedge.runtime.propagation.view import Size, View
 
 Box = NDArray[np.float64]
@@ -135,7 +135,7 @@ def object_boxes(view: View, winner: NDArray[np.int64], count: int) -> list[Box 
         For each object, in order of the channels, the box around its parts that are no specks; None where it has no cell.
     """
     part = np.empty(winner.shape, np.int64)
-    parts = kernels.components(winner, part)
+    parts = components(winner, part)
     found: list[Box | None] = [None] * (count - 1)
     if not parts.shape[0]:
         return found

@@ -307,7 +307,7 @@ class Session:
         """Restore the state, and make the session's own observers."""
         options, index = self.options, 0
         own: list[Observer] = []
-        tracker.names = {**({} if state is None else _names_of(state)), **self._names}
+        tracker.rename({**({} if state is None else state.names), **self._names})
         if state is None:
             own.append(FirstPrompt(self._prompt, tracker, options.resize_mask))
         else:
@@ -337,11 +337,6 @@ class Session:
             state,
             facts={**state.facts, "source": self._source_id, "names": list(self._tracker.names.items()), **control},
         )
-
-
-def _names_of(state: State) -> dict[int, str]:
-    """Names of objects in a snapshot."""
-    return {int(i): str(name) for i, name in state.facts.get("names", ())}
 
 
 def _identity(source: FrameSource) -> str:

@@ -65,7 +65,7 @@ class SessionTargets:
             on_event: see `TargetFinder` and `TargetKeeper`.
         """
         own: list[Observer] = []
-        tracker.names = {**self._names, **tracker.names}
+        tracker.rename({i: name for i, name in self._names.items() if i not in tracker.names})
         if self._targets:
             self._finder = TargetFinder(self._targets, self._names, tracker, index, on_event)
             own.append(self._finder)

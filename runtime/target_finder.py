@@ -120,7 +120,7 @@ class TargetFinder(Observer):
     def _look(self) -> None:
         """Tell the tracker what was never found."""
         self._started |= set(self._tracker.object_ids) & set(self._names)
-        self._tracker.searched = tuple(i for i in self._names if i not in self._started)
+        self._tracker.look_for(*(i for i in self._names if i not in self._started))
 
     def _search(self, pixels: NDArray[np.uint8], missing: set[int]) -> NDArray[np.uint8] | None:
         size, followed = (pixels.shape[0], pixels.shape[1]), set(self._tracker.object_ids) - missing

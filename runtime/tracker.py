@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.bundle import Bundle
-from crwedge.core.errors import CrwedgeError, SettingError, SourceError
-from crwedge.core.images import grid_size, size_text
+from crwedge.core.errors import CrwedgeError
+from crwedge.core.images import grid_size
 from crwedge.core.labels import LabelMap
 from crwedge.core.masks import read_mask
 from crwedge.core.prompts import MaskPrompt, PromptLike, as_prompt
@@ -26,17 +27,16 @@ from crwedge.runtime.closing import Closing
 from crwedge.runtime.locator import Locator, open_locator
 from crwedge.runtime.monitor import KEPT_OVER_A_GAP, TRUSTED, Monitor, expected_overlap
 from crwedge.runtime.objects import AnyPrompt, Objects
-from crwedge.runtime.ops.snapshot import SnapshotError, State, plain
+from crwedge.runtime.ops.snapshot import State
 from crwedge.runtime.output import finished, nothing_found
-from crwedge.runtime.propagation.context import Pixels, memory_formula
+from crwedge.runtime.position import Position
+from crwedge.runtime.propagation.context import Pixels
 from crwedge.runtime.propagation.view import Size, View
 from crwedge.runtime.quality import QualityLevel
 from crwedge.runtime.sources.frame import Frame
-from crwedge.runtime.sources.pixels import pixels_of
+from crwedge.runtime.sources.pixels import PixelsLike, pixels_of
 from crwedge.runtime.tracker_options import TrackerOptions
-
-if TYPE_CHECKING:
-    from crwedge.runtime.sources.pixels import PixelsLike
+from crwedge.runtime.tracker_state import collect_state, restore_context
 
 
 class Tracker(Closing):
@@ -66,15 +66,12 @@ class Tracker(Closing):
         """What was computed of the last frame."""
         self.prompt: AnyPrompt | None = None
         """The prompt of the last frame."""
+        self.names: Mapping[int, str] = {}
+        """Names of objects, for the outputs; see `rename`."""
         self.searched: tuple[int, ...] = ()
-        """Objects that are looked for and were never found. While nothing is followed, frames then need no prompt."""
-        self.names: dict[int, str] = {}
-        """Names of objects, for the outputs; may be changed at any time."""
+        """Objects that are looked for and were never found; see `look_for`."""
         self._objects, self._monitor, self._quality = Objects(), Monitor(), QualityLevel()
-        self._index = 0
-        self._source_index: int | None = None
-        self._frame_size: Size | None = None
-        self._cells_and_channels = (0, 0)
+        self._position = Position()
         self._locator: Locator | None = None
 
     @classmethod
@@ -101,11 +98,6 @@ class Tracker(Closing):
         chosen = settings if isinstance(settings, PropagationSettings) else preset(settings or bundle.manifest.preset)
         options = options or TrackerOptions()
         options = replace(options, size=options.size or bundle.manifest.size)
-        if chosen.cells is not None and bundle.manifest.size is not None:
-            raise SettingError(
-                f"the bundle {bundle.manifest.name} takes frames of one size; a region needs any size: choose a preset that "
-                "computes whole frames (--preset crw), or export without --size"
-            )
         keep_frames = adapter is not None and adapter.recompute
         backend = open_backend(bundle, chosen, engine, workers, keep_frames=keep_frames, size=options.size)
         if adapter is not None:
@@ -137,10 +129,7 @@ class Tracker(Closing):
         """The context's memory as a formula and a number; known after the first mask."""
         if self.backend.empty:
             raise CrwedgeError("the memory is known once the first frame with a mask has come")
-        cells, channels = self._cells_and_channels
-        return memory_formula(
-            self.settings, self.settings.cells or cells, channels, 1 + len(self.object_ids), self._frame_size
-        )[0]
+        return self._position.memory_formula(self.settings, 1 + len(self.object_ids))
 
     def step(
         self, frame: PixelsLike | Frame, prompt: PromptLike | str | Path | None = None, past: bool = False
@@ -166,11 +155,11 @@ class Tracker(Closing):
         pixels, given = self._check(source.image if source else frame, prompt)
         self.prompt = given
         if given is None and self.backend.empty:
-            return self._nothing(source or Frame(pixels, self._index))
+            return self._nothing(source or Frame(pixels, self._position.index))
         if source and source.after_gap and not self.backend.empty:
             self._monitor.gap(self.object_ids)
             self.backend.keep_trusted(TRUSTED, KEPT_OVER_A_GAP)
-        self._adapt(pixels, source.index if source else self._index)
+        self._adapt(pixels, source.index if source else self._position.index)
         locator = self._locator or self._open_locator((pixels.shape[0], pixels.shape[1]))
         features = self.backend.encode(pixels, locator.view(pixels, given))
         encoded = time.perf_counter()
@@ -184,10 +173,18 @@ class Tracker(Closing):
         if past:
             self._monitor.gap(self.object_ids)
         else:
-            self._index, self._source_index = self._index + 1, labels.source_index
+            self._position.advance(labels.source_index)
         seconds = encoded - start, propagated - encoded, time.perf_counter() - propagated
         self.stages_ms = dict(zip(("encode", "propagate", "output"), (1e3 * s for s in seconds), strict=True))
         return finished(labels, self.settings, self.names, given is not None, self.searched)
+
+    def rename(self, names: Mapping[int, str]) -> None:
+        """Call objects by these names in the outputs from the next frame on; other names stay."""
+        self.names = {**self.names, **names}
+
+    def look_for(self, *ids: int) -> None:
+        """Say which objects are looked for and were never found. While nothing is followed, frames then need no prompt."""
+        self.searched = ids
 
     def set_quality(self, level: QualityLevel) -> None:
         """Do a share of the full work from the next frame on."""
@@ -205,23 +202,14 @@ class Tracker(Closing):
 
     def state(self) -> State:
         """Everything that the next label map depends on, copied: see `crwedge.runtime.ops.snapshot`."""
-        if self.backend.empty:
-            raise CrwedgeError("there is nothing to keep before the first frame")
-        context = self.backend.state()
-        located = self._locator.state() if self._locator is not None else ContextState({}, {})
         facts = {
-            "context": context.facts,
-            "locator": located.facts,
             **self._objects.state(),
-            "index": self._index,
-            "source_index": self._source_index,
-            "frame_size": self._frame_size,
+            **self._position.state(),
             "monitor": self._monitor.state(),
             "quality": [self._quality.context, self._quality.radius, self._quality.cells],
-            "cells_and_channels": self._cells_and_channels,
             **self._identity(),
         }
-        return State({**context.tensors, **located.tensors}, plain(facts))
+        return collect_state(self.backend, self._locator, facts)
 
     def restore(self, state: State) -> None:
         """Go on from a state: the next label maps are those that would have followed it.
@@ -229,22 +217,14 @@ class Tracker(Closing):
         Raises:
             SnapshotError: it was taken with other settings, another model or another size.
         """
-        for name, value in plain(self._identity()).items():
-            if state.facts[name] != value:
-                raise SnapshotError(f"the snapshot was taken with {name} {state.facts[name]}, not {value}")
-        self.backend.clear()
-        try:
-            self.backend.restore(ContextState(state.tensors, state.facts["context"]))
-        except (KeyError, ValueError) as error:
-            raise SnapshotError(f"the snapshot is damaged ({error}); remove it to start anew") from error
+        restore_context(self.backend, state, self._identity())
         facts = state.facts
         self._objects.restore(facts)
         self._monitor.restore(facts["monitor"])
         self._quality = QualityLevel(*map(float, facts["quality"]))
-        self._index, self._source_index = state.index, state.source_index
-        self._frame_size = int(facts["frame_size"][0]), int(facts["frame_size"][1])
-        self._cells_and_channels = int(facts["cells_and_channels"][0]), int(facts["cells_and_channels"][1])
-        self._open_locator(self._frame_size).restore(ContextState(state.tensors, facts["locator"]))
+        self._position.restore(facts)
+        assert self._position.frame_size is not None
+        self._open_locator(self._position.frame_size).restore(ContextState(state.tensors, facts["locator"]))
 
     def reset(self, keep_index: bool = False) -> None:
         """Forget all objects and frames; the next frame needs a mask and may have another size.
@@ -254,9 +234,11 @@ class Tracker(Closing):
         """
         self.backend.clear()
         self._close_locator()
-        index = self._index if keep_index else 0
-        self._forget()
-        self._index = index
+        index = self._position.index if keep_index else 0
+        self.prompt, self.searched = None, ()
+        self._objects, self._monitor, self._quality = Objects(), Monitor(), QualityLevel()
+        self._position, self._locator = Position(), None
+        self._position.index = index
         if self.adapter is not None:
             self.adapter.reset()
 
@@ -267,13 +249,6 @@ class Tracker(Closing):
         if self.adapter is not None:
             self.adapter.close()
 
-    def _forget(self) -> None:
-        self.prompt, self.searched = None, ()
-        self._objects, self._monitor, self._quality = Objects(), Monitor(), QualityLevel()
-        self._index, self._source_index = 0, None
-        self._frame_size, self._cells_and_channels = None, (0, 0)
-        self._locator = None
-
     def _identity(self) -> dict[str, Any]:
         """What a state can only be restored with."""
         model = self.bundle.sha256 if self.bundle is not None else None
@@ -282,17 +257,14 @@ class Tracker(Closing):
     def _check(self, frame: Any, prompt: PromptLike | str | Path | None) -> tuple[Pixels, AnyPrompt | None]:
         """The frame's pixels and its prompt, both as they have to be; a frame that is refused changes nothing."""
         pixels = pixels_of(frame)
-        size, before = (pixels.shape[0], pixels.shape[1]), self._frame_size
-        if before is not None and size != before and not self.options.any_size:
-            raise SourceError(
-                f"the frame is {size_text(size)} (height x width), those before it {size_text(before)}; "
-                "reset the tracker and give a mask, or keep one size"
-            )
+        size = pixels.shape[0], pixels.shape[1]
+        if not self.options.any_size:
+            self._position.check_size(size)
         if isinstance(prompt, str | Path):
             prompt = read_mask(prompt)
         given = None if prompt is None else as_prompt(prompt, size)
         self._objects.check(given, first=self.backend.empty and not self.searched)
-        self._frame_size = before or size
+        self._position.frame_size = self._position.frame_size or size
         return pixels, given
 
     def _adapt(self, pixels: Pixels, index: int) -> None:
@@ -329,7 +301,7 @@ class Tracker(Closing):
         if self.backend.empty:
             assert given is not None
             self._objects.start(given)
-            self._cells_and_channels = features.view.cells, features.channels
+            self._position.cells_and_channels = features.view.cells, features.channels
             return self.backend.label(
                 features, features.view.part(self._objects.soft(given, grid, self.settings.labels)[0])
             )
@@ -352,9 +324,8 @@ class Tracker(Closing):
 
     def _nothing(self, frame: Frame) -> LabelMap:
         """The label map of a frame while nothing was found yet."""
-        self._index, self._source_index = self._index + 1, frame.index
         self.stages_ms = dict.fromkeys(("encode", "propagate", "output"), 0.0)
-        return nothing_found(frame, self._index - 1, self.searched)
+        return nothing_found(frame, self._position.advance(frame.index), self.searched)
 
     def _report(
         self, prediction: Prediction, pixels: Pixels, given: AnyPrompt | None, source: Frame | None
@@ -371,8 +342,8 @@ class Tracker(Closing):
             self._monitor.prompted(given.ids)
         missing = () if self._locator is None else self._locator.missing
         states = self._monitor.judge(ids, confidence, self._objects.present(labels, joints, missing))
-        frame = source or Frame(pixels, self._index)
+        frame = source or Frame(pixels, self._position.index)
         return LabelMap(
-            labels, self._index, ids, prediction.soft, frame.pts, pixels, source.index if source else None, confidence,
+            labels, self._position.index, ids, prediction.soft, frame.pts, pixels, source.index if source else None, confidence,
             states, joints, frame.name, frame.time,
         )  # fmt: skip

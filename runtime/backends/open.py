@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from crwedge.core.bundle import Bundle
-from crwedge.core.errors import CrwedgeError
+from crwedge.core.errors import CrwedgeError, SettingError
 from crwedge.core.settings import PropagationSettings, check_choice
 from crwedge.runtime.backends.base import Backend
 from crwedge.runtime.backends.cpu import CpuBackend
@@ -71,7 +71,15 @@ def open_backend(
         workers: threads of the CPU; by default every processor this process may use.
         keep_frames: keep the pixels of the context's frames, for `Backend.encode_again`.
         size: (H, W) of the frames that will come, where it is known.
+
+    Raises:
+        SettingError: the settings need frames of any size, and the bundle takes one size.
     """
+    if settings.cells is not None and bundle.manifest.size is not None:
+        raise SettingError(
+            f"the bundle {bundle.manifest.name} takes frames of one size; a region needs any size: choose a preset that "
+            "computes whole frames (--preset crw), or export without --size"
+        )
     if not isinstance(engine, str):
         return backend_of(engine, settings, workers, keep_frames)
     if engine != "auto":

@@ -46,6 +46,11 @@ class State:
         return None if number is None else int(number)
 
     @property
+    def names(self) -> dict[int, str]:
+        """Names of objects."""
+        return {int(i): str(name) for i, name in self.facts.get("names", ())}
+
+    @property
     def pts_now(self) -> float | None:
         """The time stamp that a frame of a live source would have now, had the run never stopped."""
         pts, when = self.facts.get("pts"), self.facts.get("time")

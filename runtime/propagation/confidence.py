@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.propagation import kernels
 from crwedge.runtime.propagation.blas import one_blas_thread
+from crwedge.runtime.propagation.components import leaders
 
 _MOST_CELLS = 48
 """Cells of an object that walk; more tell no more."""
@@ -77,8 +78,8 @@ def object_signs(
     then = np.ascontiguousarray(pinned.reshape(-1, c), np.float32)
     labels_now = np.ascontiguousarray(soft.reshape(soft.shape[0], -1).T)
     objects = labels_now.shape[1] - 1
-    winner_now, lead = kernels.leaders(labels_now)
-    winner_then, _ = kernels.leaders(np.ascontiguousarray(pinned_labels))
+    winner_now, lead = leaders(labels_now)
+    winner_then, _ = leaders(np.ascontiguousarray(pinned_labels))
     # With many objects fewer cells of each walk, so that the time does not grow with their number.
     most = max(_FEWEST_CELLS, _MOST_CELLS * _FEW_OBJECTS // max(_FEW_OBJECTS, objects))
     there, here = _some(winner_then, objects, most), _some(winner_now, objects, most)

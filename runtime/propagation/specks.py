@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.masks import VOID
-from crwedge.runtime.propagation import kernels
+from crwedge.runtime.propagation.components import components
 
 SMALL = 0.05
 """A speck has less than this share of the area of the object's largest part."""
@@ -27,7 +27,7 @@ def remove_specks(ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
     box = slice(ys[0], ys[-1] + 1), slice(xs[0], xs[-1] + 1)
     winner = shown[box].astype(np.int64)
     part = np.empty(winner.shape, np.int64)
-    parts = kernels.components(winner, part)
+    parts = components(winner, part)
     areas, boxes, out = parts[:, 1], parts[:, 2:], ids
     for i in np.unique(parts[:, 0]):
         own = parts[:, 0] == i

@@ -14,7 +14,7 @@ from crwedge.core.pictures import image_to_rgb, read_picture
 if TYPE_CHECKING:
     from PIL import Image
 
-    PixelsLike: TypeAlias = NDArray[np.uint8] | Image.Image | str | Path
+PixelsLike: TypeAlias = "NDArray[np.uint8] | Image.Image | str | Path"
 
 
 def pixels_of(item: Any) -> NDArray[np.uint8]:

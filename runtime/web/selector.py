@@ -15,7 +15,7 @@ from crwedge.core.images import resize_frame
 from crwedge.core.labels import resize_linear
 from crwedge.runtime.backends.engine import Engine
 from crwedge.runtime.backends.open import open_engine
-from crwedge.runtime.propagation import kernels
+from crwedge.runtime.propagation.components import components
 from crwedge.runtime.web.growing import Array, Cell, along_edges, describe, first_region, refined
 
 _LONGEST = 512
@@ -144,6 +144,6 @@ def _window(inside: NDArray[np.bool_], clicks: Sequence[Click]) -> tuple[slice, 
 def _connected(inside: NDArray[np.bool_], clicks: Sequence[Click]) -> NDArray[np.bool_]:
     """The parts of a region (H, W) that positive clicks lie in; all parts where they lie in none."""
     part = np.empty(inside.shape, np.int64)
-    kernels.components(inside.astype(np.int64), part)
+    components(inside.astype(np.int64), part)
     wanted = {int(part[int(c.y), int(c.x)]) for c in clicks if c.positive} - {0}
     return np.asarray(np.isin(part, list(wanted)), np.bool_) if wanted else inside

@@ -57,7 +57,7 @@ class StreamDesk(Desk, Observer):
         """Let outputs call the objects by their names."""
         if self._renamed and self.session.tracker is not None:
             self._renamed = False
-            self.session.tracker.names = {**self.session.tracker.names, **self.objects.names}
+            self.session.tracker.rename(self.objects.names)
 
     def name(self, objects: Iterable[NamedObject]) -> None:
         """See `Desk.name`."""

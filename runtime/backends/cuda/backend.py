@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from crwedge.runtime.backends.base import ContextState, Features, Prediction, Se
 from crwedge.runtime.backends.cuda.driver import Driver
 from crwedge.runtime.backends.cuda.kernels import Kernels, KeyFrame, LabelMemory, bitmask_words, label_bitmask
 from crwedge.runtime.backends.cuda.memory import Block, DeviceMemory
-from crwedge.runtime.backends.cuda.prediction import CudaFeatures, CudaPrediction, FeatureBlock
+from crwedge.runtime.backends.cuda.prediction import CudaFeatures, CudaPrediction, FeatureBlock, StoredFrame
 from crwedge.runtime.backends.cuda.pycuda_driver import open_driver
 from crwedge.runtime.backends.cuda.source import Variant
 from crwedge.runtime.backends.engine import DeviceEngine, Engine
@@ -25,14 +24,6 @@ from crwedge.runtime.propagation.slots import ContextSlots
 from crwedge.runtime.propagation.view import View
 
 Known = Callable[[NDArray[np.uint8]], NDArray[np.float32] | None]
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """Where the features and labels of one context frame lie."""
-
-    features: FeatureBlock
-    labels: Block
 
 
 class CudaBackend:
@@ -69,9 +60,9 @@ class CudaBackend:
         self._memory = DeviceMemory(self._driver, here.stream if here else self._driver.stream())
         self._kernels = Kernels(self._memory, variant, key_splits)
         self._slots = ContextSlots(settings, keep_frames)
-        self._slot_to_buffer: dict[int, _Stored] = {}
+        self._slot_to_buffer: dict[int, StoredFrame] = {}
         self._capacity, self._count = 0, 0
-        self._pinned_on_host: dict[int, tuple[_Stored, NDArray[np.float16], NDArray[np.float32]]] = {}
+        self._pinned_on_host: dict[int, tuple[StoredFrame, NDArray[np.float16], NDArray[np.float32]]] = {}
 
     @property
     def empty(self) -> bool:
@@ -157,11 +148,11 @@ class CudaBackend:
         elif prediction.count > self._count:
             self.edit_labels(np.eye(self._count, prediction.count, dtype=np.float32))
         if prediction.count < self._count:
-            rows = _rows(prediction.soft)
+            rows = np.ascontiguousarray(prediction.soft.reshape(prediction.soft.shape[0], -1).T)
             labels = self._upload_labels(np.pad(rows, ((0, 0), (0, self._count - prediction.count))))
         add = self._slots.pin if pinned else self._slots.append
         slot = add(features.view, trust, features.pixels)
-        self._slot_to_buffer[slot] = _Stored(self._block_of(features), labels)
+        self._slot_to_buffer[slot] = StoredFrame(self._block_of(features), labels)
         self._drop_unused()
 
     def keep_trusted(self, trust: float, count: int) -> None:
@@ -173,7 +164,7 @@ class CudaBackend:
         """See `Backend.edit_labels`. Labels go to the host and back: rare, when objects come or go."""
         for slot, stored in self._slot_to_buffer.items():
             labels = self._upload_labels(self._labels_of(stored) @ change)
-            self._slot_to_buffer[slot] = _Stored(stored.features, labels)
+            self._slot_to_buffer[slot] = StoredFrame(stored.features, labels)
         self._memory.trim(self._capacity * self._count * 4)
         self._slots.edit_first(change)
         self._count = change.shape[1]
@@ -192,7 +183,7 @@ class CudaBackend:
             else:
                 block = self.encode(pixels, view).block
             block.check()
-            self._slot_to_buffer[slot] = _Stored(block, stored.labels)
+            self._slot_to_buffer[slot] = StoredFrame(block, stored.labels)
 
     def rescale(self, view: View) -> None:
         """See `Backend.rescale`. The host resamples: rare, when the scale changes."""
@@ -207,7 +198,7 @@ class CudaBackend:
             else:
                 rows = stored.features.numpy().reshape(old.cells, -1).astype(np.float32)
                 block = self._upload(resample_features(rows, old, new).T.reshape(-1, *new.grid), new)
-            found[slot] = _Stored(block, self._upload_labels(labels))
+            found[slot] = StoredFrame(block, self._upload_labels(labels))
         for slot, stored in found.items():
             self._slots.set_view(slot, stored.features.view)
         self._slot_to_buffer = found
@@ -250,7 +241,7 @@ class CudaBackend:
         for row, slot in sorted(enumerate(rows), key=lambda pair: -slots.view(pair[1]).cells):
             view = slots.view(slot)
             one = features[row, : view.cells].astype(np.float32).T.reshape(-1, *view.grid)
-            self._slot_to_buffer[slot] = _Stored(
+            self._slot_to_buffer[slot] = StoredFrame(
                 self._upload(one, view), self._upload_labels(labels[row, : view.cells])
             )
 
@@ -314,7 +305,7 @@ class CudaBackend:
         self._driver.upload(block.address, np.ascontiguousarray(rows, np.float32), self._memory.stream)
         return block
 
-    def _labels_of(self, stored: _Stored) -> NDArray[np.float32]:
+    def _labels_of(self, stored: StoredFrame) -> NDArray[np.float32]:
         rows = np.empty((stored.features.view.cells, self._count), np.float32)
         self._driver.download(rows, stored.labels.address, self._memory.stream)
         return rows
@@ -355,7 +346,3 @@ class CudaBackend:
         if have is None or have[0] is not stored:
             have = self._pinned_on_host[slot] = stored, stored.features.numpy(), self._labels_of(stored)
         return have[1], have[2]
-
-
-def _rows(soft: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.ascontiguousarray(soft.reshape(soft.shape[0], -1).T)

@@ -59,6 +59,14 @@ class FeatureBlock:
         return not flag[0]
 
 
+@dataclass(frozen=True)
+class StoredFrame:
+    """Where the features and labels of one context frame lie."""
+
+    features: FeatureBlock
+    labels: Block
+
+
 @dataclass(frozen=True, eq=False)
 class CudaFeatures:
     """See `Features`."""

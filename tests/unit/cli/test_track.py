@@ -312,28 +312,6 @@ def test_init_takes_masks_and_matlab_files_too(clip: Path, capsys: pytest.Captur
     assert joints["neck"] is not None
 
 
-@pytest.mark.data
-def test_the_jhmdb_clip_has_the_score_of_eval(data: Path, tmp_path: Path) -> None:
-    pytest.importorskip("scipy.io")
-    from crwedge.core.joints import read_joints
-    from crwedge.eval.pck import PoseScorer
-
-    clip = next((data / "pose").glob("jhmdb-*"))
-    truth = read_joints(clip / "joint_positions.mat")
-    how = ["--preset", "crw", "--set", "size=320x320", "--set", "context-length=7", "--set", "max-frames=6", "--json"]
-    init = ["--init", str(clip / "joint_positions.mat"), "--out", str(tmp_path / "o.jsonl")]
-    assert run(["track", str(clip / "JPEGImages"), *init, *how]) == 0
-    scorer = PoseScorer(truth.names)
-    for line in joint_lines(tmp_path / "o.jsonl")[1:]:
-        places = [[joint["x"], joint["y"]] for joint in line["joints"].values()]
-        scorer.feed_frame(np.array(places), truth.xy[line["index"]], line["index"])
-    assert run(["eval", "jhmdb", str(clip), "--max-frames", "6", "--out", str(tmp_path / "eval")]) == 0
-    scores = json.loads((tmp_path / "eval" / "summary.json").read_text())["sequences"][clip.name]
-    # Places are written to a hundredth of a pixel.
-    np.testing.assert_allclose(scorer.conclude().errors, scores["errors"], atol=0.001)
-    assert scores["PCK"]["0.5"] > 0.6
-
-
 def test_a_bundle_with_a_surprise_in_it_is_refused(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy = clip / "b"
     shutil.copytree(shipped_bundle(), copy)

@@ -15,7 +15,7 @@ from crwedge.core.images import grid_size
 from crwedge.core.pictures import read_picture
 from crwedge.core.settings import PropagationSettings
 from crwedge.eval.metrics import jaccard
-from crwedge.runtime.propagation import kernels
+from crwedge.runtime.propagation.components import components
 from crwedge.runtime.propagation.neighbourhood import compared_pairs
 from crwedge.runtime.propagation.unseen import unseen_background
 from crwedge.runtime.propagation.view import View
@@ -55,7 +55,7 @@ def test_the_unknown_neighbour_stands_where_the_last_region_was_not(view: View, 
 def test_components_are_what_a_flood_fill_finds(h: int, w: int, kinds: int, seed: int) -> None:
     winner = np.random.default_rng(seed).integers(0, kinds + 1, (h, w))
     out = np.empty((h, w), np.int64)
-    parts = kernels.components(winner, out)
+    parts = components(winner, out)
     assert ((out > 0) == (winner > 0)).all()
     seen: set[tuple[int, int]] = set()
     for number, (kind, cells, y0, x0, y1, x1) in enumerate(parts.tolist(), start=1):
