@@ -49,7 +49,9 @@ def main() -> None:
             print(f"{kind} {name:16}", *(f"{value:.2f}" for value in row["iou"]), f"{row['seconds']:.2f} s", flush=True)
         result[kind] = {
             "objects": rows,
-            "mean": [round(statistics.mean(column), 3) for column in zip(*(r["iou"] for r in rows.values()), strict=True)],
+            "mean": [
+                round(statistics.mean(column), 3) for column in zip(*(r["iou"] for r in rows.values()), strict=True)
+            ],
             "seconds": statistics.median(row["seconds"] for row in rows.values()),
         }
         print(f"{kind} mean", result[kind]["mean"], "median seconds a click", result[kind]["seconds"])

@@ -194,40 +194,6 @@ def test_track_then_correct_then_remove(page: Page) -> None:
     assert page.fake.objects == {}
 
 
-def test_an_object_that_is_erased_completely_is_removed_or_kept(page: Page) -> None:
-    fake = page.fake
-    for number, name in ((1, "Cup"), (2, "Book")):
-        fake.objects[number] = {"id": number, "name": name, "color": "#ff3232"}
-    fake.tracking = True
-    page.wait("document.querySelectorAll('.object').length === 2")
-    page.wait("document.getElementById('mode').textContent === 'Tracking'")
-
-    def erase(number: int) -> None:
-        page.freeze()
-        ys, xs = np.nonzero(fake.mask(fake.frozen) == number)
-        page.tool("eraser")
-        page.driver.execute_script(
-            "const s = document.getElementById('size'); s.value = 80; s.dispatchEvent(new Event('input'))"
-        )
-        for y in range(int(ys.min()), int(ys.max()) + 30, 30):
-            page.pointer.stroke((int(xs.min()), y), (int(xs.max()), y))
-        assert number not in page.draft()
-        page.click("#track")
-        page.wait("document.getElementById('confirm').open")
-
-    erase(1)
-    assert "Cup" in page.js("document.getElementById('confirm-text').textContent")
-    page.click('#confirm [value="no"]')
-    page.wait("document.getElementById('mode').textContent === 'Tracking'")
-    assert set(fake.objects) == {1, 2}
-    applied = len(fake.calls)
-    erase(1)
-    page.click("#confirm-yes")
-    page.wait("document.querySelectorAll('.object').length === 1")
-    assert set(fake.objects) == {2}
-    assert len(fake.calls) == applied + 1  # what is left of the mask was applied too
-
-
 def test_a_name_that_is_typed_while_another_is_sent_stays(page: Page) -> None:
     page.freeze()
     page.click("#object-add")
