@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 
 def erase(page: Page, number: int) -> None:
     """Erase an object from a frozen frame, apply, and wait for the question."""
+    page.wait("!document.getElementById('freeze').disabled")
     page.freeze()
     ys, xs = np.nonzero(page.fake.mask(page.fake.frozen) == number)
     page.tool("eraser")

@@ -23,7 +23,7 @@ TESTS = Path(__file__).parent
 @pytest.mark.parametrize(
     ("missing", "files", "reason"),
     [
-        ("httpx,websockets", ("test_film_page", "test_stream_page", "test_commands", "test_safety"), "httpx is not"),
+        ("httpx", ("test_film_page", "test_commands", "test_safety"), "httpx is not"),
         ("fastapi", ("test_film_page", "test_browser_page", "test_browser"), "fastapi is not"),
         ("selenium", ("test_browser_page", "test_browser_erase"), "selenium is not"),
         ("none", ("test_browser_touch", "test_browser_erase"), "Chromium or its driver is missing"),
