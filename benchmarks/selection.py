@@ -1,12 +1,11 @@
 """Click to select: IoU after one, two and three clicks, on first frames of real films and on rendered scenes.
 
-    python benchmarks/selection.py VOS [--clicks 3] [--tolerance 0.5] [--seeds 2 5 7 20] [--json FILE]
+    python benchmarks/selection.py DAVIS [--clicks 3] [--tolerance 0.5] [--seeds 2 5 7 20] [--json FILE]
 
-VOS is a folder of sequences with `JPEGImages` and `Annotations`. All objects of a first frame count as one; sequences with more
-than one object are passed over. Rendered are the first frames of `render_scene(1, 240, 426, seed)`, each object by itself. The
-clicks are those of a person who sees the truth: each one lies in the middle (maximum of the distance transform) of the largest
-connected region of error, positive where the object is missing. Everything runs with the shipped encoder on one thread of the
-CPU. Seconds are wall time, which other programs lengthen.
+DAVIS is a tree of DAVIS 2016; sequences whose first frame has more than one object are passed over. Rendered are the first
+frames of `render_scene(1, 240, 426, seed)`, each object by itself. The clicks are those of a person who sees the truth: each one
+lies in the middle (maximum of the distance transform) of the largest connected region of error, positive where the object is
+missing. Everything runs with the shipped encoder on one thread of the CPU. Seconds are wall time, which other programs lengthen.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from threadpoolctl import threadpool_limits
 from crwedge.core.masks import object_ids, read_mask
 from crwedge.core.pictures import read_picture
 from crwedge.core.scene import render_scene
+from crwedge.eval.datasets import davis_clips
 from crwedge.runtime.bundle_lookup import find_bundle
 from crwedge.runtime.web.selector import Click, Selector
 
@@ -37,23 +37,23 @@ RESULT = Path(__file__).parent / "results" / "selection-cpu.json"
 def main() -> None:
     """Run, print, save JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("vos", type=Path)
+    parser.add_argument("davis", type=Path)
     parser.add_argument("--clicks", type=int, default=3)
     parser.add_argument("--tolerance", type=float, default=0.5)
     parser.add_argument("--seeds", type=int, nargs="+", default=[2, 5, 7, 20])
     parser.add_argument("--json", type=Path, default=RESULT)
     given = parser.parse_args()
     with threadpool_limits(1):
-        result = measure(given.vos, given.seeds, given.clicks, given.tolerance)
+        result = measure(given.davis, given.seeds, given.clicks, given.tolerance)
     given.json.parent.mkdir(parents=True, exist_ok=True)
     given.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def measure(vos: Path, seeds: list[int], clicks: int, tolerance: float) -> dict[str, Any]:
+def measure(davis: Path, seeds: list[int], clicks: int, tolerance: float) -> dict[str, Any]:
     """IoU and seconds of each object, and their means by kind of picture."""
     selector = Selector(find_bundle("shipped"))
     result: dict[str, Any] = {"clicks": clicks, "tolerance": tolerance, "load": os.getloadavg()[0]}
-    for kind, cases in (("film", film_cases(vos)), ("scene", scene_cases(seeds))):
+    for kind, cases in (("film", film_cases(davis)), ("scene", scene_cases(seeds))):
         rows: dict[str, Any] = {}
         for name, image, truth in cases:
             rows[name] = row = click_through(selector, image, truth, clicks, tolerance)
@@ -70,14 +70,12 @@ def measure(vos: Path, seeds: list[int], clicks: int, tolerance: float) -> dict[
     return result
 
 
-def film_cases(vos: Path) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.bool_]]]:
+def film_cases(davis: Path) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.bool_]]]:
     """Name, first frame and object of each sequence that has one object."""
-    for folder in sorted(vos.iterdir()):
-        frames, masks = sorted((folder / "JPEGImages").glob("*.jpg")), sorted((folder / "Annotations").glob("*.png"))
-        if frames and masks:
-            ids = read_mask(masks[0])
-            if len(np.unique(ids)) == 2:
-                yield folder.name, read_picture(frames[0]), ids > 0
+    for clip in davis_clips(davis, "2016"):
+        ids = read_mask(clip.masks[0])
+        if len(object_ids(ids)) == 1:
+            yield clip.name, read_picture(clip.frames[0]), ids > 0
 
 
 def scene_cases(seeds: list[int]) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.bool_]]]:
