@@ -3,9 +3,9 @@
     python benchmarks/selection.py DAVIS [--clicks 3] [--tolerance 0.5] [--seeds 2 5 7 20] [--json FILE]
 
 DAVIS is a tree of DAVIS 2016; sequences whose first frame has more than one object are passed over. Rendered are the first
-frames of `render_scene(1, 240, 426, seed)`, each object by itself. The clicks are those of a person who sees the truth: each one
+frames of `render_scene(1, 240, 426, seed)`, each object alone. The clicks are those of a person who sees the truth: each one
 lies in the middle (maximum of the distance transform) of the largest connected region of error, positive where the object is
-missing. Everything runs with the shipped encoder on one thread of the CPU. Seconds are wall time, which other programs lengthen.
+missing. Everything runs with the shipped encoder on one thread of the CPU. Seconds are wall time; other programs lengthen it.
 """
 
 from __future__ import annotations
