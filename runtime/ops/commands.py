@@ -89,7 +89,8 @@ class Commands(Observer):
         if command.forget and not self._preview:
             raise CommandError("this run follows objects to its end: remove some, or stop it")
         if command.mask is None:
-            if command.forget:
+            # Where nothing may be followed, the last objects can be removed too.
+            if command.forget or (self._preview and set(command.remove) == set(self._tracker.object_ids)):
                 self._tracker.reset(keep_index=True)
             else:
                 self._tracker.remove(*command.remove)

@@ -16,7 +16,7 @@ from crwedge.core.bundle import Bundle
 from crwedge.core.errors import MaskError, UserError
 from crwedge.core.files import atomic_write
 from crwedge.core.id_pictures import write_ids
-from crwedge.core.masks import check_mask
+from crwedge.core.masks import check_mask, object_ids
 from crwedge.runtime.closing import Closing
 from crwedge.runtime.web.held_frames import HeldFrame, HeldFrames
 from crwedge.runtime.web.objects import NamedObject, NamedObjects
@@ -74,6 +74,14 @@ class Desk(Closing, ABC):
     def begins(self, replace: bool) -> bool:
         """Whether `apply` begins to follow, rather than to correct."""
         return True
+
+    def check(self, held: HeldFrame, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A painted mask (H, W) that `apply` takes.
+
+        Raises:
+            MaskError: it does not fit the frame, or shows nothing where something is needed.
+        """
+        return check_mask(mask, held.size)
 
     @abstractmethod
     def remove(self, object_id: int) -> Future[int]:
@@ -135,8 +143,8 @@ class Desk(Closing, ABC):
         mask = self.held.draft(frame_id)
         if mask is None:
             raise MaskError("nothing is painted on this frame yet: paint an object, then apply")
-        mask = check_mask(mask, held.size)
-        if self.begins(replace):
+        mask = self.check(held, mask)
+        if self.begins(replace) and object_ids(mask):
             with atomic_write(self.folder / "init.png") as file:
                 file.write(write_ids(mask))
         future = self.follow(held, mask, replace)

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.bundle import Bundle
-from crwedge.core.errors import UserError
+from crwedge.core.errors import MaskError, UserError
 from crwedge.core.labels import LabelMap
+from crwedge.core.masks import object_ids
 from crwedge.core.settings import preset
 from crwedge.runtime.bundle_lookup import default_preset, find_bundle
 from crwedge.runtime.session_options import SessionOptions
@@ -77,12 +78,18 @@ class FilmDesk(Desk):
         self.labels.paint(held.frame.index, mask)
         return _done(held.frame.index)
 
+    def check(self, held: HeldFrame, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """See `Desk.check`. A frame that has labels may be painted empty: nothing is to be seen on it."""
+        emptied = mask.shape == held.size and not mask.any() and self.labels.get(held.frame.index) is not None
+        # Whoever waits for a mask needs one with an object.
+        return mask if emptied and self._on_mask is None else super().check(held, mask)
+
     def propagate(self, frame_id: str, direction: str) -> int:
         """Carry the painted labels of a frame on; returns its number. What was painted on it is applied first.
 
         Raises:
             BusyError: a propagation runs already.
-            UserError: nothing is painted on the frame.
+            UserError: nothing is painted on the frame, or it was painted empty.
         """
         held = self.held.get(frame_id)
         with self._job_lock:
@@ -90,6 +97,9 @@ class FilmDesk(Desk):
                 raise BusyError("a propagation runs already: wait for it or cancel it")
             if self.held.current == frame_id or held.frame.index not in self.labels.painted:
                 self.apply(frame_id, False)
+            painted = self.labels.get(held.frame.index)
+            if painted is None or not object_ids(painted):
+                raise MaskError(f"frame {held.frame.index} shows no object: propagate from a frame that shows some")
             self._job_error = None
             self._job = FilmJob(
                 self._source,

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.files import atomic_write
-from crwedge.core.masks import object_ids, read_label_ids, write_mask
-from crwedge.core.prompts import MaskPrompt
+from crwedge.core.masks import VOID, object_ids, read_label_ids, write_mask
 
 
 class FilmLabels:
@@ -71,14 +70,14 @@ class FilmLabels:
             return read_label_ids(self.path(number)) if number in self._numbers else None
 
     def paint(self, number: int, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Painted ids (H, W) of a frame count over all others; objects that they do not show stay as they were.
+        """Painted ids (H, W) of a frame are its labels, as they are; only where they are void it keeps what it had.
 
         Returns:
             The labels of the frame.
         """
         with self._lock:
             before = self.get(number)
-            ids = MaskPrompt(mask).overlay(np.zeros_like(mask) if before is None else before)
+            ids = np.where(mask == VOID, 0 if before is None else before, mask).astype(np.uint8)
             write_mask(self.path(number), ids)
             self._numbers.add(number)
             self._painted.add(number)

@@ -118,7 +118,8 @@ def _around(
     largest = max(_LEAST + 1, _MOST * reached.size) if most is None else max(_LEAST + 1, min(most, reached.size))
     sizes = np.unique(np.geomspace(_LEAST, largest, _CUTS).astype(int))
     cuts = [reached[min(size, reached.size) - 1] for size in sizes]
-    best = int(np.argmax([_contrast(cells, (length <= cut) & free) for cut in cuts]))
+    unlike = _unlikeness(cells)
+    best = int(np.argmax([_contrast(unlike, (length <= cut) & free) for cut in cuts]))
     size = float(sizes[best]) * 8.0 ** (2 * tolerance - 1)
     cut = reached[min(max(1, round(size)), reached.size) - 1]
     return np.asarray((length <= cut) & free, np.bool_)
@@ -177,18 +178,23 @@ def _likeness(cells: Array, here: tuple[slice, slice], there: tuple[slice, slice
     return np.asarray((a * b).sum(axis=0), np.float32)
 
 
-def _contrast(cells: Array, inside: NDArray[np.bool_]) -> float:
+def _unlikeness(cells: Array) -> list[Array]:
+    """For each step, the unlikeness of all cells to the neighbours that it leads to."""
+    return [np.float32(1) - _likeness(cells, here, there) for _, (here, there) in _pairs(*cells.shape[1:])]
+
+
+def _contrast(unlike: Sequence[Array], inside: NDArray[np.bool_]) -> float:
     """The mean unlikeness of neighbours that an outline parts."""
     total, count = 0.0, 0
-    for _, (here, there) in _pairs(*inside.shape):
+    for values, (_, (here, there)) in zip(unlike, _pairs(*inside.shape), strict=True):
         parted = inside[here] != inside[there]
         count += int(parted.sum())
-        total += float((1 - _likeness(cells, here, there)[parted]).sum())
+        total += float(values[parted].sum())
     return total / max(count, 1)
 
 
 def _weights(cells: Array) -> list[Array]:
-    unlike = [1 - _likeness(cells, here, there) for _, (here, there) in _pairs(*cells.shape[1:])]
+    unlike = _unlikeness(cells)
     mean = float(np.mean(np.concatenate([u.reshape(-1) for u in unlike]))) + 1e-6
     return [np.exp(-2 * u / mean).astype(np.float32) for u in unlike]
 

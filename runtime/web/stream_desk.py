@@ -111,7 +111,7 @@ class StreamDesk(Desk, Observer):
             done: Future[int] = Future()
             done.set_result(self._index)
             return done
-        return self.stop() if len(followed) == 1 else self.session.remove(object_id)
+        return self.session.remove(object_id)
 
     def stop(self) -> Future[int]:
         """See `Desk.stop`."""

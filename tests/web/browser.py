@@ -28,10 +28,10 @@ def open_browser(
     width: int = 1280, height: int = 800, dark: bool = False, touch: bool = False, downloads: str | None = None
 ) -> Iterator[Any]:
     """A selenium driver of a headless Chromium that reaches no other host than this one."""
+    path, driver_path = chromium_or_skip()
     from selenium.webdriver import Chrome, ChromeOptions
     from selenium.webdriver.chrome.service import Service
 
-    path, driver_path = chromium_or_skip()
     options = ChromeOptions()
     options.binary_location = path
     for argument in (

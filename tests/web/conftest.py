@@ -25,9 +25,6 @@ from crwedge.runtime.sources.open import open_source
 from crwedge.runtime.sources.paced import PacedSource
 from crwedge.runtime.sources.random_access import RandomAccess
 
-httpx = pytest.importorskip("httpx", reason="httpx is not installed: pip install 'crwedge[dev]'")
-pytest.importorskip("fastapi", reason="FastAPI is not installed: pip install 'crwedge[serve]'")
-
 OPTIONS = SessionOptions(
     model=shipped_bundle(),
     engine="cpu",
@@ -37,6 +34,13 @@ OPTIONS = SessionOptions(
     preview=True,
 )
 FRAMES = 16
+SERVER = ("fastapi", "uvicorn", "websockets", "httpx")
+"""What a served page and its tests need."""
+
+
+def import_or_skip(name: str) -> Any:
+    """A module that the tests of a served page need; a test without it is skipped. (A conftest must not skip by itself.)"""
+    return pytest.importorskip(name, reason=f"{name} is not installed: pip install 'crwedge[dev]'")
 
 
 @dataclass
@@ -51,6 +55,7 @@ class Page:
 
     def client(self, **headers: str) -> Any:
         """A program that talks to the API."""
+        httpx = import_or_skip("httpx")
         return httpx.Client(base_url=self.url, headers={"X-Requested-With": "crwedge", **headers}, timeout=60)
 
 
@@ -96,6 +101,8 @@ def stream_page(
     folder: Path, out: Path, *, fps: float = 12.0, options: SessionOptions = OPTIONS, **serving: Any
 ) -> Iterator[Page]:
     """The page of a film that plays over and over as if it were a camera."""
+    for name in SERVER:
+        import_or_skip(name)
     from crwedge.runtime.web.server import serve_desk
     from crwedge.runtime.web.stream_desk import StreamDesk
 
@@ -126,6 +133,8 @@ def stream_page(
 @contextlib.contextmanager
 def film_page(folder: Path, out: Path, **serving: Any) -> Iterator[Page]:
     """The page of a recorded film."""
+    for name in SERVER:
+        import_or_skip(name)
     from crwedge.runtime.web.film_desk import FilmDesk
     from crwedge.runtime.web.server import serve_desk
 

@@ -58,6 +58,7 @@ class FakeServer:
         self.index = self.recorded = 0
         self.labelled: list[list[int]] = []
         self.painted: list[int] = []
+        self.frozen = 0
         self.job: dict[str, Any] | None = None
         self.pictures = True
         self.delay = 0.0
@@ -188,7 +189,7 @@ class FakeServer:
 
         @app.post("/api/freeze")
         async def freeze(request: Request) -> dict[str, Any]:
-            index = (await request.json()).get("frame", self.index)
+            self.frozen = index = (await request.json()).get("frame", self.index)
             return {"frame_id": f"{index:x}", "width": 640, "height": 360, "index": index}
 
         @app.get("/api/frames/{name}.png")

@@ -45,9 +45,9 @@ def film(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def crwedge(*arguments: str, port: int = 0) -> Iterator[str]:
-    """Runs a command that serves a page, and gives the page's address."""
-    command = [sys.executable, "-m", "crwedge", *arguments, "--listen", str(port)]
+def crwedge(*arguments: str, port: int = 0, option: str = "--listen") -> Iterator[str]:
+    """Runs a command that serves a page, and gives the page's address. `option` takes the port."""
+    command = [sys.executable, "-m", "crwedge", *arguments, option, str(port)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None

@@ -17,7 +17,11 @@ from PIL import Image
 from crwedge.cli import run
 from crwedge.core.masks import read_mask, write_mask
 from crwedge.core.scene import Scene
-from tests.web.conftest import httpx, ids_of, png, wait_for
+from tests.web.conftest import SERVER, ids_of, import_or_skip, png, wait_for
+
+for module in SERVER:
+    import_or_skip(module)
+httpx = import_or_skip("httpx")
 
 
 class Program:

@@ -67,7 +67,7 @@ def test_a_second_painted_frame_corrects_its_neighbours_alone(film: Page, scene:
     with film.client() as client:
         propagate(client, paint(client, 0, np.where(scene.masks[0] == 1, 1, 0)), "forward")
         before = [ids_of(client.get(f"/api/video/labels/{n}.png").content) for n in range(FRAMES)]
-        added = np.where(scene.masks[10] == 2, 2, 0)
+        added = np.where(scene.masks[10] == 2, 2, before[10])
         propagate(client, paint(client, 10, added), "both")
         after = [ids_of(client.get(f"/api/video/labels/{n}.png").content) for n in range(FRAMES)]
         for number in range(FRAMES):
@@ -78,6 +78,26 @@ def test_a_second_painted_frame_corrects_its_neighbours_alone(film: Page, scene:
                 np.testing.assert_array_equal(before[number], after[number])
         assert client.get("/api/video/labels").json()["painted"] == [0, 10]
         np.testing.assert_array_equal(after[0], before[0])
+
+
+def test_what_is_erased_from_a_frame_stays_away(film: Page, scene: Scene) -> None:
+    with film.client() as client:
+        empty = np.zeros_like(scene.masks[0])
+        answer = client.post(f"/api/frames/{paint(client, 7, empty)}/apply", json={})
+        assert (answer.status_code, "empty" in answer.json()["detail"]) == (409, True)
+        first = paint(client, 0, scene.masks[0])
+        propagate(client, first, "forward")
+        # Object 2 is hidden on frame 5, and nothing is to be seen on frame 7.
+        for number, ids in ((5, np.where(scene.masks[5] == 1, 1, 0)), (7, empty)):
+            answer = client.post(f"/api/frames/{paint(client, number, ids)}/apply", json={})
+            assert answer.json() == {"index": number}
+        propagate(client, first, "forward")
+        shown = {n: set(np.unique(ids_of(client.get(f"/api/video/labels/{n}.png").content))) for n in (4, 5, 7, 8)}
+        assert shown == {4: {0, 1, 2}, 5: {0, 1}, 7: {0}, 8: {0, 1, 2}}
+        assert client.get("/api/video/labels").json()["painted"] == [0, 5, 7]
+        assert ids_of(client.get("/api/download/init.png").content).any()
+        answer = client.post("/api/video/propagate", json={"frame_id": "7", "direction": "both"})
+        assert (answer.status_code, "shows no object" in answer.json()["detail"]) == (409, True)
 
 
 def test_cancel_busy_and_remove(film: Page, scene: Scene) -> None:
@@ -150,7 +170,9 @@ def test_merging_of_labels(tmp_path: Path) -> None:
     assert not again.offer(6, two, 2)
     patch = np.zeros((4, 4), np.uint8)
     patch[0] = 2
-    np.testing.assert_array_equal(again.paint(5, patch)[:2, 0], [2, 1])
+    patch[1] = 255
+    # What was erased is gone; what is void stays as it was.
+    np.testing.assert_array_equal(again.paint(5, patch)[:3, 0], [2, 1, 0])
     again.remove(1)
     assert again.objects == (2,)
     assert 1 not in np.asarray(again.get(6))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from crwedge.core.errors import MaskError
 from crwedge.core.film import render_film
+from crwedge.core.masks import read_mask
+from crwedge.core.pictures import read_picture
 from crwedge.core.scene import render_scene
 from crwedge.runtime.bundle_lookup import find_bundle
 from crwedge.runtime.web.growing import along_edges, path_lengths
@@ -54,6 +57,13 @@ def test_three_clicks_select_a_textured_object(selector: Selector, seed: int, nu
 def test_three_clicks_select_a_body_with_limbs(selector: Selector) -> None:
     film = render_film(1, seed=2)
     assert best_of_three(selector, film.frames[0], film.masks[0] == 2) >= 0.75
+
+
+@pytest.mark.parametrize("name", ["blackswan", "motocross-jump"])
+def test_three_clicks_select_an_object_of_a_real_film(selector: Selector, data: Path, name: str) -> None:
+    image = read_picture(data / "vos" / name / "JPEGImages" / "00000.jpg")
+    truth = read_mask(data / "vos" / name / "Annotations" / "00000.png") > 0
+    assert best_of_three(selector, image, truth) >= 0.75
 
 
 def test_clicks_keep_their_side_and_tolerance_changes_the_size(selector: Selector) -> None:

@@ -101,6 +101,19 @@ def test_objects_are_added_corrected_and_removed(page: Page, scene: Scene) -> No
         wait_for(lambda: not tracking(client))
 
 
+def test_the_only_object_gives_way_to_a_new_one_at_once(page: Page, scene: Scene) -> None:
+    """What the page asks for when the only object was erased and another was painted."""
+    with page.client() as client:
+        follow(client, scene, only=1)
+        wait_for(lambda: tracking(client))
+        follow(client, scene, replace=False, only=2)
+        assert client.delete("/api/objects/1").status_code == 202
+        wait_for(lambda: {o["id"] for o in client.get("/api/state").json()["objects"] if o["state"]} == {2})
+        index = client.get("/api/state").json()["frame"]["index"]
+        wait_for(lambda: client.get("/api/state").json()["frame"]["index"] >= index + 3)
+        assert {o["id"] for o in client.get("/api/state").json()["objects"] if o["state"]} == {2}
+
+
 def test_a_frozen_frame_becomes_context_though_it_has_passed(page: Page, scene: Scene) -> None:
     """The prompt belongs to an old frame: the tracker sees that frame, and nothing is written for it."""
     with page.client() as client:

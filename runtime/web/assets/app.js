@@ -9,7 +9,7 @@ import { DraftSaver, Sheet, readLabels } from "/assets/sheet.js";
 import { Stage } from "/assets/stage.js";
 import { Timeline } from "/assets/timeline.js";
 import { Tools } from "/assets/tools.js";
-import { $, attempt, say, tell } from "/assets/ui.js";
+import { $, attempt, confirmed, say, tell } from "/assets/ui.js";
 
 const POLL = 1000;
 const POLL_JOB = 400;
@@ -296,15 +296,22 @@ export class App extends EventTarget {
     if (!this.sheet || (this.isFilm && !this.paintOnly)) return null;
     return this.alone(async () => {
       const { sheet } = this;
-      if (!sheet.labels.data.some((id) => id)) {
-        say("Paint an object first.", "error");
-        return;
-      }
       const began = !this.state.tracking || replace;
+      const gone = began ? [] : await sheet.erased();
+      const erased = this.objects.list.filter(({ id, state }) => state && gone.includes(id));
+      const painted = sheet.labels.data.some((id) => id);
+      if (!painted && !erased.length) return say("Paint an object first.", "error");
+      const question = `Follow ${erased.map(({ name }) => name).join(", ")} no longer? Nothing of it is left on this frame.`;
+      const ends = erased.length > 0 && (await confirmed(question, "Remove"));
+      if (!painted && !ends) return;
       await this.objects.flush();
       this.drafts.touch(sheet);
       await this.drafts.flush();
-      await api.apply(sheet.frameId, replace);
+      if (painted) await api.apply(sheet.frameId, replace);
+      for (const { id } of ends ? erased : []) {
+        await api.removeObject(id);
+        this.objects.drop(id);
+      }
       if (this.paintOnly) {
         this.finish();
         return;

@@ -30,6 +30,13 @@ export class Sheet {
       this.holding = null;
     }
   }
+
+  /** Ids that the held frame came with and that nothing is left of. */
+  async erased() {
+    const before = (await readLabels(await api.frameLabels(this.frameId))).areas();
+    const now = this.labels.areas();
+    return [...before.keys()].filter((id) => before[id] && !now[id]);
+  }
 }
 
 export async function readLabels(buffer) {
