@@ -39,7 +39,7 @@ SMALL = (
         "probe_every=0",
         "picture_every=0",
     ),
-    *("calibrate=1", "calibrate_side=48", "nodes=map", "views=own", "mixture=[]", "images=[]", "in_memory=false"),
+    *("calibrate=1", "calibrate_side=48", "walk.nodes=map", "views.mode=own", "images=[]", "in_memory=false"),
 )
 
 
