@@ -66,7 +66,16 @@ def describe_bundle(bundle: Bundle, preset: str | None = None) -> str:
         or known_score(bundle)
         or "never scored (crwedge eval davis ROOT)"
     )
-    return f"encoder {manifest.name} ({place}; {manifest.weights_from}){trained}: {score}"
+    known = "; ".join(filter(None, (score, cycle_sentence(bundle))))
+    return f"encoder {manifest.name} ({place}; {manifest.weights_from}){trained}: {known}"
+
+
+def cycle_sentence(bundle: Bundle) -> str:
+    """The label-free score of an export in a few words; "" where it was not measured."""
+    cycle = bundle.manifest.cycle
+    if not isinstance(cycle.get("score"), float):
+        return ""
+    return f"cycle score without labels {cycle['score']:.1f} on {cycle.get('footage')}"
 
 
 def _scores_file() -> Path:

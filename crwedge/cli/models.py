@@ -34,6 +34,8 @@ def models(as_json: AsJson = False) -> None:
         print(f"      {row['error'] or row['is']}")
         if not row["error"]:
             print(f"      score: {row['score'] or 'not known (crwedge eval davis ROOT --model ' + row['model'] + ')'}")
+            if row["cycle"]:
+                print(f"      {row['cycle']}")
         if row["in_use"] and choice.reason:
             print(f"      in use: {choice.reason}")
     print(f"* is used when no --model is given; own bundles are in {bundles_home()}")
@@ -43,10 +45,18 @@ def _row(name: str, path: Path, choice: Choice) -> dict[str, Any]:
     from crwedge.core.bundle import Bundle
     from crwedge.core.errors import BundleError
     from crwedge.runtime.bundle_lookup import SHIPPED
-    from crwedge.runtime.bundle_scores import known_score
+    from crwedge.runtime.bundle_scores import cycle_sentence, known_score
 
     used = name == SHIPPED if choice.bundle == SHIPPED else name != SHIPPED and str(path.resolve()) == choice.bundle
-    row: dict[str, Any] = {"model": name, "path": str(path), "in_use": used, "is": "", "score": "", "error": ""}
+    row: dict[str, Any] = {
+        "model": name,
+        "path": str(path),
+        "in_use": used,
+        "is": "",
+        "score": "",
+        "cycle": "",
+        "error": "",
+    }
     try:
         bundle = Bundle.open(path)
     except BundleError as error:
@@ -55,4 +65,4 @@ def _row(name: str, path: Path, choice: Choice) -> dict[str, Any]:
     size = "any size" if manifest.size is None else f"{manifest.size[0]}x{manifest.size[1]} (HxW) only"
     trained = "" if manifest.trained else ", random weights"
     what = f"{manifest.name}: {manifest.architecture}, {manifest.precision}, {size}{trained}; {manifest.weights_from}"
-    return {**row, "is": what, "score": known_score(bundle), "sha256": bundle.sha256}
+    return {**row, "is": what, "score": known_score(bundle), "cycle": cycle_sentence(bundle), "sha256": bundle.sha256}
