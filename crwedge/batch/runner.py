@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from crwedge.core.bundle import Bundle
 from crwedge.core.clock import utc_time
 from crwedge.core.errors import CrwedgeError, MaskError, SourceError
 from crwedge.core.labels import LabelMap
+from crwedge.core.log_handler import handled_by
 from crwedge.core.prompts import read_prompt
 from crwedge.core.remote import fetch, remote_stamp
 from crwedge.core.uri import redact
@@ -68,7 +68,7 @@ class Runner:
         try:
             if (done := committed(self._results, job, run)) is not None:
                 return done
-            with _notes_of(base["notes"]):
+            with handled_by(_NoteHandler(base["notes"])):
                 return self._run(job, base, on_frames)
         except CrwedgeError as error:
             problem = str(error)
@@ -177,20 +177,6 @@ class _Frames(Observer):
         """Count a frame."""
         self.ids.update(labels.object_ids)
         self._on_frames(self._session.stats.written, self._session.length)
-
-
-@contextlib.contextmanager
-def _notes_of(notes: list[str]) -> Iterator[None]:
-    """While the block runs, the notes that `crwedge track` would print are gathered."""
-    logger, handler = logging.getLogger("crwedge"), _NoteHandler(notes)
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
 
 
 class _NoteHandler(logging.Handler):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator
+
+from crwedge.core.log_handler import handled_by
 
 _log = logging.getLogger("crwedge")
 
@@ -32,17 +33,9 @@ class MessageHandler(logging.Handler):
             print(text, file=sys.stderr, flush=True)
 
 
-@contextlib.contextmanager
-def shown_messages() -> Iterator[None]:
+def shown_messages() -> contextlib.AbstractContextManager[None]:
     """While the block runs, messages go to stderr; a command may send them to standard output with `messages`."""
-    handler, level = MessageHandler(), _log.level
-    _log.addHandler(handler)
-    _log.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        _log.removeHandler(handler)
-        _log.setLevel(level)
+    return handled_by(MessageHandler())
 
 
 def messages(as_json: bool) -> logging.Logger:

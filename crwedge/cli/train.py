@@ -13,9 +13,7 @@ import typer
 
 from crwedge.cli.groups import Group, grouped
 from crwedge.cli.options import AsJson
-
-USUAL_MINUTES = 60.0
-"""Duration of a run without --minutes and --steps."""
+from crwedge.train.run_config import USUAL_MINUTES as USUAL_MINUTES
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,7 @@ from crwedge.runtime.events import silent
 from crwedge.train.config import TrainConfig
 from crwedge.train.config_file import read_config
 from crwedge.train.loop import Fitted, train
-
-USUAL_MINUTES = 60.0
-"""How long a run of the recipe `default` lasts when no length is given."""
+from crwedge.train.run_config import USUAL_MINUTES
 
 
 def fit(

@@ -8,6 +8,9 @@ from typing import ClassVar, Literal
 from crwedge.core.checked import Checked, bounded
 from crwedge.core.described import described
 
+USUAL_MINUTES = 60.0
+"""How long a run of the recipe `default` lasts when no length is given."""
+
 
 @described
 @dataclass(frozen=True)
