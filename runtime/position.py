@@ -45,6 +45,7 @@ class Position:
     def memory_formula(self, settings: PropagationSettings, labels: int) -> str:
         """Memory of the context with `labels` soft labels a cell, as a formula and a number."""
         cells, channels = self.cells_and_channels
+        labels *= settings.label_scale**2
         return memory_formula(settings, settings.cells or cells, channels, labels, self.frame_size)[0]
 
     def state(self) -> dict[str, Any]:

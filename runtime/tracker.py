@@ -297,23 +297,21 @@ class Tracker(Closing):
 
     def _predict(self, features: Features, locator: Locator, given: AnyPrompt | None) -> Prediction:
         """Soft labels of the frame: from the context, from the prompt, or from both."""
-        grid = grid_size(*features.view.size)
+        grid, fine = grid_size(*features.view.size), features.view.finer(self.settings.label_scale)
         if self.backend.empty:
             assert given is not None
             self._objects.start(given)
             self._position.cells_and_channels = features.view.cells, features.channels
-            return self.backend.label(
-                features, features.view.part(self._objects.soft(given, grid, self.settings.labels)[0])
-            )
+            return self.backend.label(features, fine.part(self._objects.soft(given, grid, self.settings)[0]))
         prediction = locator.revise(self.backend.propagate(features, self._search(locator, measured=given is None)))
         if not isinstance(given, MaskPrompt):
             return prediction
         change = self._objects.add(given.ids)
         if change is not None:
             self._edit_labels(change)
-        painted, known = self._objects.soft(given, grid, self.settings.labels)
-        painted, known = features.view.part(painted), features.view.part(known[None])[0]
-        return self.backend.label(features, self._objects.corrected(prediction.soft, given, painted, known))
+        painted, known = self._objects.soft(given, grid, self.settings)
+        painted, known = fine.part(painted), fine.part(known[None])[0]
+        return self.backend.label(features, self._objects.corrected(prediction.fine, given, painted, known))
 
     def _search(self, locator: Locator, measured: bool) -> Search:
         """How the context is searched for the next frame."""

@@ -24,6 +24,7 @@ from crwedge.eval.encoders import EncoderSpec
 from crwedge.eval.feature_cache import FeatureCache
 from crwedge.runtime.backends.engine import Engine
 from crwedge.runtime.backends.open import backend_of
+from crwedge.runtime.propagation.label_grid import repeated
 from crwedge.runtime.propagation.propagate import propagate_masks, propagate_soft
 from crwedge.runtime.tracker import Tracker
 from crwedge.runtime.tracker_options import TrackerOptions
@@ -108,7 +109,7 @@ class Follower:
             raise SettingError(
                 "keypoints are scored on whole frames: choose a preset without a budget of cells, such as crw"
             )
-        first_soft = prompt.soft(grid_size(*(self.size or prompt.size)))
+        first_soft = repeated(prompt.soft(grid_size(*(self.size or prompt.size))), self.settings.label_scale)
         labels = propagate_soft(self.features(frames), first_soft, self.settings, self.threads)
         return itertools.islice(labels, 1, None)
 
