@@ -13,7 +13,7 @@ from crwedge.runtime.backends.base import ContextState, Features, Prediction, Se
 from crwedge.runtime.backends.cuda.driver import Driver
 from crwedge.runtime.backends.cuda.kernels import Kernels, KeyFrame, LabelMemory, bitmask_words, label_bitmask
 from crwedge.runtime.backends.cuda.memory import Block, DeviceMemory
-from crwedge.runtime.backends.cuda.prediction import CudaFeatures, CudaPrediction, FeatureBlock, StoredFrame
+from crwedge.runtime.backends.cuda.prediction import CudaFeatures, CudaPrediction, FeatureBlock, Measured, StoredFrame
 from crwedge.runtime.backends.cuda.pycuda_driver import open_driver
 from crwedge.runtime.backends.cuda.source import Variant
 from crwedge.runtime.backends.engine import DeviceEngine, Engine
@@ -116,7 +116,7 @@ class CudaBackend:
             LabelMemory(labels.address, bitmask.address, self._count), entropy.address if entropy else 0,
             support.address if support else 0,
         )  # fmt: skip
-        return self._prediction(features, labels, bitmask, self._count, entropy, support)
+        return self._prediction(features, labels, bitmask, self._count, (entropy, support))
 
     def label(self, features: Features, soft: NDArray[np.float32]) -> CudaPrediction:
         """See `Backend.label`."""
@@ -126,16 +126,16 @@ class CudaBackend:
     def relabel(self, prediction: Prediction, soft: NDArray[np.float32]) -> CudaPrediction:
         """See `Backend.relabel`."""
         measured = prediction.measured if isinstance(prediction, CudaPrediction) else (None, None)
-        return self._labelled(prediction.features, soft, *measured)
+        return self._labelled(prediction.features, soft, measured)
 
     def _labelled(
-        self, features: Features, soft: NDArray[np.float32], entropy: Block | None = None, support: Block | None = None
+        self, features: Features, soft: NDArray[np.float32], measured: Measured = (None, None)
     ) -> CudaPrediction:
         rows = label_rows(soft, self.settings.label_scale)
         labels, bitmask = self._take_labels(*rows.shape)
         self._driver.upload(labels.address, rows, self._memory.stream)
         self._driver.upload(bitmask.address, label_bitmask(rows), self._memory.stream)
-        return self._prediction(features, labels, bitmask, rows.shape[1], entropy, support)
+        return self._prediction(features, labels, bitmask, rows.shape[1], measured)
 
     def remember(self, prediction: Prediction, *, pinned: bool, trust: float) -> None:
         """See `Backend.remember`."""
@@ -317,17 +317,9 @@ class CudaBackend:
         self._pinned_on_host = {slot: found for slot, found in self._pinned_on_host.items() if slot in used}
 
     def _prediction(
-        self,
-        features: Features,
-        labels: Block,
-        bitmask: Block,
-        count: int,
-        entropy: Block | None,
-        support: Block | None,
+        self, features: Features, labels: Block, bitmask: Block, count: int, measured: Measured
     ) -> CudaPrediction:
-        return CudaPrediction(
-            features, self._kernels, labels, bitmask, count, self.settings, (entropy, support), self._signs
-        )
+        return CudaPrediction(features, self._kernels, labels, bitmask, count, self.settings, measured, self._signs)
 
     def _signs(self, prediction: CudaPrediction) -> list[Signs | None]:
         """See `Prediction.confidence_signs`. The host does the few walks, on cells that are downloaded."""

@@ -19,6 +19,9 @@ from crwedge.runtime.propagation.label_grid import cell_means, unpacked
 from crwedge.runtime.propagation.propagator import NOT_FINITE, labels_to_ids
 from crwedge.runtime.propagation.view import Size, View
 
+Measured = tuple[Block | None, Block | None]
+"""Entropy of the top-k weights and `Prediction.support`, (h * w) float32, each where it was asked for."""
+
 
 class FeatureBlock:
     """Where the features of one frame lie; the memory is free again when the last reference goes.
@@ -101,7 +104,7 @@ class CudaPrediction:
         bitmask: (h * w, bitmask_words) uint32.
         count: K * s * s.
         settings: the protocol.
-        measured: entropy of the top-k weights and `Prediction.support`, (h * w) float32, each where it was asked for.
+        measured: see `Measured`.
         signs: gives the confidence signs of a prediction.
     """
 
@@ -113,7 +116,7 @@ class CudaPrediction:
         bitmask: Block,
         count: int,
         settings: PropagationSettings,
-        measured: tuple[Block | None, Block | None],
+        measured: Measured,
         signs: Callable[[CudaPrediction], list[Signs | None]],
     ) -> None:
         self.features, self.labels, self.count = features, labels, count
