@@ -143,7 +143,7 @@ class TestTimeSettings(Checked):
 
 
 def parse_changes(words: Iterable[str]) -> dict[str, Any]:
-    """`updates=50 layers=last` -> {"updates": 50, "layers": "last"}; SettingError for what is no key=value."""
+    """`updates=50 layers=last` -> {"updates": 50, "layers": "last"}; SettingError for what is not key=value."""
     import json
 
     changes: dict[str, Any] = {}

@@ -39,7 +39,7 @@ class Format:
     suffix: str = ""
     """Of this file when it stands alone."""
     replaced: tuple[str, ...] = ()
-    """What `--overwrite` takes away of an earlier result in the same folder; {video} is the name of the video."""
+    """What `--overwrite` removes of an earlier result in the same folder; {video} is the name of the video."""
     void: bool = False
     """Whether it can say that nothing is known of a pixel."""
 
@@ -101,10 +101,10 @@ def write_annotation(
         annotation: what to write.
         target: `*.zip`, `*.xml` (CVAT), `*.json` (COCO), or a folder.
         form: one of `FORMATS`; by default by the suffix.
-        overwrite: replace a result that stands there.
+        overwrite: replace an existing result.
 
     Raises:
-        FormatError: the target cannot hold the format, or something stands there.
+        FormatError: the target cannot hold the format, or exists already.
     """
     target = Path(target)
     form = format_of(target, form)
@@ -167,15 +167,15 @@ def check_target(target: Path, form: str, video: Video, overwrite: bool) -> None
         if target.is_dir():
             raise FormatError(f"{target} is a folder, not a file")
         if target.exists() and not overwrite:
-            raise FormatError(f"{target} exists; choose another name or give --overwrite")
+            raise FormatError(f"{target} exists; choose another name, or add --overwrite")
         return
     if FORMATS[form].single is not None:
-        raise FormatError(f"{target} is no file: give *.zip or *{FORMATS[form].suffix} for the format {form}")
+        raise FormatError(f"{target} is not a file: give *.zip or *{FORMATS[form].suffix} for the format {form}")
     if target.exists() and not target.is_dir():
         raise FormatError(f"{target} is a file, not a folder")
     for pattern in () if overwrite else FORMATS[form].replaced:
         if (target / (inner := pattern.format(video=video.name))).exists():
-            raise FormatError(f"{target} already holds {inner}; choose another folder or give --overwrite")
+            raise FormatError(f"{target} already holds {inner}; choose another folder, or add --overwrite")
 
 
 def _write(annotation: Annotation, folder: Path, form: str) -> int:
@@ -204,12 +204,12 @@ def _remove(path: Path) -> None:
 
 
 def _guess(place: Path, shown: Path) -> str:
-    """The format by what lies there."""
+    """The format, found from the files."""
     if place.is_file():
         forms = {".xml": "cvat", ".json": "coco", ".jsonl": "jsonl"}
         if place.suffix.lower() not in forms:
             raise FormatError(
-                f"{shown} is no annotation by its name; known are *.xml, *.json, *.jsonl, *.zip and folders"
+                f"{shown} is not the name of an annotation; known are *.xml, *.json, *.jsonl, *.zip and folders"
             )
         return forms[place.suffix.lower()]
     if (place / META).is_file():

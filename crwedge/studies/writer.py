@@ -1,4 +1,4 @@
-"""What every study writes: results.csv, results.json, plot.png, README.md."""
+"""The results of a study: results.csv, results.json, plot.png, README.md."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def conclusion(study: Study, rows: Sequence[Row]) -> str:
         return line
     seeds = max(row["seeds"] for row in rows)
     if seeds == 1:
-        return f"{line}; one run of each point, so chance is not known"
+        return f"{line}; one run of each point, so the variance is unknown"
     return f"{line}; the {seeds} seeds of a point differ by up to {_spread(rows):.1f}"
 
 

@@ -69,7 +69,7 @@ def index_dataset(paths: Iterable[str], folder_rate: float, *, stills: bool = Fa
 
     A folder is searched through, each folder once also where links lead in circles; hidden and system files do not count.
     One that holds pictures directly is one clip of frames in natural order (or, with `stills`, that many photographs);
-    where two of them have one name but for the suffix, it is left out. A `.txt` lists paths, one a line, relative to
+    where two of them have one name but for the suffix, it is skipped. A `.txt` lists paths, one a line, relative to
     itself. A `.tar` is a WebDataset shard: its videos are items, and so are its runs of pictures `key.000001.jpg`.
     Durations are kept in an index beside the data.
 
@@ -92,7 +92,7 @@ def index_dataset(paths: Iterable[str], folder_rate: float, *, stills: bool = Fa
                 try:
                     members, pictures = _shard(found, folder_rate, stills)
                 except (OSError, tarfile.TarError) as error:
-                    broken.append((str(found), f"it is no readable .tar shard ({error})"))
+                    broken.append((str(found), f"it is not a readable .tar shard ({error})"))
                     continue
                 videos += members
                 items += pictures

@@ -1,4 +1,4 @@
-"""The seam between the tracker and the machine that computes.
+"""The interface between the tracker and the device that computes.
 
 A backend encodes frames, holds the context, and labels frames from it. Features, context and soft labels stay where the
 backend computes; only what is asked for comes to the host. `CpuBackend` and `CudaBackend` are chosen in `open.py` alone.
@@ -84,7 +84,7 @@ class Search:
     settings: PropagationSettings
     """Neighbourhood, k and temperature. The context itself is that of the backend's own settings."""
     newest: int | None = None
-    """Look back at no more places of the ring than this; None for all."""
+    """Largest number of ring places to compare; None for all."""
     entropy: bool = False
     """Whether the entropy of the top-k weights is kept, for `Prediction.confidence_signs`."""
     support: bool = False

@@ -25,7 +25,7 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back threads and memory."""
+        """Release threads and memory."""
         ...
 
 

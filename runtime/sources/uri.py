@@ -66,7 +66,7 @@ def camera_size(text: str) -> tuple[int, int]:
     is most likely one of theirs.
 
     Raises:
-        SourceError: it is no size, or higher than wide.
+        SourceError: it is not a size, or higher than wide.
     """
     try:
         height, width = parse_size(text)

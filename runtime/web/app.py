@@ -159,4 +159,4 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return JSONResponse({"detail": "the server made a mistake; its log says more"}, 500)
+        return JSONResponse({"detail": "internal error of the server; see its log"}, 500)

@@ -212,5 +212,5 @@ def test_where_a_gpu_is(library: SimpleNamespace) -> None:
     library.cuDeviceGet, library.cuDeviceGetPCIBusId = lambda *_: 0, place
     assert nvidia.bus_id() == "0000:65:00.0"
     library.cuDeviceGet = lambda *_: 101
-    with pytest.raises(DeviceError, match="there is no NVIDIA GPU of that number"):
+    with pytest.raises(DeviceError, match="there is no NVIDIA GPU with that number"):
         nvidia.bus_id(7)
