@@ -108,7 +108,7 @@ def test_an_engine_of_another_user_is_refused(folder: Path) -> None:
 def test_facts_that_cannot_be_read_are_left_with_a_reason(folder: Path, text: str, said: list[str]) -> None:
     (folder / f"{KEY.name}.json").write_text(text)
     assert find_engine([folder], KEY) is None
-    assert "left alone" in said[0]
+    assert "ignored" in said[0]
 
 
 def test_an_engine_without_facts_is_never_looked_at(folder: Path) -> None:
@@ -118,7 +118,7 @@ def test_an_engine_without_facts_is_never_looked_at(folder: Path) -> None:
 
 def test_the_key_survives_json() -> None:
     assert EngineKey.from_dict(json.loads(json.dumps(KEY.to_dict()))) == KEY
-    with pytest.raises(BundleError, match="facts are damaged"):
+    with pytest.raises(BundleError, match="description of the engine is damaged"):
         EngineKey.from_dict({"profile": {}})
 
 

@@ -153,7 +153,7 @@ def test_davis_tree(tmp_path: Path) -> None:
 def test_bad_trees_are_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no folder"):
         davis_clips(tmp_path / "nowhere")
-    with pytest.raises(SourceError, match="no DAVIS tree"):
+    with pytest.raises(SourceError, match="not a DAVIS tree"):
         davis_clips(tmp_path)
     with pytest.raises(SourceError, match="no masks"):
         mask_folders(tmp_path)

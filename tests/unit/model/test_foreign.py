@@ -80,5 +80,5 @@ def test_other_depths_are_refused(tmp_path: Path) -> None:
     state = dict(weights("resnet18"))
     state["layer3.5.conv1.weight"] = torch.zeros(1)
     torch.save(state, tmp_path / "w.pth")
-    with pytest.raises(CheckpointError, match="no ResNet-18 or ResNet-50"):
+    with pytest.raises(CheckpointError, match="not a ResNet-18 or ResNet-50"):
         import_weights(tmp_path / "w.pth", "torchvision")
