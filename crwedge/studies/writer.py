@@ -64,8 +64,7 @@ def conclusion(study: Study, rows: Sequence[Row]) -> str:
     if study.topic.numeric:
         line = (
             f"J&F is highest at {study.topic.axis} = {best['point']} ({100 * best['JF']:.1f}) and lowest at "
-            f"{worst['point']} ({100 * worst['JF']:.1f}): the choice is worth {100 * (best['JF'] - worst['JF']):.1f} "
-            "points here"
+            f"{worst['point']} ({100 * worst['JF']:.1f}), a difference of {100 * (best['JF'] - worst['JF']):.1f} points"
         )
     else:
         rest = ", ".join(f"{row['point']} {100 * row['JF']:.1f}" for row in ranked[1:])
@@ -80,7 +79,7 @@ def conclusion(study: Study, rows: Sequence[Row]) -> str:
 
 
 def _gains(baseline: str, rows: Sequence[Row]) -> str:
-    """One encoder: what the best point is worth against the baseline."""
+    """One encoder: the best and the worst point relative to the baseline."""
     base = next((row for row in rows if row["point"] == baseline), None)
     others = [row for row in rows if row["point"] != baseline]
     best, worst = max(others, key=lambda row: float(row["JF"])), min(others, key=lambda row: float(row["JF"]))

@@ -178,7 +178,10 @@ REFUSED_XML = {
     ),
     "far id": (cvat(f'<track id="999" label="c">{mask(0)}</track>'), "track id 999"),
     "twice": (cvat(f'<track id="1" label="c">{mask(0)}</track>' * 2), "comes twice"),
-    "far frame": (cvat(f'<track id="1" label="c">{mask(0)}{mask(10**15)}</track>'), "this range is too large or not valid"),
+    "far frame": (
+        cvat(f'<track id="1" label="c">{mask(0)}{mask(10**15)}</track>'),
+        "this range is too large or not valid",
+    ),
 }
 
 
