@@ -27,7 +27,7 @@ class TestTimeSettings(Checked):
 
     # When, and on what.
     mode: Mode = "causal"
-    """`causal`: train on frame t and the 2m before it. `lookahead`: on t-m .. t+m, as in the appendix; masks come m frames late."""
+    """`causal`: train on frame t and the 2m before it. `lookahead`: on t-m .. t+m, as in the appendix; m frames late."""
     m: int = bounded(10, min=1)
     """A window has 2m + 1 frames."""
     every: int = bounded(5, min=1)
