@@ -75,8 +75,13 @@ class SessionTargets:
         return own
 
     def summary(self) -> dict[str, Any]:
-        """Their entry in the session's result."""
-        return {} if self._finder is None else {"targets": self._finder.summary()}
+        """Their entry in the session's result. Objects that were never found are named in a message."""
+        if self._finder is None:
+            return {}
+        found = self._finder.summary()
+        if missing := [f"{item['name']} (object {i})" for i, item in found.items() if item["found_at"] is None]:
+            _log.warning("note: not found in any frame: %s", ", ".join(missing))
+        return {"targets": found}
 
     def _found(self, index: int) -> bool:
         return self._finder is not None and self._finder.last_given == index
