@@ -45,7 +45,7 @@ def test_what_was_written_is_found(folder: Path) -> None:
         ({"version": "10.7.0"}, "this machine has 10.7.0"),
         ({"compute_capability": "8.9"}, "compute capability 8.7, this one has 8.9"),
         ({"precision": "int8"}, "precision is float16, the bundle's is int8"),
-        ({"profile": Profile.of((480, 640))}, "wanted is 480x640"),
+        ({"profile": Profile.of((480, 640))}, "not 480x640"),
     ],
 )
 def test_every_mismatch_has_a_message_that_says_what_to_run(

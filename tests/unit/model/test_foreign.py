@@ -56,7 +56,7 @@ def test_every_kind_gives_the_same_encoder(kind: str, architecture: str, tmp_pat
 
 def test_another_kind_is_named(tmp_path: Path) -> None:
     torch.save(packed("moco", weights("resnet18")), tmp_path / "w.pth")
-    with pytest.raises(CheckpointError, match="no vince file"):
+    with pytest.raises(CheckpointError, match="not a vince file"):
         import_weights(tmp_path / "w.pth", "vince")
     with pytest.raises(SettingError, match="kind is 'dino'"):
         import_weights(tmp_path / "w.pth", "dino")

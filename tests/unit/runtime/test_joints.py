@@ -112,7 +112,7 @@ def test_a_joint_can_be_removed(tracker: cw.Tracker, scene: Scene) -> None:
 
 def test_masks_and_joints_do_not_mix(tracker: cw.Tracker, scene: Scene) -> None:
     tracker.step(scene.frames[0], scene.masks[0])
-    with pytest.raises(MaskError, match="first frame alone"):
+    with pytest.raises(MaskError, match="first frame only"):
         tracker.step(scene.frames[1], given(scene))
     tracker.reset()
     tracker.step(scene.frames[0], given(scene))
