@@ -50,7 +50,9 @@ def _messages(package: Path) -> str:
             for kind, text in _raised(ast.parse(path.read_text(encoding="utf-8"))):
                 found.setdefault(kind, set()).add(" ".join(text.split()))
     errors = import_module("crwedge.core.errors")
-    parts = ["# Messages\n\nThis page is made from the code: every error message of crwedge, by class. Dots stand for values.\n"]
+    parts = [
+        "# Messages\n\nThis page is made from the code: every error message of crwedge, by class. Dots stand for values.\n"
+    ]
     for kind in sorted(set(found) & set(vars(errors))):
         doc = (getattr(errors, kind).__doc__ or "").split("\n")[0]
         lines = "\n".join(f"    {text}" for text in sorted(found[kind]))

@@ -132,7 +132,9 @@ def test_cuda_that_does_not_start_says_why(library: SimpleNamespace, code: int, 
 
 
 def test_an_old_driver() -> None:
-    with pytest.raises(DeviceError, match=r"too old: it supports CUDA 11\.4, and CUDA 12\.0 is needed; update the driver"):
+    with pytest.raises(
+        DeviceError, match=r"too old: it supports CUDA 11\.4, and CUDA 12\.0 is needed; update the driver"
+    ):
         PyCuda(cuda=FakePyCuda(version=11040))
 
 
