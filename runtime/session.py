@@ -126,7 +126,7 @@ class Session:
         self._attached: list[Observer] = []
         self._sinks: list[MaskSink] = []
         if options.resume and options.snapshot is None:
-            raise SettingError("--resume goes on from a snapshot: add --snapshot FILE")
+            raise SettingError("--resume needs a snapshot: add --snapshot FILE")
         if options.reverse and options.resume:
             raise SettingError("reverse cannot be resumed from a snapshot: leave --resume out")
         self._sought = SessionTargets(options, self._prompt, self._resumes)

@@ -218,7 +218,11 @@ class Film:
         except (av.error.FFmpegError, OSError) as error:
             if self._is_cut_short():
                 raise SourceError(f"{self.name} is cut short after {count} frames: its end is missing") from error
-            cure = "; --set skip-damaged=true goes on after it" if isinstance(error, av.error.InvalidDataError) else ""
+            cure = (
+                "; --set skip-damaged=true skips the damaged part"
+                if isinstance(error, av.error.InvalidDataError)
+                else ""
+            )
             raise SourceError(f"{self.name} is damaged after {count} frames: {reason(error)}{cure}") from error
         if self._is_cut_short():
             raise SourceError(f"{self.name} is cut short after {count} frames: its end is missing")

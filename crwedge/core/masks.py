@@ -168,7 +168,9 @@ def _ids_of_stack(array: NDArray[Any], size: tuple[int, int]) -> NDArray[np.uint
         ids[one] = number
     hidden = [n for n, one in enumerate(stack) if one.any() and not (ids == n + 1).any()]
     if hidden:
-        raise MaskError(f"mask {hidden[0]} of the stack (from 0) lies wholly below later ones: put it after them")
+        raise MaskError(
+            f"mask {hidden[0]} of the stack (from 0) is completely covered by later masks: put it after them"
+        )
     return ids
 
 

@@ -134,7 +134,7 @@ def split_format(text: str) -> tuple[str, str | None]:
         return text, None
     options = dict(parse_qsl(query, keep_blank_values=True))
     if list(options) != ["format"]:
-        raise FormatError(f"{text}: what follows the ? must be format=NAME; known are {_KNOWN}")
+        raise FormatError(f"{text}: the part after the ? must be format=NAME, with one of {_KNOWN}")
     check_choice("format", options["format"], FORMATS)
     return address, options["format"]
 
@@ -152,7 +152,7 @@ def format_of(target: Path, form: str | None) -> str:
     if form is None:
         found = [name for name, known in FORMATS.items() if known.suffix and known.suffix == target.suffix.lower()]
         if not found:
-            raise FormatError(f"{target} does not say its format: add --to NAME or ?format=NAME; known are {_KNOWN}")
+            raise FormatError(f"{target} does not say its format: add --to NAME or ?format=NAME, with one of {_KNOWN}")
         return found[0]
     check_choice("format", form, FORMATS)
     if _is_file(target) and target.suffix.lower() not in (".zip", FORMATS[form].suffix):
@@ -209,7 +209,7 @@ def _guess(place: Path, shown: Path) -> str:
         forms = {".xml": "cvat", ".json": "coco", ".jsonl": "jsonl"}
         if place.suffix.lower() not in forms:
             raise FormatError(
-                f"{shown} is not the name of an annotation; known are *.xml, *.json, *.jsonl, *.zip and folders"
+                f"{shown} is not the name of an annotation; possible are *.xml, *.json, *.jsonl, *.zip and folders"
             )
         return forms[place.suffix.lower()]
     if (place / META).is_file():

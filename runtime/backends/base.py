@@ -152,7 +152,7 @@ class Backend(Protocol):
 
         Args:
             prediction: made by this backend. Its K may be smaller than the context's: missing channels are zero.
-            pinned: whether its labels come from a person. The ring then starts anew.
+            pinned: whether its labels come from a prompt. The ring is then reset.
             trust: 0 to 1, for `keep_trusted`.
         """
         ...

@@ -221,7 +221,7 @@ class ContextSlots:
         if not pinned or state["length"] != self.length or not set(pinned) | set(ring) == set(views) == set(trust):
             raise ValueError("the context does not fit together")
         if max(pinned) >= self.max_pinned or not all(self.max_pinned <= slot < self.total for slot in ring):
-            raise ValueError("a frame of the context stands where none can")
+            raise ValueError("a frame of the context has a position that is not possible")
         self._pinned, self._ring = pinned, ring
         self._copies, self._copied = int(state["copies"]), int(state["copied"])
         self._count, self._pinned_at = int(state["count"][0]), int(state["count"][1])

@@ -90,14 +90,14 @@ def _open(
     if scheme == "file":
         text = file_path(text)
     elif scheme:
-        raise SourceError(f"unknown kind of source {scheme}://; known are v4l2, csi, file, {', '.join(NETWORK)}")
+        raise SourceError(f"unknown kind of source {scheme}://; choose one of v4l2, csi, file, {', '.join(NETWORK)}")
     path = Path(text)
     options: dict[str, str] = {}
     if not os.path.lexists(path) and "#" in text and os.path.isfile(text.partition("#")[0]):
         text, options = parse_source_options(text)
         path = Path(text)
         if foreign := set(options) - set(FILE_OPTIONS):
-            raise SourceError(f"a file has no option {sorted(foreign)[0]}; known are {', '.join(FILE_OPTIONS)}")
+            raise SourceError(f"a file has no option {sorted(foreign)[0]}; choose one of {', '.join(FILE_OPTIONS)}")
     if os.path.isdir(path):
         return ImageSource(_of_folder(path), str(path))
     if not os.path.lexists(path) and any(character in text for character in "*?["):

@@ -52,7 +52,7 @@ def create_app(
     """The guarded application of a desk.
 
     Args:
-        desk: what the page works on; closed by whoever made it.
+        desk: the state behind the page; the caller closes it.
         access: tokens and sessions.
         hosts: see `Guard`.
         loopback: see `Guard`.

@@ -56,7 +56,7 @@ def serve_desk(
     """Serve a desk while the block runs.
 
     Args:
-        desk: what the page works on; it is not closed.
+        desk: the state behind the page; it is not closed.
         address: `PORT` on the loopback address, or `HOST:PORT`; port 0 takes a free one.
         token: the token that a browser has to give; by default none on a loopback address, and a new one on others.
         hosts: names that the page is opened by, beside addresses and `localhost`.
