@@ -13,7 +13,7 @@ from crwedge.runtime.propagation.view import Size
 
 
 class Position:
-    """Counts frames, and knows what all of them have in common."""
+    """Counts frames, and holds the properties that all frames share."""
 
     def __init__(self) -> None:
         self.index = 0
@@ -33,7 +33,7 @@ class Position:
         """
         if self.frame_size is not None and size != self.frame_size:
             raise SourceError(
-                f"the frame is {size_text(size)} (height x width), those before it {size_text(self.frame_size)}; "
+                f"the frame is {size_text(size)} (height x width), the frames before it {size_text(self.frame_size)}; "
                 "reset the tracker and give a mask, or keep one size"
             )
 

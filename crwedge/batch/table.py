@@ -37,7 +37,7 @@ RESULTS = (
     ),
     *("source_stamp", "mask_stamp", "peak_rss_mb", "object_ids", "targets"),
 )
-"""What a manifest says of a result; passed over where the manifest is a table of videos."""
+"""What a manifest says of a result; ignored where the manifest is a table of videos."""
 
 
 def read_table(path: str) -> list[Row]:
@@ -125,7 +125,7 @@ def _json(path: str, number: int, line: str) -> dict[str, Any]:
     try:
         values = json.loads(line)
     except ValueError as error:
-        raise SettingError(f"{path}, line {number} is no JSON ({error})") from error
+        raise SettingError(f"{path}, line {number} is not JSON ({error})") from error
     if not isinstance(values, dict):
-        raise SettingError(f"{path}, line {number} is no JSON object, such as {{'video': 'a.mp4', 'mask': 'a.png'}}")
+        raise SettingError(f"{path}, line {number} is not a JSON object, such as {{'video': 'a.mp4', 'mask': 'a.png'}}")
     return values

@@ -57,7 +57,7 @@ def read_options(path: Path, parameters: list[Any], table: SettingTable | None) 
             words.append(f"{name}={str(one).lower() if isinstance(one, bool) else one}")
         else:
             settings = list(table.settings) if table is not None else []
-            raise SettingError(f"{path}: unknown key {key!r}; known ones are {', '.join(sorted([*known, *settings]))}")
+            raise SettingError(f"{path}: unknown key {key!r}; choose one of {', '.join(sorted([*known, *settings]))}")
     return found, [*words, *found.pop("settings", [])]
 
 

@@ -92,7 +92,7 @@ class PropagationSettings(Checked):
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise SettingError(f"unknown setting {unknown[0]!r}; known ones are {', '.join(sorted(known))}")
+            raise SettingError(f"unknown setting {unknown[0]!r}; choose one of {', '.join(sorted(known))}")
         values = dict(values)
         if "radius" in values and values["radius"] is None:
             values["radius"] = math.inf

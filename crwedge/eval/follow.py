@@ -106,9 +106,7 @@ class Follower:
     def soft(self, frames: Sequence[Path], prompt: Prompt) -> Iterator[NDArray[np.float32]]:
         """Propagate the prompt of the first frame; yields the soft labels (K, h, w) of every other frame."""
         if self.settings.cells is not None:
-            raise SettingError(
-                "keypoints are scored on whole frames: choose a preset without a budget of cells, such as crw"
-            )
+            raise SettingError("keypoints need whole frames: choose a preset without a cell budget, such as crw")
         first_soft = repeated(prompt.soft(grid_size(*(self.size or prompt.size))), self.settings.label_scale)
         labels = propagate_soft(self.features(frames), first_soft, self.settings, self.threads)
         return itertools.islice(labels, 1, None)

@@ -25,7 +25,7 @@ Stage = Literal["res3", "res4"]
 
 @dataclass(frozen=True)
 class EncoderConfig(Checked):
-    """What must be known to rebuild an encoder. Saved with every checkpoint and bundle."""
+    """Configuration of an encoder. It is saved with every checkpoint and bundle."""
 
     architecture: Architecture = "resnet18"
     padding: Padding = "zeros"

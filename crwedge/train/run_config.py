@@ -45,7 +45,7 @@ class RunConfig(Checked):
     picture_every: int = bounded(500, min=0)
     """Steps between two pictures of patches with their strongest transitions; 0: none."""
     calibrate: int = bounded(40, min=0)
-    """Whole frames on which the BatchNorm statistics of the written encoder are gathered anew; 0: left as trained."""
+    """Whole frames on which the BatchNorm statistics of the written encoder are computed again; 0: keep those of training."""
     calibrate_side: int = bounded(480, min=1)
     """Short side of these frames, in pixels."""
     whiten: float = bounded(0.0, min=0, max=1)

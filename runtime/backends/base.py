@@ -1,4 +1,4 @@
-"""The seam between the tracker and the machine that computes.
+"""The interface between the tracker and the device that computes.
 
 A backend encodes frames, holds the context, and labels frames from it. Features, context and soft labels stay where the
 backend computes; only what is asked for comes to the host. `CpuBackend` and `CudaBackend` are chosen in `open.py` alone.
@@ -89,7 +89,7 @@ class Search:
     settings: PropagationSettings
     """Neighbourhood, k and temperature. The context itself is that of the backend's own settings."""
     newest: int | None = None
-    """Look back at no more places of the ring than this; None for all."""
+    """Largest number of ring places to compare; None for all."""
     entropy: bool = False
     """Whether the entropy of the top-k weights is kept, for `Prediction.confidence_signs`."""
     support: bool = False
@@ -157,7 +157,7 @@ class Backend(Protocol):
 
         Args:
             prediction: made by this backend. Its K may be smaller than the context's: missing channels are zero.
-            pinned: whether its labels come from a person. The ring then starts anew.
+            pinned: whether its labels come from a prompt. The ring is then reset.
             trust: 0 to 1, for `keep_trusted`.
         """
         ...

@@ -56,7 +56,7 @@ class ContextBuffer:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to look back at yet."""
+        """Whether the context is still empty."""
         return self.slots.empty
 
     @property
@@ -127,7 +127,7 @@ class ContextBuffer:
                 self._cells(slot, view)[...] = encode(pixels, view).transpose(1, 2, 0)
 
     def rescale(self, view: View, encode: Callable[[Pixels, View], NDArray[np.float32]]) -> None:
-        """Bring every frame to the scale of a view.
+        """Convert every frame to the scale of a view.
 
         Frames whose pixels were kept are encoded again; features of the others are resampled, and so are all labels, from
         those that each frame first had. A frame that would then have more cells than a slot holds keeps those nearest to
@@ -176,7 +176,7 @@ class ContextBuffer:
         self._features[rows, :capacity], self._labels[rows, :capacity] = features, labels
 
     def clear(self) -> None:
-        """Forget everything and give the memory back."""
+        """Forget everything and release the memory."""
         self.slots.clear()
         self._features, self._labels = np.zeros((0, 0, 0), self.storage), np.zeros((0, 0, 0), np.float32)
 
@@ -210,7 +210,7 @@ def whole_view(features: NDArray[np.float32]) -> View:
 def memory_formula(
     settings: PropagationSettings, cells: int, channels: int, labels: int, frame: Size | None = None
 ) -> tuple[str, int]:
-    """What the context takes: the formula in words and figures, and its value in bytes.
+    """Memory of the context: the formula in words and figures, and its value in bytes.
 
     Args:
         settings: the protocol.

@@ -47,7 +47,7 @@ class LabelPropagator:
 
         Args:
             features: (C, h, w) float32, unit length over C.
-            context: the frames to look back at.
+            context: the frames to compare with.
             view: what the features cover; by default a whole frame.
             settings: another neighbourhood, k or temperature, for this frame alone.
             newest: see `ContextSlots.frames`.

@@ -1,4 +1,4 @@
-"""Which part of a frame is computed, at which scale."""
+"""The part of a frame that is computed, and its scale."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class CudaBackend:
         context = self._slots.frames(search.newest)
         settings, view = search.settings, features.view
         if not context:
-            raise CrwedgeError("there is no context yet: remember a frame whose labels are known first")
+            raise CrwedgeError("there is no context yet: remember a labelled frame first")
         frames = []
         for frame in context:
             stored = self._slot_to_buffer[frame.slot]

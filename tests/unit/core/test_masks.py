@@ -251,7 +251,7 @@ def test_stacks_and_one_hot_arrays() -> None:
         np.testing.assert_array_equal(check_mask(mask, size), ids)
     over = np.stack([ids == 1, (ids == 2) | ((ids == 1) & (np.arange(90) < 30))])
     assert (check_mask(over, size) == 2).sum() == over[1].sum()
-    with pytest.raises(MaskError, match="below later ones"):
+    with pytest.raises(MaskError, match="covered by later masks"):
         check_mask(np.stack([ids == 1, ids > 0]), size)
     with pytest.raises(MaskError, match="booleans"):
         check_mask(hot * 0.3, size)
