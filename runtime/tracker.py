@@ -193,12 +193,15 @@ class Tracker(Closing):
             self._locator.set_quality(level)
 
     def remove(self, *ids: int) -> None:
-        """Follow some objects no longer: their cells become background, in the whole context.
+        """Follow some objects no longer: their cells become background, in the whole context. Or look for them no longer.
 
         Raises:
-            MaskError: an object is not followed, or none would be left.
+            MaskError: an object is neither followed nor looked for, or none would be left.
         """
-        self._edit_labels(self._objects.remove(ids))
+        followed = [i for i in ids if i not in self.searched]
+        if followed or not ids:
+            self._edit_labels(self._objects.remove(followed))
+        self.searched = tuple(i for i in self.searched if i not in ids)
 
     def state(self) -> State:
         """Everything that the next label map depends on, copied: see `crwedge.runtime.ops.snapshot`."""
