@@ -193,12 +193,15 @@ class Tracker(Closing):
             self._locator.set_quality(level)
 
     def remove(self, *ids: int) -> None:
-        """Stop following some objects: their cells become background in the whole context.
+        """Stop following some objects, whose cells become background in the whole context, or stop looking for them.
 
         Raises:
-            MaskError: an object is not followed, or none would be left.
+            MaskError: an object is neither followed nor looked for, or none would be left.
         """
-        self._edit_labels(self._objects.remove(ids))
+        followed = [i for i in ids if i not in self.searched]
+        if followed or not ids:
+            self._edit_labels(self._objects.remove(followed))
+        self.searched = tuple(i for i in self.searched if i not in ids)
 
     def state(self) -> State:
         """A copy of everything that the next label map depends on: see `crwedge.runtime.ops.snapshot`."""
