@@ -64,6 +64,6 @@ def parse_manifest(data: bytes) -> list[Record]:
         lines = [json.loads(line) for line in data.decode().splitlines() if line.strip()]
         for line in lines:
             line["name"], line["state"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise SinkError(f"{MANIFEST} was changed by hand ({error}); remove it: it is gathered again") from error
     return lines

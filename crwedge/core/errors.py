@@ -3,11 +3,19 @@
 `crwedge` prints the message on stderr and exits with `exit_code`: 2 for errors that the user can fix, 1 for others.
 """
 
+import re
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
 
 class CrwedgeError(Exception):
     """Base class of the errors of this package."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """One line: a name or value from outside may hold line ends and codes that a terminal obeys; they are escaped."""
+        return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), super().__str__())
 
 
 class UserError(CrwedgeError):
