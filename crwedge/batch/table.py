@@ -82,7 +82,7 @@ def _row(values: dict[str, Any], table: str, base: Path) -> Row:
     if not isinstance(values.get("video"), str):
         raise SettingError("it names no video")
     save = values.get("save") or ()
-    if not all(isinstance(values.get(name) or "", str) for name in ("mask", "model", "engine")):
+    if not all(isinstance(values.get(name), str | None) for name in ("mask", "model", "engine")):
         raise SettingError("mask, model and engine are texts")
     if not isinstance(save, str | list | tuple) or not all(isinstance(one, str) for one in save):
         raise SettingError("save is a text or a list of texts")
