@@ -5,7 +5,7 @@
 
 import re
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class CrwedgeError(Exception):
@@ -14,8 +14,9 @@ class CrwedgeError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        """One line: a name or value from outside may hold line ends and codes that a terminal obeys; they are escaped."""
-        return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), super().__str__())
+        """One line. Names and values from outside may hold codes that a terminal obeys: they are escaped."""
+        line = " ".join(part.strip() for part in super().__str__().splitlines())
+        return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), line)
 
 
 class UserError(CrwedgeError):

@@ -49,7 +49,7 @@ def test_json_that_no_program_writes(text: str) -> None:
 
 
 def test_a_message_is_one_line_that_no_terminal_obeys() -> None:
-    assert str(CrwedgeError("a\r\n\x1b[31mb\u2028c")) == r"a\r\n\x1b[31mb\u2028c"
+    assert str(CrwedgeError("a\r\n  \x1b[31mb\u2028c\0")) == r"a \x1b[31mb c\x00"
     assert str(CrwedgeError("größe ✓")) == "größe ✓"
 
 
