@@ -94,13 +94,16 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--inputs", type=int, default=1_000_000, help="broken inputs in all")
     options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--only", help="one parser")
+    options.add_argument("--only", nargs="+", metavar="PARSER", help="by default all; the inputs are shared among them")
     given = options.parse_args()
     logging.disable()
     if Path("/dev/shm").is_dir():
         tempfile.tempdir = "/dev/shm"  # files in memory: twice as many inputs a second
     warnings.simplefilter("ignore")
-    chosen = {name: one for name, one in parsers().items() if given.only in (None, name)}
+    known = parsers()
+    if unknown := set(given.only or ()) - set(known):
+        options.error(f"no parser {', '.join(sorted(unknown))}; known are {', '.join(known)}")
+    chosen = {name: known[name] for name in given.only or known}
     failed = 0
     for name, parser in chosen.items():
         with tempfile.TemporaryDirectory() as folder:
