@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from importlib import import_module
 from typing import Any
@@ -87,6 +88,12 @@ def run(arguments: list[str]) -> int:
     # Typer brings its own copy of Click, or imports the package, by version; its errors tell where they come from.
     usage_error: Any = typer.BadParameter.__mro__[1]
     click_error: Any = usage_error.__mro__[1]
+    if (
+        empty := next((n for n, a in enumerate(arguments) if not a or re.fullmatch(r"--[\w-]+=", a)), None)
+    ) is not None:
+        # As a path it would be this folder. It is most likely a variable of the shell that is not set.
+        where = arguments[empty] or f"argument {empty + 1}"
+        return _fail(f"{where} is empty; is a variable of the shell not set?", 2)
     first = next((a for a in arguments if not a.startswith("-")), None)
     try:
         app = build_app(first if first in COMMANDS else None)
