@@ -128,6 +128,11 @@ def run(arguments: list[str]) -> int:
         # The reader of our output is closed: this is no error, and nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        # A name that is too long, a disk that is full or gone: the file and the system's reason say what to do.
+        if error.filename is None:
+            raise
+        return _fail(f"{error.filename}: {error.strerror or error}", 2)
 
 
 def _fail(message: str, code: int) -> int:

@@ -37,7 +37,8 @@ def read_mask(path: str | Path) -> NDArray[np.uint8]:
     """Read object ids (H, W) uint8: 0 background, 1..254 objects, 255 void.
 
     Label pictures (palette, grey, 16 bit), black and white with hard or soft edges, and painted colours are read: see
-    `crwedge.core.mask_pictures`. `*.npy`, and `*.npz` of one array, are read as `check_mask` reads arrays. What had to be decided is told by the logger `crwedge`.
+    `crwedge.core.mask_pictures`. `*.npy`, and `*.npz` of one array, are read as `check_mask` reads arrays. What
+    had to be decided is told by the logger `crwedge`.
 
     Raises:
         MaskError: the file is missing, no picture, or no mask; with the cure.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,3 +27,9 @@ def test_track_has_an_option_of_the_same_name(name: str) -> None:
 def test_an_empty_argument_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(arguments) == 2
     assert "is empty; is a variable of the shell not set?" in capsys.readouterr().err
+
+
+def test_a_name_that_is_too_long_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("x" * 300, "x" * 300 + ".png"):
+        assert run(["track", str(tmp_path / name), "--mask", str(tmp_path / name)]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
