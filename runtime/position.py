@@ -13,10 +13,14 @@ from crwedge.runtime.propagation.view import Size
 
 
 class Position:
-    """Counts frames, and holds the properties that all frames share."""
+    """Counts frames, and holds the properties that all frames share.
 
-    def __init__(self) -> None:
-        self.index = 0
+    Args:
+        index: of the next frame.
+    """
+
+    def __init__(self, index: int = 0) -> None:
+        self.index = index
         """`index` of the next frame in the outputs."""
         self.source_index: int | None = None
         """Number of the last frame in its source."""

@@ -198,7 +198,7 @@ class Tracker(Closing):
         Raises:
             MaskError: an object is neither followed nor looked for, or none would be left.
         """
-        followed = [i for i in ids if i not in self.searched]
+        followed = tuple(i for i in ids if i not in self.searched)
         if followed or not ids:
             self._edit_labels(self._objects.remove(followed))
         self.searched = tuple(i for i in self.searched if i not in ids)
@@ -237,11 +237,9 @@ class Tracker(Closing):
         """
         self.backend.clear()
         self._close_locator()
-        index = self._position.index if keep_index else 0
         self.prompt, self.searched = None, ()
         self._objects, self._monitor, self._quality = Objects(), Monitor(), QualityLevel()
-        self._position, self._locator = Position(), None
-        self._position.index = index
+        self._position, self._locator = Position(self._position.index if keep_index else 0), None
         if self.adapter is not None:
             self.adapter.reset()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from crwedge.core.errors import MaskError
@@ -278,7 +280,8 @@ def test_black_and_white_through_a_lossy_picture_is_one_object(tmp_path: Path, n
 
 def test_arrays_of_numpy_are_masks(tmp_path: Path) -> None:
     ids = np.arange(12, dtype=np.uint8).reshape(3, 4) % 3
-    for number, array in enumerate((ids, ids.astype(np.int64), np.stack([ids == 1, ids == 2]))):
+    arrays: list[NDArray[Any]] = [ids, ids.astype(np.int64), np.stack([ids == 1, ids == 2])]
+    for number, array in enumerate(arrays):
         np.save(tmp_path / f"{number}.npy", array)
         np.testing.assert_array_equal(read_mask(tmp_path / f"{number}.npy"), ids)
     np.savez(tmp_path / "one.npz", mask=ids)
