@@ -1,7 +1,7 @@
 """Whitening of the features, in part: y = C^(-a / 2) (x - mu), with mean and covariance of x over many cells.
 
 A trained encoder uses few directions: half of the variance of its features lies in about 15 of 256. Cosine similarity is then
-decided by these. Whitening gives the others more weight: with a = 1 all directions have the same variance, a = 0 changes nothing
+decided by these. Whitening gives the others more weight: with a = 1 all have the same variance, a = 0 changes nothing
 (after H. Jegou and O. Chum, Negative evidences and co-occurences in image retrieval: the benefit of PCA and whitening, 2012).
 """
 
