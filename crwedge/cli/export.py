@@ -162,12 +162,12 @@ def _scored(bundle: Bundle) -> Bundle:
     from crwedge.runtime.bundle_lookup import shipped_bundle
 
     log = logging.getLogger("crwedge")
-    log.info("scoring the encoder without labels on rendered films: a quarter of a minute")
+    log.info("scoring the encoder without labels on rendered films")
     scored = score_bundle(bundle)
-    cycle, shipped = scored.manifest.cycle, Bundle.open(shipped_bundle()).manifest.cycle
+    shipped = Bundle.open(shipped_bundle()).manifest.cycle
     log.info(
-        f"cycle score {cycle['score']:.1f} +- {cycle['error']:.1f}, the shipped encoder {shipped['score']:.1f}: higher is "
-        f"better, and footage of your own says more: crwedge check {bundle.path} VIDEOS"
+        f"the shipped encoder has {shipped['score']:.1f} on these films, and higher is better; to score it on your footage: "
+        f"crwedge check {bundle.path} VIDEOS"
     )
     return scored
 
