@@ -16,6 +16,7 @@ from crwedge.runtime.finder import Finder
 from crwedge.runtime.monitor import KEPT_OVER_A_GAP, LOST, TRUSTED
 from crwedge.runtime.objects import AnyPrompt
 from crwedge.runtime.propagation.context import Pixels
+from crwedge.runtime.propagation.label_grid import repeated
 from crwedge.runtime.propagation.rescale import rescaled
 from crwedge.runtime.propagation.unseen import unseen_background
 from crwedge.runtime.propagation.view import Size, View
@@ -173,14 +174,18 @@ class RegionLocator:
         share = unseen_background(support, prediction.features.view, self._before, settings.temperature)
         if share is None or not (share * (prediction.soft[0] < 1) > 0.01).any():
             return prediction
-        soft = prediction.soft * (1 - share)
-        soft[0] += share
-        return self._backend.relabel(prediction, soft)
+        share = repeated(share, settings.label_scale)
+        labels = prediction.fine * (1 - share)
+        labels[0] += share
+        return self._backend.relabel(prediction, labels)
 
     def observe(self, prediction: Prediction, labels: LabelMap, prompted: bool) -> None:
         """See `Locator.observe`."""
-        winner = prediction.soft.argmax(axis=0)
-        boxes = object_boxes(prediction.features.view, winner, prediction.soft.shape[0])
+        view, winner = (
+            prediction.features.view.finer(self._backend.settings.label_scale),
+            prediction.fine.argmax(axis=0),
+        )
+        boxes = object_boxes(view, winner, prediction.fine.shape[0])
         self._boxes = dict(zip(labels.object_ids, boxes, strict=True))
         self.region.follow(around_all(boxes))
         if labels.joints is not None:
@@ -189,7 +194,7 @@ class RegionLocator:
             soft, _ = area_labels(labels.ids, labels.object_ids, self._overview)
             self._finder.learn(labels.frame, soft)
         cells = np.bincount(winner.reshape(-1), minlength=1 + len(boxes))
-        shares = cells[1:] / np.prod(grid_size(*prediction.features.view.size))
+        shares = cells[1:] / np.prod(grid_size(*view.size))
         areas = dict(zip(labels.object_ids, shares.tolist(), strict=True))
         fell = {i for i, area in areas.items() if not prompted and area < _FALL * self._areas.get(i, 0)}
         # It stays missing until it is found, or has come back to size: what is left of it may be a stray.

@@ -14,6 +14,8 @@ from crwedge.core.joints import FrameJoints
 from crwedge.core.keypoints import soft_to_joints
 from crwedge.core.labels import area_labels, soft_labels
 from crwedge.core.prompts import KeypointPrompt, MaskPrompt
+from crwedge.core.settings import PropagationSettings
+from crwedge.runtime.propagation.label_grid import repeated
 from crwedge.runtime.propagation.view import Size
 
 AnyPrompt = MaskPrompt | KeypointPrompt
@@ -76,17 +78,22 @@ class Objects:
         self.names = {i: name for i, name in self.names.items() if i in kept}
         return change
 
-    def soft(self, prompt: AnyPrompt, grid: Size, labels: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Soft labels (K, h, w) of a prompt on the grid of the whole frame, and the share (h, w) of each cell that is known.
+    def soft(
+        self, prompt: AnyPrompt, grid: Size, settings: PropagationSettings
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Soft labels (K, h * s, w * s) of a prompt for the whole frame, and the share (h * s, w * s) of each that is known.
 
         Args:
             prompt: it shows nothing but objects that are followed.
-            grid: (h, w).
-            labels: `point` or `area`, see `PropagationSettings.labels`.
+            grid: (h, w) of the features.
+            settings: how a mask becomes labels.
         """
+        s = settings.label_scale
+        fine = s * grid[0], s * grid[1]
         if isinstance(prompt, KeypointPrompt):
-            return prompt.soft(grid), np.ones(grid, np.float32)
-        return (area_labels if labels == "area" else soft_labels)(prompt.mask, self.ids, grid)
+            # The size of a joint is counted in cells.
+            return repeated(prompt.soft(grid), s), np.ones(fine, np.float32)
+        return (area_labels if settings.labels == "area" else soft_labels)(prompt.mask, self.ids, fine)
 
     def corrected(
         self,

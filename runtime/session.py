@@ -53,6 +53,7 @@ from crwedge.runtime.sources.uri import redact
 from crwedge.runtime.stream import run_stream
 from crwedge.runtime.tracker import Tracker
 from crwedge.runtime.tracker_options import TrackerOptions
+from crwedge.runtime.written_files import check_written
 
 _log = logging.getLogger("crwedge")
 
@@ -114,6 +115,7 @@ class Session:
         self._begins = "the joints begin" if isinstance(given, Joints) else "the mask begins"
         self._names = {**names, **parse_names(options.names)}
         self._outputs = [outputs] if isinstance(outputs, str | Path) else outputs
+        check_written(options, self._outputs, source, prompt)
         self._engine, self._adapter, self._on_event = engine, adapter, on_event
         self._queue = CommandQueue()
         self._topic = str(options.control) if options.control and is_broker(str(options.control)) else None

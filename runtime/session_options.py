@@ -28,7 +28,7 @@ class SessionOptions(Checked):
     """Settings in place of those of the preset."""
     size: tuple[int, int] | None = None
     """(H, W) to compute at; by default the bundle's fixed size, else the frame's."""
-    threads: int | None = bounded(None, min=1)
+    threads: int | None = bounded(None, min=1, max=1024)
     """Threads of the encoder and of the propagation; by default all processors."""
     start: int | None = bounded(None, min=0)
     """Number of the frame that the mask belongs to and that tracking starts with, from 0; not of a live source."""

@@ -193,12 +193,15 @@ class Tracker(Closing):
             self._locator.set_quality(level)
 
     def remove(self, *ids: int) -> None:
-        """Stop following some objects: their cells become background in the whole context.
+        """Stop following some objects, whose cells become background in the whole context, or stop looking for them.
 
         Raises:
-            MaskError: an object is not followed, or none would be left.
+            MaskError: an object is neither followed nor looked for, or none would be left.
         """
-        self._edit_labels(self._objects.remove(ids))
+        followed = tuple(i for i in ids if i not in self.searched)
+        if followed or not ids:
+            self._edit_labels(self._objects.remove(followed))
+        self.searched = tuple(i for i in self.searched if i not in ids)
 
     def state(self) -> State:
         """A copy of everything that the next label map depends on: see `crwedge.runtime.ops.snapshot`."""
@@ -234,11 +237,9 @@ class Tracker(Closing):
         """
         self.backend.clear()
         self._close_locator()
-        index = self._position.index if keep_index else 0
         self.prompt, self.searched = None, ()
         self._objects, self._monitor, self._quality = Objects(), Monitor(), QualityLevel()
-        self._position, self._locator = Position(), None
-        self._position.index = index
+        self._position, self._locator = Position(self._position.index if keep_index else 0), None
         if self.adapter is not None:
             self.adapter.reset()
 
@@ -297,23 +298,21 @@ class Tracker(Closing):
 
     def _predict(self, features: Features, locator: Locator, given: AnyPrompt | None) -> Prediction:
         """Soft labels of the frame: from the context, from the prompt, or from both."""
-        grid = grid_size(*features.view.size)
+        grid, fine = grid_size(*features.view.size), features.view.finer(self.settings.label_scale)
         if self.backend.empty:
             assert given is not None
             self._objects.start(given)
             self._position.cells_and_channels = features.view.cells, features.channels
-            return self.backend.label(
-                features, features.view.part(self._objects.soft(given, grid, self.settings.labels)[0])
-            )
+            return self.backend.label(features, fine.part(self._objects.soft(given, grid, self.settings)[0]))
         prediction = locator.revise(self.backend.propagate(features, self._search(locator, measured=given is None)))
         if not isinstance(given, MaskPrompt):
             return prediction
         change = self._objects.add(given.ids)
         if change is not None:
             self._edit_labels(change)
-        painted, known = self._objects.soft(given, grid, self.settings.labels)
-        painted, known = features.view.part(painted), features.view.part(known[None])[0]
-        return self.backend.label(features, self._objects.corrected(prediction.soft, given, painted, known))
+        painted, known = self._objects.soft(given, grid, self.settings)
+        painted, known = fine.part(painted), fine.part(known[None])[0]
+        return self.backend.label(features, self._objects.corrected(prediction.fine, given, painted, known))
 
     def _search(self, locator: Locator, measured: bool) -> Search:
         """How the context is searched for the next frame."""

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from crwedge.core.checked import Checked, bounded
 from crwedge.core.described import described
 from crwedge.core.errors import SettingError
+from crwedge.core.json_text import parse_json
 
 Mode = Literal["causal", "lookahead"]
 ContextRule = Literal["keep", "recompute"]
@@ -152,15 +153,13 @@ class TestTimeSettings(Checked):
 
 def parse_changes(words: Iterable[str]) -> dict[str, Any]:
     """`updates=50 layers=last` -> {"updates": 50, "layers": "last"}; SettingError for what is not key=value."""
-    import json
-
     changes: dict[str, Any] = {}
     for word in words:
         name, sign, text = word.partition("=")
         if not sign or not name.strip():
             raise SettingError(f"{word!r} is not key=value, such as updates=50")
         try:
-            changes[name.strip()] = json.loads(text)
+            changes[name.strip()] = parse_json(text)
         except ValueError:
             changes[name.strip()] = text.strip()
     return changes

@@ -14,6 +14,7 @@ from pathlib import Path
 from crwedge.batch.results import MANIFEST, RECORD, Record, parse_manifest
 from crwedge.core.errors import SinkError
 from crwedge.core.files import atomic_write, replace_folder, sync_folder
+from crwedge.core.json_text import parse_json
 
 _OWN = ".crwedge"
 """Folder of the batch's own files: locks, and results that are being written."""
@@ -101,7 +102,7 @@ class LocalResults:
     def record_of(self, name: str) -> Record | None:
         """See `Results.record_of`."""
         try:
-            found = json.loads((self.root / name / RECORD).read_text(encoding="utf-8"))
+            found = parse_json((self.root / name / RECORD).read_bytes())
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) and found.get("name") == name else None

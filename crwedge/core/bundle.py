@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from crwedge.core.checked import convert, field_types
 from crwedge.core.described import described
-from crwedge.core.errors import BundleError
+from crwedge.core.errors import BundleError, SettingError
 from crwedge.core.files import atomic_write, replace_folder, sha256, sync_folder
 from crwedge.core.json_text import parse_json
 from crwedge.core.onnx_check import has_external_data
@@ -207,25 +208,18 @@ def _read_manifest(path: Path) -> Manifest:
         unknown = sorted(set(values) - known)
         if unknown:
             raise ValueError(f"unknown field {unknown[0]!r}")
-        for name in ("mean", "std", "size"):
-            if values.get(name) is not None:
-                values[name] = tuple(values[name])
-        manifest = Manifest(**values)
-        _check_types(manifest)
-    except (TypeError, ValueError) as error:
+        kinds = field_types(Manifest)
+        manifest = Manifest(**{name: convert(name, value, kinds[name]) for name, value in values.items()})
+        _check_files(manifest)
+    except (TypeError, ValueError, SettingError) as error:
         raise BundleError(f"{path} is damaged ({error}); export the bundle again") from error
     if render_manifest(manifest) != data:
         raise BundleError(f"{path} was changed or damaged (its seal does not hold); copy it again or export the bundle")
     return manifest
 
 
-def _check_types(manifest: Manifest) -> None:
-    if not isinstance(manifest.files, dict) or not isinstance(manifest.cycle, dict):
-        raise ValueError("files or cycle is not an object")
+def _check_files(manifest: Manifest) -> None:
     for name, value in manifest.files.items():
         # Only plain names: no path may leave the folder.
         if "/" in name or "\\" in name or name.startswith(".") or not _HASH.fullmatch(str(value)):
             raise ValueError(f"bad entry {name!r}")
-    for name, kind in (("name", str), ("precision", str), ("weights_from", str), ("trained", bool), ("stride", int)):
-        if not isinstance(getattr(manifest, name), kind):
-            raise ValueError(f"{name} is not of type {kind.__name__}")

@@ -94,6 +94,8 @@ def convert(name: str, value: Any, kind: Any) -> Any:
         if not isinstance(value, Mapping):
             raise SettingError(f"{name} is {value!r}; it must be a table")
         return {str(key): convert(f"{name}.{key}", item, arguments[1]) for key, item in value.items()}
+    if kind is Any:
+        return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not kind:

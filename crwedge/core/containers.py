@@ -16,6 +16,9 @@ _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp"
 
 def is_cut_short(where: str | os.PathLike[str] | Location) -> bool:
     """Whether bytes are missing at the end of a file. False where its container does not tell."""
+    if not os.path.isfile(where.path if isinstance(where, Location) else where):
+        # A pipe would wait for its next writer.
+        return False
     source: Any = where.open() if isinstance(where, Location) else where
     try:
         with open(source, "rb") if isinstance(source, (str, os.PathLike)) else source as file:

@@ -13,7 +13,7 @@ from crwedge.core.animated import AnimatedPicture
 from crwedge.core.containers import is_cut_short
 from crwedge.core.errors import SourceError
 from crwedge.core.location import Location
-from crwedge.core.pictures import Where, check_pixels, is_animated, one_line
+from crwedge.core.pictures import Where, begins_as_picture, check_pixels, is_animated, one_line
 
 VIDEO_SUFFIXES = (
     *(".3g2", ".3gp", ".apng", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gif", ".h264", ".h265", ".hevc"),
@@ -152,16 +152,27 @@ class Film:
         try:
             self._container = av.open(self._file, mode="r", **self._how)
         except (av.error.FFmpegError, OSError, ValueError, RuntimeError) as error:
-            raise SourceError(f"cannot open {self.name}: {reason(error)}") from error
+            raise SourceError(f"cannot open {self.name}: {self._why_not(error)}") from error
         found = [s for s in self._container.streams.video if not _is_cover(s)]
         if self._number >= len(found):
+            sound = ", only sound" if self._container.streams.audio else ""
             self._container.close()
             if not found:
-                raise SourceError(f"{self.name} has no pictures, only sound (no video stream)")
+                raise SourceError(f"{self.name} has no pictures{sound} (no video stream)")
             raise SourceError(f"{self.name} has {len(found)} video streams; #stream= takes 0 to {len(found) - 1}")
         self.streams = len(found)
         self._stream = found[self._number]
         self._stream.thread_type = self._threads
+
+    def _why_not(self, error: Exception) -> str:
+        import av
+
+        path = self.where.path if isinstance(self.where, Location) else self.where
+        if os.path.isfile(path) and os.path.getsize(path) == 0:
+            return "it is empty"
+        if isinstance(error, av.error.InvalidDataError):
+            return "it is no film that FFmpeg reads, or its beginning or its index is missing"
+        return reason(error)
 
     def _reopen(self) -> None:
         self.close()
@@ -213,7 +224,9 @@ class Film:
                 except av.error.InvalidDataError:
                     self.damaged += 1
                     if not self.skip_damaged:
-                        yield from self._rest()
+                        for picture in self._rest():
+                            count += 1
+                            yield picture
                         raise
         except (av.error.FFmpegError, OSError) as error:
             if self._is_cut_short():
@@ -232,7 +245,10 @@ class Film:
         import av
 
         try:
-            yield from self._stream.decode(None)
+            for picture in self._stream.decode(None):
+                # Decoded without a packet, it does not know the unit of its stamp.
+                picture.time_base = self._stream.time_base
+                yield picture
         except (av.error.FFmpegError, OSError):
             return
 
@@ -245,8 +261,7 @@ AnyFilm = Film | AnimatedPicture
 
 def open_film(where: Where, name: str | None = None, **how: Any) -> AnyFilm:
     """A film by its file; see `Film`. Pictures with several pictures in them are films too."""
-    named = where.name or where.path if isinstance(where, Location) else str(where)
-    if Path(named).suffix.lower() in (".webp", ".png", ".avif", ".tif", ".tiff") and is_animated(where):
+    if begins_as_picture(where) and is_animated(where):
         return AnimatedPicture(where, name)
     return Film(where, name, **how)
 

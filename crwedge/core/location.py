@@ -81,6 +81,11 @@ def path_key(path: str | Path) -> tuple[Any, ...]:
     return tuple(natural_key(part) for part in Path(path).parts)
 
 
+def is_file_or_lost(path: str | Path) -> bool:
+    """Whether it is a file, or a link whose file is gone, which is told of when it is read; no folder, pipe or device."""
+    return os.path.isfile(path) or not os.path.exists(path)
+
+
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is not user data: hidden (`.x`, the `._x` of macOS), or created by the operating system."""
     return name.startswith(".") or name.lower() in (*_SYSTEM_FOLDERS, *_SYSTEM_FILES)

@@ -22,6 +22,8 @@ _SOFT_FROM = 128
 """This value distinguishes soft edges from a label picture with many ids: soft edges of white include values up to it."""
 _SOFT_VALUES = 3
 """More values than this that occur only on edges are not object ids."""
+_TINT = 8
+"""Lossy pictures change grey by so much from channel to channel; painted colours differ by more."""
 _SAVE = "save it as PNG, without smoothing, dithering or resizing, with one value or colour an object"
 
 
@@ -71,6 +73,9 @@ def mask_of_colours(colours: NDArray[np.uint8], name: str, lossy: bool = False) 
     """The objects of RGB (H, W, 3): each colour is one, black is the background; a grey picture counts by its values."""
     if np.array_equal(colours[..., 0], colours[..., 1]) and np.array_equal(colours[..., 0], colours[..., 2]):
         return _by_value(colours[..., 0], name, lossy)
+    if int(colours.max()) >= _SOFT_FROM and int(np.ptp(colours, axis=-1).max()) <= _TINT:
+        # Black and white through a lossy picture (WebP, AVIF, a film's frame): its greys have a tint.
+        return _by_value(np.rint(colours.mean(axis=-1)).astype(np.uint8), name, True)
     code = (
         colours[..., 0].astype(np.int32)
         | colours[..., 1].astype(np.int32) << 8
@@ -83,8 +88,8 @@ def mask_of_colours(colours: NDArray[np.uint8], name: str, lossy: bool = False) 
         table = np.array([usual[int(value)] for value in found], np.uint8)
         return MaskPicture(table[place], "its colours are read as objects by the usual palette")
     if lossy or len(found) > _MOST_IDS + 1 or _is_scattered(place):
-        kind = "a JPEG, which blurs its colours" if lossy else f"{len(found)} colours, blended at the edges"
-        raise MaskError(f"{name} has {kind}: it is not a mask. {_SAVE[0].upper()}{_SAVE[1:]}")
+        kind = "is a JPEG, which blurs its colours" if lossy else f"has {len(found)} colours, blended at the edges"
+        raise MaskError(f"{name} {kind}: it is not a mask. {_SAVE[0].upper()}{_SAVE[1:]}")
     table = np.zeros(len(found), np.uint8)
     table[found != 0] = np.arange(1, 1 + int((found != 0).sum()), dtype=np.uint8)
     names = ", ".join(f"{i} is {_hex(int(value))}" for i, value in zip(table, found, strict=True) if i)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from crwedge.core.files import atomic_write
 from crwedge.core.images import size_text
 from crwedge.core.mask_pictures import VOID, MaskPicture, mask_of_colours, mask_of_image
 from crwedge.core.palette import palette
-from crwedge.core.pictures import open_image
+from crwedge.core.pictures import one_line, open_image
 
 __all__ = [
     "VOID",
@@ -36,7 +37,8 @@ def read_mask(path: str | Path) -> NDArray[np.uint8]:
     """Read object ids (H, W) uint8: 0 background, 1..254 objects, 255 void.
 
     Label pictures (palette, grey, 16 bit), black and white with hard or soft edges, and painted colours are read: see
-    `crwedge.core.mask_pictures`. The logger `crwedge` reports an interpretation that is not obvious.
+    `crwedge.core.mask_pictures`. `*.npy`, and `*.npz` of one array, are read as `check_mask` reads arrays. The logger
+    `crwedge` reports an interpretation that is not obvious.
 
     Raises:
         MaskError: the file is missing, or is not a picture or a mask; the message has the cure.
@@ -63,6 +65,8 @@ def _read(path: Path, interpret: Callable[[Any, str], MaskPicture]) -> MaskPictu
 
     if not os.path.isfile(path):
         raise MaskError(f"there is no mask file {path}")
+    if path.suffix.lower() in (".npy", ".npz"):
+        return MaskPicture(_read_array(path))
     try:
         with open_image(path) as image:
             if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
@@ -74,6 +78,23 @@ def _read(path: Path, interpret: Callable[[Any, str], MaskPicture]) -> MaskPictu
             return interpret(upright, str(path))
     except SourceError as error:
         raise MaskError(str(error)) from error
+
+
+def _read_array(path: Path) -> NDArray[np.uint8]:
+    """A NumPy file of one array, as `check_mask` takes it: (H, W), or a stack (N, H, W)."""
+    try:
+        with open(path, "rb") as file:
+            found = np.load(file, allow_pickle=False)
+            if not isinstance(found, np.ndarray):
+                if len(found.files) != 1:
+                    raise MaskError(f"{path} holds {len(found.files)} arrays ({', '.join(found.files)}); a mask is one")
+                found = found[found.files[0]]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise MaskError(f"{path} cannot be read as an array of NumPy ({one_line(error, str(path))})") from error
+    try:
+        return _ids_of_array(found, (found.shape[-2], found.shape[-1]) if found.ndim > 1 else (0, 0))
+    except MaskError as error:
+        raise MaskError(f"{path}: {error}") from error
 
 
 def _labels_of_image(image: Any, name: str) -> MaskPicture:

@@ -261,7 +261,7 @@ class _Document:
         used = sorted({number for track in objects.values() for number in track.frames})
         step = 1
         if (text := self.meta.get("frame_filter", "")).startswith("step="):
-            step = max(1, int(text[5:])) if text[5:].isdecimal() else 1
+            step = max(1, int(text[5:])) if text[5:].isdecimal() and len(text) < 20 else 1
         first, last = self._number("start_frame", used[0]), self._number("stop_frame", used[-1])
         if first > used[0] or last < used[-1]:
             # The range of a task that was cut, or numbers that count from the task's own start.

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from crwedge.core.json_text import parse_json
 from crwedge.core.location import is_hidden, path_key
 from crwedge.core.masks import object_ids
 from crwedge.core.pictures import is_picture, open_image
@@ -164,8 +165,8 @@ def _read_yaml(path: Path) -> tuple[list[str], dict[str, Any]]:
                 names = dict(enumerate(_flow(value, path)))
             elif key == "crwedge":
                 try:
-                    facts = json.loads(value)
-                except (ValueError, RecursionError) as error:
+                    facts = parse_json(value)
+                except ValueError as error:
                     raise FormatError(f"{path}: the line crwedge is damaged ({error})") from error
         elif inside and (match := re.fullmatch(r"(\d{1,6})\s*:\s*(.*)", text)):
             names[int(match[1])] = _word(match[2])
@@ -190,7 +191,7 @@ def _word(text: str) -> str:
     text = text.strip()
     if text.startswith('"'):
         try:
-            return str(json.loads(text))
+            return str(parse_json(text))
         except ValueError:
             return text.strip('"')
     return text.split(" #")[0].strip().strip("'")

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from crwedge.core.errors import CheckpointError, SettingError
 from crwedge.core.files import atomic_write
+from crwedge.core.json_text import parse_json
 from crwedge.model.encoder import Encoder, EncoderConfig
 
 FORMAT = "crwedge-encoder-1"
@@ -67,7 +68,7 @@ def load_encoder(path: str | Path) -> tuple[Encoder, EncoderInfo]:
             "pass the encoder.safetensors of a run, or convert other weights with `crwedge import`"
         )
     try:
-        config = EncoderConfig(**json.loads(facts["config"]))
+        config = EncoderConfig(**parse_json(facts["config"]))
         info = EncoderInfo(facts["name"], facts["weights_from"], facts["trained"] == "true")
     except (KeyError, TypeError, ValueError, SettingError) as error:
         raise CheckpointError(f"the description in {path} cannot be read ({error}); copy the file again") from error
@@ -104,7 +105,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         # Read, not mapped: tensors must not change, or the process die, when the file is replaced under them.
         data = path.read_bytes()
         state = load(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        header = parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged or not a safetensors file ({error}); use an earlier one") from error
     return state, dict(header.get("__metadata__") or {})

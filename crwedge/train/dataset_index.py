@@ -17,6 +17,7 @@ from typing import Any
 from crwedge.core.errors import SourceError
 from crwedge.core.files import atomic_write
 from crwedge.core.films import VIDEO_SUFFIXES
+from crwedge.core.json_text import parse_json
 from crwedge.core.location import Location, existing, is_hidden, natural_key, read_lines, repeated_stem, walk_folders
 from crwedge.core.pictures import IMAGE_SUFFIXES, is_animated
 from crwedge.core.user_folders import cache_home
@@ -234,7 +235,7 @@ def _index_paths(folder: Path) -> tuple[Path, Path]:
 def _read_index(folder: Path) -> dict[str, Any]:
     for path in _index_paths(folder):
         try:
-            table = json.loads(path.read_text(encoding="utf-8"))
+            table = parse_json(path.read_bytes())
         except (OSError, ValueError):
             continue
         if isinstance(table, dict) and table.get("version") == _VERSION:

@@ -89,9 +89,13 @@ class Commands(Observer):
         if command.forget and not self._preview:
             raise CommandError("this run cannot stop following: remove objects, or stop the run")
         if command.mask is None:
+            searched = self._tracker.searched
             # Where nothing may be followed, the last objects can be removed too.
-            if command.forget or (self._preview and set(command.remove) == set(self._tracker.object_ids)):
+            if command.forget:
                 self._tracker.reset(keep_index=True)
+            elif self._preview and set(command.remove) - set(searched) == set(self._tracker.object_ids):
+                self._tracker.reset(keep_index=True)
+                self._tracker.look_for(*(i for i in searched if i not in command.remove))
             else:
                 self._tracker.remove(*command.remove)
             return None

@@ -86,7 +86,7 @@ def serve_metrics(address: str, streams: Sequence[StreamMetrics], events: Counte
         SettingError: the port cannot be used.
     """
     host, _, port = address.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
+    if not port.isdecimal() or len(port) > 15 or int(port) > 65535:
         raise SettingError(f"--set metrics={address} must be PORT or HOST:PORT")
     registry = CollectorRegistry()
     registry.register(_Collector(streams, events))

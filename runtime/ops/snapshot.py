@@ -143,6 +143,7 @@ class Snapshots(Observer):
         """Write a snapshot now; returns whether that worked."""
         begin = time.perf_counter()
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             write_snapshot(self.path, state)
         except OSError as error:
             self._on_event("snapshot_failed", path=str(self.path), reason=error.strerror or str(error))

@@ -49,6 +49,17 @@ class View:
         size, origin, grid = ((int(a), int(b)) for a, b in sides)
         return cls(size, origin, grid)
 
+    def finer(self, s: int) -> View:
+        """The view of labels that are `s` times as fine as the cells; it has no pixels of its own."""
+        if s == 1:
+            return self
+        full = grid_size(*self.size)
+        size, origin, grid = (
+            (factor * pair[0], factor * pair[1])
+            for factor, pair in ((STRIDE * s, full), (s, self.origin), (s, self.grid))
+        )
+        return View(size, origin, grid)
+
     @property
     def covers_frame(self) -> bool:
         """Whether every cell of the frame is computed."""

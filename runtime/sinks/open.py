@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crwedge.core.errors import SinkError
+from crwedge.core.files import check_writable
 from crwedge.core.films import VIDEO_SUFFIXES
 from crwedge.core.pictures import IMAGE_SUFFIXES
+from crwedge.core.uri import scheme_of
 from crwedge.formats.open import is_annotation, split_format
 from crwedge.runtime.sinks.annotation import AnnotationSink, video_of
 from crwedge.runtime.sinks.base import MaskSink
@@ -61,8 +63,12 @@ def open_sink(
     if is_annotation(str(target)):
         place, form = split_format(str(target))
         _check_not_source(Path(place), source)
-        _check_writable(Path(place))
+        check_writable(Path(place))
         return AnnotationSink(Path(place), form, video_of(source, Path(place)), overwrite, resume_at)
+    if scheme := scheme_of(str(target)):
+        raise SinkError(
+            f"--out {target}: there is no output of kind {scheme}://; a file, a folder or mqtt://host/topic"
+        )
     path = Path(target)
     suffix = "" if str(target).endswith(os.sep) or os.path.isdir(path) else path.suffix.lower()
     overwrite = overwrite or resume_at is not None
@@ -72,7 +78,7 @@ def open_sink(
     if suffix in (".mp4", ".jsonl"):
         if path.exists() and not overwrite:
             raise SinkError(f"{path} exists; choose another --out, or add --overwrite")
-        _check_writable(path)
+        check_writable(path)
         if suffix == ".jsonl":
             return JsonLinesSink(path, resume_at)
         return VideoSink(
@@ -95,7 +101,7 @@ def open_sink(
     replace = overwrite and resume_at is None
     if replace:
         old_masks(path)
-    _check_writable(path)
+    check_writable(path)
     return PngSink(path, replace)
 
 
@@ -106,15 +112,6 @@ def _check_not_source(path: Path, source: FrameSource | None) -> None:
     own = [film] if film is not None else [*{p.parent for p in pictures}, *pictures[:1]]
     if path.exists() and any(p.exists() and p.samefile(path) for p in own):
         raise SinkError(f"--out {path} is the folder of the source frames; choose another")
-
-
-def _check_writable(path: Path) -> None:
-    """Refuse early what cannot be written; the nearest folder that exists decides."""
-    folder = path if path.is_dir() else path.parent
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise SinkError(f"cannot write {path}: {folder} is not a writable folder")
 
 
 def _next_free(path: Path) -> Path:

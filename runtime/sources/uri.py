@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from crwedge.core.errors import SettingError, SourceError
 from crwedge.core.images import parse_size, size_text
+from crwedge.core.location import is_file_or_lost
 from crwedge.core.uri import redact, scheme_of
 
 __all__ = [
@@ -93,7 +94,7 @@ def matching(pattern: str) -> list[Path]:
         literal += 1
     base = glob.escape(str(Path(*parts[:literal]))) if literal else ""
     found = glob.glob(os.path.join(base, *parts[literal:]), recursive=True)
-    return [Path(path) for path in found if os.path.isfile(path)]
+    return [Path(path) for path in found if is_file_or_lost(path)]
 
 
 def is_reachable(address: str) -> Callable[[], bool] | None:

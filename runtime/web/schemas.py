@@ -143,7 +143,7 @@ class SeenObject(BaseModel):
     id: int
     name: str
     color: str
-    state: Literal["ok", "recovering", "lost"] | None
+    state: Literal["ok", "recovering", "lost", "searching"] | None
     confidence: float | None
     area: int
 
@@ -188,7 +188,7 @@ class State(BaseModel):
 class Moment(BaseModel):
     """What is known of one object in one frame."""
 
-    state: Literal["ok", "recovering", "lost"] | None
+    state: Literal["ok", "recovering", "lost", "searching"] | None
     confidence: float | None
     area: int
 

@@ -44,7 +44,7 @@ def parse_address(text: str) -> tuple[str, int]:
     """
     host, _, port = text.rpartition(":")
     host = host.strip("[]") or "127.0.0.1"
-    if not port.isdecimal() or int(port) > 65535:
+    if not port.isdecimal() or len(port) > 15 or int(port) > 65535:
         raise SettingError(f"{text!r} must be PORT or HOST:PORT")
     return host, int(port)
 

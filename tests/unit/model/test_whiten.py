@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -57,7 +59,7 @@ def test_whitening_again_starts_from_the_convolutions(plain: Encoder) -> None:
 
 
 @pytest.mark.parametrize("stored_as", [np.float32, np.float16])
-def test_the_graph_and_the_checkpoint_keep_it(plain: Encoder, tmp_path, stored_as: type) -> None:
+def test_the_graph_and_the_checkpoint_keep_it(plain: Encoder, tmp_path: Path, stored_as: type) -> None:
     encoder = whitened(plain, [pictures(plain)], 0.5)
     save_encoder(tmp_path / "e.safetensors", encoder, name="e", weights_from="a test", trained=False)
     loaded, _ = load_encoder(tmp_path / "e.safetensors")

@@ -25,6 +25,7 @@ class Objects:
     def __init__(self, *ids: int) -> None:
         self.object_ids: tuple[int, ...] = ids
         self.joint_names: tuple[str, ...] = ()
+        self.searched: tuple[int, ...] = ()
 
     def remove(self, *ids: int) -> None:
         if set(ids) - set(self.object_ids):
