@@ -42,7 +42,7 @@ class FirstPrompt(Observer):
             grid = grid_size(*(self._tracker.options.size or size))
             _log.info("note: %s", describe_mask(mask, self._tracker.names, grid=grid))
             if absent := sorted(set(self._tracker.names) - set(object_ids(mask))):
-                _log.info("note: the mask does not show these ids that have a name: %s", ", ".join(map(str, absent)))
+                _log.info("note: these named ids are not in the mask: %s", ", ".join(map(str, absent)))
             return mask
         if isinstance(prompt, FrameJoints):
             return prompt
