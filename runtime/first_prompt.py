@@ -40,7 +40,7 @@ class FirstPrompt(Observer):
         if isinstance(prompt, np.ndarray):
             mask = check_mask(resize_mask(prompt, size) if self._resize and prompt.shape != size else prompt, size)
             grid = grid_size(*(self._tracker.options.size or size))
-            _log.info("note: %s", describe_mask(mask, self._tracker.names, grid=grid))
+            _log.info("mask: %s", describe_mask(mask, self._tracker.names, grid=grid))
             if absent := sorted(set(self._tracker.names) - set(object_ids(mask))):
                 _log.info("note: these named ids are not in the mask: %s", ", ".join(map(str, absent)))
             return mask
