@@ -235,7 +235,7 @@ def test_pictures_of_somebody_else_are_never_taken_away(tmp_path: Path, small_sc
     Image.fromarray(small_scene.frames[0]).save(folder / "00000.png")
     with pytest.raises(SinkError, match=r"00000\.png, which is not a mask"):
         cw.open_sink(folder, overwrite=True)
-    with cw.open_source(folder) as source, pytest.raises(SinkError, match="read from"):
+    with cw.open_source(folder) as source, pytest.raises(SinkError, match="folder of the source frames"):
         cw.open_sink(folder, overwrite=True, source=source)
     assert own(folder) == ["00000.png"]
 
