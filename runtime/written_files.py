@@ -48,7 +48,7 @@ def check_distinct(written: Iterable[Named], read: Iterable[Named]) -> None:
         if place in inputs:
             raise SinkError(f"{name} {path} would replace {taken[place]}; choose another")
         if place in taken:
-            raise SinkError(f"{name} {path} and {taken[place]} are one place; choose another for one of them")
+            raise SinkError(f"{name} {path} and {taken[place]} are the same place; choose another for one of them")
         taken[place] = f"{name} {path}"
 
 

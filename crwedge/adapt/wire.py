@@ -60,7 +60,7 @@ class Channel:
         left = memoryview(pack(header, body))
         end = time.monotonic() + seconds
         while left:
-            self._wait([], [self._target], end, "takes no frames")
+            self._wait([], [self._target], end, "did not take the frames")
             try:
                 left = left[os.write(self._target, left[: 1 << 16]) :]
             except BlockingIOError:
@@ -77,7 +77,7 @@ class Channel:
     def _read(self, count: int, end: float) -> bytes:
         parts = []
         while count:
-            self._wait([self._source], [], end, "gave no sign of life")
+            self._wait([self._source], [], end, "did not answer")
             try:
                 part = os.read(self._source, min(count, 1 << 20))
             except BlockingIOError:
@@ -93,7 +93,7 @@ class Channel:
             self._check()
             left = end - time.monotonic()
             if left <= 0:
-                raise WireError(f"{complaint} in time")
+                raise WireError(f"{complaint} in time (on a busy machine, raise --set ttt-patience=SECONDS)")
             if any(select.select(sources, targets, [], min(left, 0.1))):
                 return
 

@@ -29,7 +29,7 @@ class InputOptions(Group):
     target: Annotated[
         str | None, typer.Option(metavar="FILE", help="Search these objects in videos without a mask (*.target).")
     ] = None
-    only: Annotated[list[str] | None, typer.Option(help="Names of videos to take, with * and ?; may be repeated.")] = (
+    only: Annotated[list[str] | None, typer.Option(help="Names of videos to track, with * and ?; may be repeated.")] = (
         None
     )
 
@@ -61,7 +61,7 @@ class WorkerOptions(Group):
     ] = None
     retries: Annotated[int, typer.Option(min=0, help="New attempts at a video whose worker died.")] = 2
     ray: Annotated[str | None, typer.Option(help="Ray cluster: its address, auto, or local.")] = None
-    gpus: Annotated[float, typer.Option(min=0, help="GPUs that each video takes of the Ray cluster.")] = 0.0
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs of the Ray cluster for each video.")] = 0.0
 
 
 def setting_table() -> SettingTable:
@@ -90,7 +90,7 @@ def batch(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Follow painted objects through many recorded videos; what is done is not done again.
+    """Follow painted objects through many recorded videos; videos that are done are skipped.
 
     The mask of clips/dog.mp4 is clips/dog.png or clips/dog_mask.png. Exit code 1: some videos failed.
 

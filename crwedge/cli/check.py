@@ -20,12 +20,12 @@ def check(
     clips: Annotated[int, typer.Option(min=2, help="Clips that are cut from the footage.")] = 24,
     seed: Annotated[int, typer.Option(min=0, help="Of the warps and occluders.")] = 0,
     threads: Threads = None,
-    compare: Annotated[bool, typer.Option(help="Set the shipped encoder beside it.")] = True,
+    compare: Annotated[bool, typer.Option(help="Score the shipped encoder too, for comparison.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Score an encoder on unlabelled footage by cycle consistency.
 
-    Regions are followed forwards, and backwards through frames that a known warp deforms; J says how well they come back.
+    Regions are tracked forwards, then backwards through warped frames. The score is their overlap (J) with the known position.
 
     Example: crwedge check runs/bundle videos/
     """

@@ -18,7 +18,7 @@ def convert(
     ],
     target: Annotated[str, typer.Argument(metavar="OUT", help="*.xml (CVAT), *.json (COCO), *.zip or a folder.")],
     from_: Annotated[
-        str | None, typer.Option("--from", help="cvat, coco, yolo, davis, youtube-vos or jsonl; default: as it looks.")
+        str | None, typer.Option("--from", help="cvat, coco, yolo, davis, youtube-vos or jsonl; default: detected.")
     ] = None,
     to: Annotated[
         str | None,
@@ -26,7 +26,7 @@ def convert(
             "--to", help="cvat, cvat-polygons, coco, yolo, davis or youtube-vos; default: by the name of OUT."
         ),
     ] = None,
-    video: Annotated[str | None, typer.Option(help="Which of several videos to take.")] = None,
+    video: Annotated[str | None, typer.Option(help="Name of the video, of several.")] = None,
     names: Names = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,

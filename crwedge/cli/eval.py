@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Score encoders and masks as the field does.\n\nExample: crwedge eval davis DAVIS --model walk-r18",
+    help="Score encoders and masks on DAVIS, JHMDB and VIP.\n\nExample: crwedge eval davis DAVIS --model walk-r18",
 )
 
 Root = Annotated[Path, typer.Argument(help="The benchmark's folder.")]
@@ -133,13 +133,13 @@ def masks(
     truth: Annotated[Path, typer.Argument(help="True masks: the same form, or a DAVIS tree.")],
     year: Rule = "2017",
     allow_partial: Annotated[
-        bool, typer.Option("--partial", help="Leave out sequences and frames without a prediction.")
+        bool, typer.Option("--partial", help="Skip sequences and frames without a prediction.")
     ] = False,
     sequences: Sequences = None,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score folders of masks that anyone wrote.
+    """Score folders of existing masks.
 
     Example: crwedge eval masks results/ DAVIS/Annotations/480p
     """

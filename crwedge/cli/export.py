@@ -25,7 +25,7 @@ class GraphOptions(Group):
     """The ONNX file."""
 
     panel: ClassVar[str] = "Graph"
-    fp16: Annotated[bool, typer.Option("--fp16", help="Float16 arithmetic; input and features stay wide.")] = False
+    fp16: Annotated[bool, typer.Option("--fp16", help="Float16 arithmetic; input and features stay float32.")] = False
     int8: Annotated[bool, typer.Option("--int8", help="Int8 arithmetic; ranges are calibrated on frames.")] = False
     calibrate: Annotated[str | None, typer.Option(help="Video for the ranges of --int8; default: rendered.")] = None
     size: Annotated[
@@ -50,7 +50,7 @@ class EngineOptions(Group):
     profile: Annotated[
         str | None, typer.Option(help="Sizes of a TensorRT engine: MIN,OPT,MAX, each HEIGHTxWIDTH; default: --size.")
     ] = None
-    workspace: Annotated[int | None, typer.Option(min=1, help="Most scratch memory of a TensorRT layer, MB.")] = None
+    workspace: Annotated[int | None, typer.Option(min=1, help="Largest scratch memory of a TensorRT layer, MB.")] = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class VerdictOptions(Group):
     """The comparison at the end."""
 
     panel: ClassVar[str] = "Verdict"
-    verify: Annotated[str | None, typer.Option(help="Video for the verdict, with --mask; default: rendered.")] = None
+    verify: Annotated[str | None, typer.Option(help="Video for the comparison, with --mask; default: rendered.")] = None
     mask: Annotated[Path | None, typer.Option(help="Mask of the first frame of --verify.")] = None
     truth: Annotated[Path | None, typer.Option(help="Folder of true masks for --verify: J&F is compared too.")] = None
     no_report: Annotated[bool, typer.Option("--no-report", help="Do not measure size, speed and score.")] = False
@@ -75,10 +75,10 @@ def export(
     out: Annotated[Path | None, typer.Option(help="The bundle's folder; default: among the user's bundles.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn a checkpoint into a bundle that a device can run, and prove that it does the same.
+    """Export a checkpoint as a bundle for a device, and compare it with PyTorch.
 
-    The export ends in a verdict: the same frames go through PyTorch and through what was written. Below the bars
-    nothing is written and the exit code is 1. A bundle and `--engine tensorrt` alone add an engine for this device.
+    PyTorch and the exported graph encode the same frames. If a difference is above its tolerance,
+    nothing is written and the exit code is 1. With a bundle, `--engine tensorrt` adds an engine for this device.
 
     Example: crwedge export runs/cats --int8 --calibrate cats.mp4 --out cats-bundle
     """
@@ -162,12 +162,12 @@ def _scored(bundle: Bundle) -> Bundle:
     from crwedge.runtime.bundle_lookup import shipped_bundle
 
     log = logging.getLogger("crwedge")
-    log.info("scoring the encoder without labels on rendered films: a quarter of a minute")
+    log.info("scoring the encoder without labels on rendered films")
     scored = score_bundle(bundle)
-    cycle, shipped = scored.manifest.cycle, Bundle.open(shipped_bundle()).manifest.cycle
+    shipped = Bundle.open(shipped_bundle()).manifest.cycle
     log.info(
-        f"cycle score {cycle['score']:.1f} +- {cycle['error']:.1f}, the shipped encoder {shipped['score']:.1f}: higher is "
-        f"better, and footage of your own says more: crwedge check {bundle.path} VIDEOS"
+        f"the shipped encoder has {shipped['score']:.1f} on these films, and higher is better; to score it on your footage: "
+        f"crwedge check {bundle.path} VIDEOS"
     )
     return scored
 

@@ -14,7 +14,7 @@ from crwedge.cli.options import AsJson
 
 def import_(
     file: Annotated[Path, typer.Argument(help="Weights: .pth, .pt, .tar (tensors only) or .safetensors.")],
-    kind: Annotated[str, typer.Option(help="Whose: videowalk, torchvision, moco (v2) or vince.")],
+    kind: Annotated[str, typer.Option(help="Project: videowalk, torchvision, moco (v2) or vince.")],
     out: Annotated[
         Path | None, typer.Option(help="Checkpoint to write; default FILE with .encoder.safetensors.")
     ] = None,

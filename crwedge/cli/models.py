@@ -33,7 +33,9 @@ def models(as_json: AsJson = False) -> None:
         print(f"{'*' if row['in_use'] else ' '} {row['model']}")
         print(f"      {row['error'] or row['is']}")
         if not row["error"]:
-            print(f"      score: {row['score'] or 'not known (crwedge eval davis ROOT --model ' + row['model'] + ')'}")
+            print(
+                f"      score: {row['score'] or 'not measured yet (crwedge eval davis ROOT --model ' + row['model'] + ')'}"
+            )
             if row["cycle"]:
                 print(f"      {row['cycle']}")
         if row["in_use"] and choice.reason:

@@ -38,16 +38,14 @@ Target = Annotated[
 Names = Annotated[
     str | None, typer.Option(metavar="ID=NAME,...", help="Names of objects for the outputs, such as 1=dog,2=rider.")
 ]
-Listen = Annotated[str, typer.Option(help="[HOST:]PORT of the page; hosts but this one need a token.")]
-AllowHost = Annotated[
-    list[str] | None, typer.Option(help="Name that the page is opened by, beside addresses; may be repeated.")
-]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
+Listen = Annotated[str, typer.Option(help="[HOST:]PORT of the page; other hosts need a token.")]
+AllowHost = Annotated[list[str] | None, typer.Option(help="Host name of the page, beside addresses; may be repeated.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of all random choices.")]
 Size = Annotated[
     str | None, typer.Option(metavar="HxW", help="Compute at HEIGHTxWIDTH, or 'frame'; default: the protocol's own.")
 ]
-Sequences = Annotated[str | None, typer.Option(metavar="NAMES", help="Names of sequences to take, with commas.")]
-EncoderKind = Annotated[str, typer.Option("--encoder", help="bundle, or a floor to set it beside: random, colour.")]
+Sequences = Annotated[str | None, typer.Option(metavar="NAMES", help="Names of sequences, with commas.")]
+EncoderKind = Annotated[str, typer.Option("--encoder", help="bundle, or a baseline: random, colour.")]
 MaxFrames = Annotated[int | None, typer.Option("--max-frames", "--frames", min=3, help="Frames of each sequence.")]
 Config = Annotated[
     Path | None,
@@ -55,7 +53,7 @@ Config = Annotated[
         metavar="FILE",
         is_eager=True,
         callback=apply_config,
-        help="TOML file with options and settings; those given here win.",
+        help="TOML file with options and settings; the command line overrides it.",
     ),
 ]
 

@@ -47,7 +47,7 @@ class PageOptions:
 
 
 def run_page(page: PageOptions, on_mask: OnMask | None = None) -> None:
-    """Serve the page until a signal comes, the source ends or, in the mode `paint`, a mask is there."""
+    """Serve the page until a signal, the end of the source or, in the mode `paint`, the first mask."""
     from crwedge.cli.signals import exit_code, graceful_shutdown
     from crwedge.core.errors import SettingError
     from crwedge.core.images import parse_size

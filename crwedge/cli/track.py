@@ -60,7 +60,8 @@ class OutputOptions(Group):
     ] = None
     overwrite: Overwrite = False
     serve: Annotated[
-        str | None, typer.Option(metavar="[HOST:]PORT", help="Page that shows and steers the run, as `crwedge serve`.")
+        str | None,
+        typer.Option(metavar="[HOST:]PORT", help="Page that shows and controls the run, as `crwedge serve`."),
     ] = None
 
 
@@ -83,9 +84,9 @@ class StateOptions(Group):
     panel: ClassVar[str] = "Long runs"
     snapshot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Keep the state in this file: at the end, at SIGUSR1 and now and then."),
+        typer.Option(metavar="FILE", help="Save the state in this file: regularly, at SIGUSR1 and at the end."),
     ] = None
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from --snapshot, where it exists.")] = False
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from --snapshot, if it exists.")] = False
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class RunOptions(Group):
 
     panel: ClassVar[str] = "Run"
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/<date and time>.")] = None
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint in --out.")] = False
     steps: Annotated[int | None, typer.Option(min=1, help="Updates of the weights.")] = None
     minutes: Annotated[
         float | None,
@@ -49,7 +49,7 @@ class DataOptions(Group):
     batch: Annotated[int | None, typer.Option(min=1, help="Clips a step, over all machines.")] = None
     clip_length: Annotated[int | None, typer.Option(min=1, help="Frames of a clip.")] = None
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that decode.")] = None
-    in_memory: Annotated[bool, typer.Option("--in-memory", help="Decode once and hold small frames.")] = False
+    in_memory: Annotated[bool, typer.Option("--in-memory", help="Decode once and keep small frames.")] = False
     cache: Annotated[str | None, typer.Option(help="Folder where held frames are kept for the next run.")] = None
 
 

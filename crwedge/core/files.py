@@ -59,7 +59,7 @@ def check_writable(path: Path) -> None:
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise SinkError(f"cannot write {path}: {folder} is not a folder that may be written to")
+        raise SinkError(f"cannot write {path}: {folder} is not a writable folder")
 
 
 def sync_folder(folder: Path) -> None:

@@ -171,7 +171,7 @@ class Film:
         if os.path.isfile(path) and os.path.getsize(path) == 0:
             return "it is empty"
         if isinstance(error, av.error.InvalidDataError):
-            return "it is no film that FFmpeg reads, or its beginning or its index is missing"
+            return "it is not a film that FFmpeg can read, or its beginning or its index is missing"
         return reason(error)
 
     def _reopen(self) -> None:

@@ -87,10 +87,12 @@ def _read_array(path: Path) -> NDArray[np.uint8]:
             found = np.load(file, allow_pickle=False)
             if not isinstance(found, np.ndarray):
                 if len(found.files) != 1:
-                    raise MaskError(f"{path} holds {len(found.files)} arrays ({', '.join(found.files)}); a mask is one")
+                    raise MaskError(
+                        f"{path} holds {len(found.files)} arrays ({', '.join(found.files)}); a mask is one array"
+                    )
                 found = found[found.files[0]]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise MaskError(f"{path} cannot be read as an array of NumPy ({one_line(error, str(path))})") from error
+        raise MaskError(f"{path} cannot be read as a NumPy array ({one_line(error, str(path))})") from error
     try:
         return _ids_of_array(found, (found.shape[-2], found.shape[-1]) if found.ndim > 1 else (0, 0))
     except MaskError as error:

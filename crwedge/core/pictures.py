@@ -220,7 +220,7 @@ def _unknown(where: Where) -> str:
     path = where.path if isinstance(where, Location) else where
     if os.path.getsize(path) == 0:
         return "it is empty"
-    return "its kind is not known here, or its beginning is damaged; save it as PNG or JPEG"
+    return "its format is unknown, or its beginning is damaged; save it as PNG or JPEG"
 
 
 def _file_of(where: Where) -> IO[bytes]:
@@ -257,7 +257,7 @@ def white_of(image: Any, name: str) -> float | None:
     values = np.asarray(image)
     low, high = float(values.min()), float(values.max())
     if np.isnan(low):
-        raise SourceError(f"{name} has pixels that are no number (NaN): replace them first, by 0 for example")
+        raise SourceError(f"{name} has pixels that are not numbers (NaN): replace them first, for example by 0")
     whites: tuple[float, ...] = _FLOAT_WHITES if values.dtype.kind == "f" else _WHITES
     if not (low >= 0 and high <= whites[-1]):
         raise SourceError(

@@ -96,13 +96,12 @@ class Difference:
         return asdict(self)
 
     def sentence(self, first: str, second: str) -> str:
-        """What a reader should take from it."""
+        """The conclusion: which of the two is better, and by how many points."""
+        points = f"{100 * abs(self.mean):.1f} +- {100 * self.error:.1f} points"
         if abs(self.mean) < 2 * self.error:
-            verdict = f"{first} and {second} cannot be told apart here"
-        else:
-            better, worse = (first, second) if self.mean > 0 else (second, first)
-            verdict = f"{better} is better than {worse} here"
-        return f"{verdict}: {100 * self.mean:+.1f} +- {100 * self.error:.1f}"
+            return f"{first} and {second} do not differ significantly on this footage ({points})"
+        better, worse = (first, second) if self.mean > 0 else (second, first)
+        return f"{better} is better than {worse} on this footage, by {points}"
 
 
 def compared(first: CycleScore, second: CycleScore) -> Difference:

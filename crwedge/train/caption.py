@@ -7,8 +7,8 @@ import textwrap
 from PIL import Image, ImageDraw, ImageFont
 
 CAPTION = (
-    "Left: a view of a frame with a few framed cells. Right of it: the next views of the clip, with the cells that the walk "
-    "reaches from them in the same colour, the brighter the likelier. A good encoder reaches the same parts of the scene."
+    "Left: a view of a frame with a few marked cells. Right: the next views of the clip. The cells that the walk most likely "
+    "reaches from a marked cell have its colour; brighter is more likely. A good encoder marks the same parts of the scene."
 )
 _SIZE, _MARGIN = 12, 6
 

@@ -260,7 +260,7 @@ def test_what_is_no_film_says_why(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="it is empty"):
         open_film(tmp_path / "empty.mp4")
     (tmp_path / "text.mp4").write_text("hello")
-    with pytest.raises(SourceError, match="no film that FFmpeg reads"):
+    with pytest.raises(SourceError, match="not a film that FFmpeg can read"):
         open_film(tmp_path / "text.mp4")
 
 

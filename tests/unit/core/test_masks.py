@@ -296,5 +296,5 @@ def test_arrays_of_numpy_are_masks(tmp_path: Path) -> None:
     (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04")
     (tmp_path / "empty.npy").write_bytes(b"")
     for name in ("objects.npy", "damaged.npz", "empty.npy"):
-        with pytest.raises(MaskError, match="cannot be read as an array"):
+        with pytest.raises(MaskError, match="cannot be read as a NumPy array"):
             read_mask(tmp_path / name)

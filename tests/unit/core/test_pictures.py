@@ -189,7 +189,7 @@ def test_folders_pipes_and_devices_are_no_frames_but_a_lost_link_is_told_of(tmp_
     assert [path.name for path in list_pictures(tmp_path)] == ["1.png", "4.png"]
 
 
-@pytest.mark.parametrize(("data", "why"), [(b"", "it is empty"), (b"<html>", "kind is not known here.*PNG")])
+@pytest.mark.parametrize(("data", "why"), [(b"", "it is empty"), (b"<html>", "format is unknown.*PNG")])
 def test_files_that_are_no_pictures_say_why(tmp_path: Path, data: bytes, why: str) -> None:
     (tmp_path / "a.jpg").write_bytes(data)
     with pytest.raises(SourceError, match=why):

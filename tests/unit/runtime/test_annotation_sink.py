@@ -67,7 +67,7 @@ def test_nothing_is_written_when_nothing_came(tmp_path: Path) -> None:
         ("a.zip?format=avi", "unknown format 'avi'; choose one of cvat"),
         ("a.zip?kind=cvat", "must be format=NAME"),
         ("a.json?format=cvat", r"cannot hold the format cvat: give \*.zip or \*.xml"),
-        ("folder?format=coco", "is no file"),
+        ("folder?format=coco", "is not a file"),
     ],
 )
 def test_targets_that_are_refused(target: str, reason: str, tmp_path: Path) -> None:

@@ -269,7 +269,7 @@ def test_tensorrt_takes_new_weights_between_two_frames(bundle: Bundle) -> None:
     engine.run(FRAMES[0])
     engine.refit(b"\x09 weights")
     assert (engine.run(FRAMES[0]) == 9).all()
-    with pytest.raises(BundleError, match="of another network"):
+    with pytest.raises(BundleError, match="not of the engine"):
         engine.refit(b"other")
     assert (engine.run(FRAMES[0]) == 9).all()
 

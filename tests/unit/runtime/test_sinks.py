@@ -127,7 +127,7 @@ def test_refusals(tmp_path: Path, small_scene: Scene) -> None:
     for target, word in (
         (tmp_path / "x.avi", "no output of the kind .avi"),
         (tmp_path / "file", "is a file"),
-        (tmp_path / "file" / "deep", "not a folder"),
+        (tmp_path / "file" / "deep", "not a writable folder"),
         (tmp_path / "old", "--overwrite"),
         (tmp_path / "old.jsonl", "--overwrite"),
         ("/proc/none/masks", "cannot write"),
@@ -233,9 +233,9 @@ def test_pictures_of_somebody_else_are_never_taken_away(tmp_path: Path, small_sc
     folder = tmp_path / "frames"
     folder.mkdir()
     Image.fromarray(small_scene.frames[0]).save(folder / "00000.png")
-    with pytest.raises(SinkError, match=r"00000\.png, which is no mask"):
+    with pytest.raises(SinkError, match=r"00000\.png, which is not a mask"):
         cw.open_sink(folder, overwrite=True)
-    with cw.open_source(folder) as source, pytest.raises(SinkError, match="read from"):
+    with cw.open_source(folder) as source, pytest.raises(SinkError, match="folder of the source frames"):
         cw.open_sink(folder, overwrite=True, source=source)
     assert own(folder) == ["00000.png"]
 

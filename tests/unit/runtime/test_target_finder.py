@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import crwedge as cw
-from crwedge.core.errors import SettingError
+from crwedge.core.errors import SettingError, UserError
 from crwedge.core.film import render_film
 from crwedge.core.joints import FrameJoints
 from crwedge.core.labels import LabelMap, region_iou
@@ -187,7 +187,7 @@ def test_an_object_that_cannot_be_found_is_named(scene: Scene, engine: Engine, s
     mask[20:30, 30:40] = 1
     with cw.Tracker.open(shipped_bundle(), engine, workers=1) as tracker:
         search(tracker, [Target((TargetFrame(scene.frames[0], mask),), {1: "crumb"})], list(scene.frames[:2]))
-    assert [line for line in said if "too small" in line] == [
+    assert [line for line in said if "too few" in line] == [
         "crumb (object 1) covers too few cells of its target picture, or nearly all: it cannot be searched"
     ]
 
@@ -312,13 +312,13 @@ def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path: Path, sc
     joints = FrameJoints(("a",), np.array([[3.0, 4.0]]))
     wrong: list[tuple[dict[str, Any], Any, str]] = [
         ({"save_target": tmp_path / "there.target"}, scene.masks[0], "add --overwrite"),
-        ({"save_target": tmp_path}, scene.masks[0], "must be a file"),
+        ({"save_target": tmp_path}, scene.masks[0], "is a folder"),
         ({"save_target": tmp_path / "no" / "t.target"}, scene.masks[0], "folder that exists"),
         ({"save_target": tmp_path / "t.png"}, scene.masks[0], "must end in .target: .*t.target"),
         ({"save_target": tmp_path / "t.target"}, joints, "joints"),
     ]
     for options, prompt, said in wrong:
-        with pytest.raises(SettingError, match=said):
+        with pytest.raises(UserError, match=said):
             Session("film.mp4", prompt, [], replace(OPTIONS, **options))
     with pytest.raises(TargetError, match="no such file"):
         Session("film.mp4", None, [], replace(OPTIONS, targets=(tmp_path / "none",)))

@@ -37,7 +37,7 @@ def check(folder: Path, outputs: list[str], **options: str) -> None:
     ],
 )
 def test_two_outputs_of_one_place_are_refused(tmp_path: Path, outputs: list[str], options: dict[str, str]) -> None:
-    with pytest.raises(SinkError, match="one place"):
+    with pytest.raises(SinkError, match="the same place"):
         check(tmp_path, outputs, **options)
 
 
@@ -64,7 +64,7 @@ def test_a_state_file_that_cannot_be_written_is_refused_at_the_start(tmp_path: P
     (tmp_path / "file").touch()
     with pytest.raises(SinkError, match=r"--snapshot .*folder is a folder"):
         check(tmp_path, [], snapshot="folder")
-    with pytest.raises(SinkError, match="not a folder that may be written to"):
+    with pytest.raises(SinkError, match="not a writable folder"):
         check(tmp_path, [], snapshot="file/state")
 
 
