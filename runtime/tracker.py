@@ -198,7 +198,7 @@ class Tracker(Closing):
         Raises:
             MaskError: an object is neither followed nor looked for, or none would be left.
         """
-        followed = [i for i in ids if i not in self.searched]
+        followed = tuple(i for i in ids if i not in self.searched)
         if followed or not ids:
             self._edit_labels(self._objects.remove(followed))
         self.searched = tuple(i for i in self.searched if i not in ids)

@@ -31,9 +31,10 @@ def _batch(stop: StopToken) -> None:
 
 
 def test_a_batch_shows_a_bar_of_the_whole_and_of_each_video(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", _Terminal())
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
     _batch(StopToken())
-    text = sys.stderr.getvalue()
+    text = terminal.getvalue()
     for part in (
         "2 videos to follow",
         "(all videos)",
@@ -55,8 +56,9 @@ def test_a_batch_writes_lines_where_there_is_no_terminal(capsys: pytest.CaptureF
 
 @pytest.mark.parametrize("quiet", [False, True])
 def test_work_is_counted(monkeypatch: pytest.MonkeyPatch, quiet: bool) -> None:
-    monkeypatch.setattr(sys, "stderr", _Terminal())
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
     with Progress("frames", 4, quiet) as progress:
         progress.update(3, "slowly")
-    text = sys.stderr.getvalue()
+    text = terminal.getvalue()
     assert ("frames" in text, "3/4" in text, "slowly" in text) == 3 * (not quiet,)
