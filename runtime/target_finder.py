@@ -194,7 +194,9 @@ class TargetFinder(Observer):
             for i in self._names if first else ():
                 if not any(i in known.objects for sought in self._sought for known in sought.frames):
                     _log.warning(
-                        "%s (object %d) is too small in its target, or fills it: it cannot be found", self._name(i), i
+                        "%s (object %d) covers too few cells of its target picture, or nearly all: it cannot be searched",
+                        self._name(i),
+                        i,
                     )
         return self._sought
 

@@ -48,7 +48,7 @@ class LocalResults:
             lock = filelock.FileLock(self._own / "batch.lock", timeout=0)
             lock.acquire()
         except filelock.Timeout as error:
-            raise SinkError(f"another batch is at work in {self.root}: wait for it, or choose another --out") from error
+            raise SinkError(f"another batch is running in {self.root}: wait for it, or choose another --out") from error
         try:
             self._wait_for_orphans()
             self._clear()
@@ -136,7 +136,7 @@ class LocalResults:
                 with filelock.FileLock(path, timeout=_ORPHANS_S):
                     path.unlink(missing_ok=True)
             except filelock.Timeout as error:
-                raise SinkError(f"worker {path.stem} of a batch that was killed is still at work: end it") from error
+                raise SinkError(f"worker {path.stem} of a batch that was killed is still running: end it") from error
 
 
 def _flush(path: Path) -> None:

@@ -58,12 +58,12 @@ def parse_manifest(data: bytes) -> list[Record]:
     """The lines of a manifest.
 
     Raises:
-        SinkError: a line is no record.
+        SinkError: a line is not a record.
     """
     try:
         lines = [parse_json(line) for line in data.decode().splitlines() if line.strip()]
         for line in lines:
             line["name"], line["state"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise SinkError(f"{MANIFEST} was changed by hand ({error}); remove it: it is gathered again") from error
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise SinkError(f"{MANIFEST} was edited ({error}); remove it: it is made again") from error
     return lines

@@ -147,7 +147,7 @@ class Runner:
                 raise SourceError(f"there is no {what} {path}")
         found = fingerprint(local)
         if wanted and found.sha256 != wanted:
-            raise SourceError(f"the {what} {path} is not the one that was asked for (its SHA-256 differs)")
+            raise SourceError(f"the {what} {path} is not the requested one (its SHA-256 differs)")
         return local, found
 
     def _open(self, job: Job) -> tuple[Bundle, Engine]:
@@ -158,7 +158,7 @@ class Runner:
             self.close()
             bundle = find_bundle(job.model)
             if bundle.sha256 != job.model_sha256:
-                raise SourceError(f"the model {job.model} is another one than when the batch began")
+                raise SourceError(f"the model {job.model} changed since the batch began")
             wanted = (int(size[0]), int(size[1])) if size else bundle.manifest.size
             self._engine = open_engine(bundle, job.engine, self._threads, wanted)
             self._bundle, self._key = bundle, key

@@ -45,7 +45,7 @@ class BatchProgress:
     def plan(self, todo: int, done: int) -> None:
         """Some videos are done already."""
         self._done = done
-        self._say(f"{todo} videos to follow, {done} done before")
+        self._say(f"videos to track: {todo}; done before: {done}")
         self._show_whole()
 
     def __call__(self, event: Event) -> None:

@@ -34,7 +34,7 @@ def serve(
 ) -> None:
     """Open a page that shows a source: paint objects, follow, correct and save them. Ends with SIGINT or SIGTERM.
 
-    The token of a page that other machines may open is made anew, or taken from CRWEDGE_TOKEN.
+    A page that other machines can open gets a new token, or the one in CRWEDGE_TOKEN.
 
     Example: crwedge serve camera0
     """

@@ -168,6 +168,7 @@ def track(
     from crwedge.runtime.session_options import SessionOptions
     from crwedge.runtime.sessions import combine_results, run_sessions
     from crwedge.runtime.sources.open import is_recorded
+    from crwedge.runtime.written_files import check_written
 
     # Everything that can be refused is refused before the first output is touched.
     check_choice("engine", model.engine, ENGINES)
@@ -194,6 +195,8 @@ def track(
     trainer = open_trainer(model.ttt, run.ttt_budget, run.ttt_recipe, values[TestTimeSettings], run.save_adapted)
     prompts = _prompts(source, given.prompts, options.start)
     targets = [] if as_json and not outputs.out else outputs.out
+    for number, name in enumerate(source):
+        check_written(options, targets, name, given.prompts[number] if given.prompts else None, run.log)
     stop, events = StopToken(), EventLog(run.log)
     with contextlib.ExitStack() as stack:
         stack.enter_context(exit_on_broken_pipe())

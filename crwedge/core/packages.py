@@ -44,7 +44,7 @@ def requirement_name(requirement: str) -> str:
 
 
 def install_command(*wanted: str) -> str:
-    """A command that installs extras, and that works from where this crwedge came: checkout, wheel or neither."""
+    """A command that installs extras into this installation, which came from a checkout, a wheel or neither."""
     names = ",".join(wanted)
     pip, place = pip_command(), _origin()
     # The two packages of ONNX Runtime overwrite each other: the other one has to go first.
@@ -59,7 +59,7 @@ def install_command(*wanted: str) -> str:
 
 
 def onnxruntime_clash() -> str | None:
-    """What to do when both packages of ONNX Runtime are installed, which overwrite each other's files; else None."""
+    """The cure where both packages of ONNX Runtime are installed (they overwrite each other's files); else None."""
     if any(version_of(name) is None for name in _RUNTIMES):
         return None
     pip = pip_command()

@@ -70,7 +70,8 @@ def index_dataset(paths: Iterable[str], folder_rate: float, *, stills: bool = Fa
 
     A folder is searched through, each folder once also where links lead in circles; hidden and system files do not count.
     One that holds pictures directly is one clip of frames in natural order (or, with `stills`, that many photographs);
-    where two of them have one name but for the suffix, it is left out. A `.txt` lists paths, one a line, relative to
+    where two of them have one name but for the suffix, it is skipped. Masks beside a video, `NAME.png` or
+    `NAME_mask.png` of `NAME.mp4`, are not read. A `.txt` lists paths, one a line, relative to
     itself. A `.tar` is a WebDataset shard: its videos are items, and so are its runs of pictures `key.000001.jpg`.
     Durations are kept in an index beside the data.
 
@@ -93,7 +94,7 @@ def index_dataset(paths: Iterable[str], folder_rate: float, *, stills: bool = Fa
                 try:
                     members, pictures = _shard(found, folder_rate, stills)
                 except (OSError, tarfile.TarError) as error:
-                    broken.append((str(found), f"it is no readable .tar shard ({error})"))
+                    broken.append((str(found), f"it is not a readable .tar shard ({error})"))
                     continue
                 videos += members
                 items += pictures
@@ -112,7 +113,13 @@ def _walk(path: Path, stills: bool) -> Iterator[Path | list[Path]]:
     suffix = path.suffix.lower()
     if os.path.isdir(path):
         for _, files in walk_folders(path):
-            pictures = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+            videos = {file.stem for file in files if file.suffix.lower() in VIDEO_SUFFIXES}
+            # `dog.png` and `dog_mask.png` beside `dog.mp4` are masks for `crwedge batch`, not footage.
+            pictures = [
+                file
+                for file in files
+                if file.suffix.lower() in IMAGE_SUFFIXES and not videos & {file.stem, file.stem.removesuffix("_mask")}
+            ]
             if pictures:
                 yield pictures
             yield from (file for file in files if file.suffix.lower() in (*VIDEO_SUFFIXES, ".tar"))

@@ -77,7 +77,7 @@ def load_run(folder: Path, model: nn.Module, ema: nn.Module | None, optimiser: t
     """
     steps = saved_steps(folder)
     if not steps:
-        raise CheckpointError(f"{folder} holds no checkpoint to resume; leave --resume out to start anew")
+        raise CheckpointError(f"{folder} holds no checkpoint to resume; leave --resume out to start again")
     reasons = []
     for step in reversed(steps):
         stem = folder / f"step-{step:08d}"

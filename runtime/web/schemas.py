@@ -75,7 +75,7 @@ class Selection(Body):
     @classmethod
     def _one_is_positive(cls, points: list[Point]) -> list[Point]:
         if not any(point.positive for point in points):
-            raise ValueError("click on the object first; clicks that take away come after")
+            raise ValueError("click on the object first; negative clicks come after a positive one")
         return points
 
 
@@ -164,7 +164,7 @@ class Job(BaseModel):
 
 
 class State(BaseModel):
-    """All that a page has to know."""
+    """The state for the page."""
 
     source: Source
     model: Model

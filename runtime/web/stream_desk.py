@@ -99,7 +99,7 @@ class StreamDesk(Desk, Observer):
         return send(mask, held.frame)
 
     def begins(self, replace: bool) -> bool:
-        """See `Desk.begins`. A run that has to follow objects to its end is corrected; it cannot begin anew."""
+        """See `Desk.begins`. A run without preview can only be corrected; it cannot start again."""
         return self.session.options.preview and (replace or not self._known)
 
     def remove(self, object_id: int) -> Future[int]:

@@ -205,7 +205,7 @@ def test_other_words_are_no_command(text: str) -> None:
 def test_what_can_be_no_control_file(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="no folder"):
         CommandFile(tmp_path / "none" / "c.jsonl")
-    with pytest.raises(SettingError, match="no plain file"):
+    with pytest.raises(SettingError, match="not a regular file"):
         CommandFile(tmp_path)
 
 

@@ -188,7 +188,7 @@ def test_an_object_that_cannot_be_found_is_named(scene: Scene, engine: Engine, s
     with cw.Tracker.open(shipped_bundle(), engine, workers=1) as tracker:
         search(tracker, [Target((TargetFrame(scene.frames[0], mask),), {1: "crumb"})], list(scene.frames[:2]))
     assert [line for line in said if "too small" in line] == [
-        "crumb (object 1) is too small in its target, or fills it: it cannot be found"
+        "crumb (object 1) covers too few cells of its target picture, or nearly all: it cannot be searched"
     ]
 
 
