@@ -184,7 +184,7 @@ def test_refusals_say_what_to_do(page: Page, scene: Scene) -> None:
                 409,
                 "9x9",
             ),
-            (client.get("/api/frames/0123456789ab.png"), 404, "not held"),
+            (client.get("/api/frames/0123456789ab.png"), 404, "no longer held"),
             (client.get("/api/frames/..%2f..%2fetc.png"), 404, ""),
             (client.get("/api/video/labels"), 404, "live"),
             (client.get("/api/download/masks.zip"), 404, "recorded"),
