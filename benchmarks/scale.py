@@ -1,13 +1,19 @@
 """The tables of docs/scale.md, from measured figures and stated ones.
 
-    python benchmarks/scale.py
+    python benchmarks/scale.py                              # print them
+    python benchmarks/scale.py --measure DAVIS --write      # measure and simulate anew, and put them into the page
 
 Measured: benchmarks/results/fleet-cpu.json and queueing.json, and the size of the shipped bundle. Stated: the constants below.
+`--measure` runs benchmarks/fleet.py and benchmarks/queueing.py (a minute or two; run nothing beside them).
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 from crwedge.runtime.bundle_lookup import shipped_bundle
@@ -23,6 +29,7 @@ VIDEO = 4e6
 BOX, SERVER = 2, 16
 """Processors of a small machine beside the cameras, and of a server."""
 RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
 
 
 def scale_tables() -> str:
@@ -97,5 +104,43 @@ def _scaled(value: float, unit: str) -> str:
     return f"{value:.0f} {unit}"
 
 
-if __name__ == "__main__":
+def measure(root: Path, frames: int) -> None:
+    """Replace the measured figures: first the time of a frame, then the simulation that draws from it."""
+    here, fleet = Path(__file__).parent, RESULTS / "fleet-cpu.json"
+    commands = [
+        ["fleet.py", root, "--frames", frames, "--json", fleet],
+        ["queueing.py", "--times", fleet, "--processors", SERVER, "--rate", RATE, "--json", RESULTS / "queueing.json"],
+    ]
+    for script, *arguments in commands:
+        subprocess.run(
+            [sys.executable, here / str(script), *map(str, arguments)], check=True, stdout=subprocess.DEVNULL
+        )
+
+
+def with_tables(page: str, tables: str) -> str:
+    """The page with each table in place of the one that has its first line."""
+    for table in tables.strip().split("\n\n"):
+        head = table.partition("\n")[0]
+        old = re.search(rf"^{re.escape(head)}(?:\n\|.*)*", page, flags=re.M)
+        if old is None:
+            raise SystemExit(f"{PAGE} has no table that begins with {head}")
+        page = page.replace(old[0], table)
+    return page
+
+
+def main() -> None:
+    """Print the tables, or write them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure", type=Path, metavar="DAVIS", help="measure anew, on these sequences")
+    parser.add_argument("--frames", type=int, default=30, help="of each sequence that is measured")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/scale.md")
+    given = parser.parse_args()
+    if given.measure is not None:
+        measure(given.measure, given.frames)
+    if given.write:
+        PAGE.write_text(with_tables(PAGE.read_text(), scale_tables()))
     print(scale_tables(), end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -177,7 +177,7 @@ def test_refusals_say_what_to_do(page: Page, scene: Scene) -> None:
         cases = [
             (client.post(f"{base}/apply", json={}), 409, "nothing is painted"),
             (client.get(f"{base}/draft"), 404, "nothing is painted"),
-            (client.put(f"{base}/draft", content=b"x", headers={"Content-Type": "image/png"}), 422, "no PNG"),
+            (client.put(f"{base}/draft", content=b"x", headers={"Content-Type": "image/png"}), 422, "not a PNG"),
             (client.put(f"{base}/draft", content=png(scene.masks[0])), 415, "Content-Type"),
             (
                 client.put(f"{base}/draft", content=png(np.ones((9, 9))), headers={"Content-Type": "image/png"}),
