@@ -10,7 +10,7 @@ import numpy as np
 from crwedge.core.images import grid_size
 from crwedge.core.joints import FrameJoints, Joints
 from crwedge.core.labels import LabelMap
-from crwedge.core.masks import check_mask, describe_mask, resize_mask
+from crwedge.core.masks import check_mask, describe_mask, object_ids, resize_mask
 from crwedge.core.prompts import PromptLike
 from crwedge.runtime.observer import Observer
 from crwedge.runtime.sources.frame import Frame
@@ -41,17 +41,19 @@ class FirstPrompt(Observer):
             mask = check_mask(resize_mask(prompt, size) if self._resize and prompt.shape != size else prompt, size)
             grid = grid_size(*(self._tracker.options.size or size))
             _log.info("note: %s", describe_mask(mask, self._tracker.names, grid=grid))
+            if absent := sorted(set(self._tracker.names) - set(object_ids(mask))):
+                _log.info("note: the mask does not show these ids that have a name: %s", ", ".join(map(str, absent)))
             return mask
         if isinstance(prompt, FrameJoints):
             return prompt
         _, joints = prompt.first()
         if prompt.beyond and (outside := joints.outside(size)).any():
             names = ", ".join(name for name, out in zip(joints.names, outside, strict=True) if out)
-            _log.info("note: outside the first frame, and not followed: %s", names)
+            _log.info("note: these joints lie outside the first frame and are not followed: %s", names)
             joints = replace(joints, xy=np.where(outside[:, None], np.nan, joints.xy))
         return joints
 
     def after(self, labels: LabelMap) -> None:
-        """Say what the context takes."""
+        """Log the memory of the context."""
         if labels.index == 0 and labels.object_ids:
             _log.info("%s", self._tracker.memory_statement)

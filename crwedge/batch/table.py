@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from crwedge.batch.option_values import KNOWN, parse_value
 from crwedge.batch.row import Row, name_of
 from crwedge.batch.storage import is_remote
 from crwedge.core.errors import SettingError, SourceError
+from crwedge.core.json_text import parse_json
 from crwedge.core.location import read_lines
 from crwedge.core.remote import filesystem
 from crwedge.runtime.sources.uri import file_path
@@ -37,7 +37,7 @@ RESULTS = (
     ),
     *("source_stamp", "mask_stamp", "peak_rss_mb", "object_ids", "targets"),
 )
-"""What a manifest says of a result; passed over where the manifest is a table of videos."""
+"""What a manifest says of a result; ignored where the manifest is a table of videos."""
 
 
 def read_table(path: str) -> list[Row]:
@@ -129,9 +129,9 @@ def _lines(path: str) -> list[str]:
 
 def _json(path: str, number: int, line: str) -> dict[str, Any]:
     try:
-        values = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise SettingError(f"{path}, line {number} is no JSON ({error})") from error
+        values = parse_json(line)
+    except ValueError as error:
+        raise SettingError(f"{path}, line {number} is not JSON ({error})") from error
     if not isinstance(values, dict):
-        raise SettingError(f"{path}, line {number} is no JSON object, such as {{'video': 'a.mp4', 'mask': 'a.png'}}")
+        raise SettingError(f"{path}, line {number} is not a JSON object, such as {{'video': 'a.mp4', 'mask': 'a.png'}}")
     return values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from importlib import import_module
 from typing import Any
@@ -70,6 +71,7 @@ def build_app(chosen: str | None = None) -> Any:
 
 def main() -> None:
     """Run the command line; errors are one line on stderr, exit code 2 for what the user can fix, 1 for the rest."""
+    _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal's encoding cannot show is written with escapes; it ends no run.
         if isinstance(stream, io.TextIOWrapper):
@@ -87,6 +89,12 @@ def run(arguments: list[str]) -> int:
     # Typer brings its own copy of Click, or imports the package, by version; its errors tell where they come from.
     usage_error: Any = typer.BadParameter.__mro__[1]
     click_error: Any = usage_error.__mro__[1]
+    if (
+        empty := next((n for n, a in enumerate(arguments) if not a or re.fullmatch(r"--[\w-]+=", a)), None)
+    ) is not None:
+        # As a path it would be this folder. It is most likely a variable of the shell that is not set.
+        where = arguments[empty] or f"argument {empty + 1}"
+        return _fail(f"{where} is empty; is a variable of the shell not set?", 2)
     first = next((a for a in arguments if not a.startswith("-")), None)
     try:
         app = build_app(first if first in COMMANDS else None)
@@ -119,10 +127,36 @@ def run(arguments: list[str]) -> int:
         return _fail("stopped by the keyboard", 130)
     except BrokenPipeError:
         # The reader of our output is closed: this is no error, and nothing more can be printed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 141
+    except OSError as error:
+        # A name that is too long, a disk that is full or gone: the file and the system's reason say what to do.
+        code = _fail(f"{error.filename or 'an output cannot be written'}: {error.strerror or error}", 2)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _forget_output()
+        return code
 
 
 def _fail(message: str, code: int) -> int:
     sys.stderr.write(f"crwedge: {' '.join(message.splitlines())}\n")
     return code
+
+
+def _forget_output() -> None:
+    """Let what standard output still holds go nowhere: Python flushes it at its end, and would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _open_standard_streams() -> None:
+    """Open standard streams that the caller closed on nothing: the next file would take their place and get our messages."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - lives as long as the process
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,8 @@ def read_options(path: Path, parameters: list[Any], table: SettingTable | None) 
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
+        if isinstance(error, UnicodeDecodeError):
+            reason = "it is not UTF-8, as TOML has to be"
         raise SettingError(f"the configuration {path} cannot be read: {reason}") from error
     known = {key: parameter for parameter in parameters for key in _keys(parameter)}
     found: dict[str, Any] = {}
@@ -56,8 +59,10 @@ def read_options(path: Path, parameters: list[Any], table: SettingTable | None) 
             one = _checked(where, value, setting.is_flag, False)
             words.append(f"{name}={str(one).lower() if isinstance(one, bool) else one}")
         else:
-            settings = list(table.settings) if table is not None else []
-            raise SettingError(f"{path}: unknown key {key!r}; known ones are {', '.join(sorted([*known, *settings]))}")
+            names = sorted([*known, *(table.settings if table is not None else ())])
+            near = get_close_matches(name, names, 1)
+            cure = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(names)}"
+            raise SettingError(f"{path}: unknown key {key!r}; {cure}")
     return found, [*words, *found.pop("settings", [])]
 
 
@@ -71,7 +76,17 @@ def apply_config(context: typer.Context, path: Path | None) -> Path | None:
 
 
 def with_file_settings(context: typer.Context, words: list[str] | None) -> list[str]:
-    """Callback of `--set`: the settings of the file come first, so that those given on the command line win."""
+    """Callback of `--set`: the settings of the file come first, so that those given on the command line win.
+
+    Raises:
+        SettingError: a key is an option.
+    """
+    options = {key for parameter in context.command.params for key in _keys(parameter)}
+    table = _table(context)
+    for word in words or ():
+        key = word.partition("=")[0].strip().replace("_", "-")
+        if key in options and table is not None and table.find(key) is None:
+            raise SettingError(f"--set {word}: {key} is an option of its own: --{key} (see --help)")
     return [*context.meta.get(_FROM_FILE, []), *(words or [])]
 
 
@@ -108,7 +123,5 @@ def _checked(where: str, value: Any, flag: bool, several: bool) -> Any:
         if isinstance(one, dict) or not isinstance(one, str | int | float | bool):
             raise SettingError(f"{where} is a {type(one).__name__}; write text, a number, true or false")
         if isinstance(one, bool) != flag:
-            raise SettingError(
-                f"{where} is {one!r}, which is {'no' if not isinstance(one, bool) else 'a'} true or false"
-            )
+            raise SettingError(f"{where} is {one!r}; it must be {'true or false' if flag else 'a number or text'}")
     return list(values) if several else value

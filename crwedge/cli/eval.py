@@ -159,7 +159,7 @@ def masks(
     if score.partial:
         log.info(
             f"PARTIAL: {len(score.missing_sequences)} sequences and {score.missing_frames} frames have no prediction "
-            "and are left out; this is not a benchmark result"
+            "and were skipped; this is not a benchmark result"
         )
     log.info(f"{len(score.sequences)} sequences: {headline(summary)}")
     if as_json:

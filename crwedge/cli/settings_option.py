@@ -117,7 +117,8 @@ class SettingTable:
 
     def unknown(self, name: str) -> str:
         """What to say of a key that there is not."""
-        near = get_close_matches(name.strip().replace("_", "-"), [*self.settings, *SHORT], 1)
+        key = name.strip().replace("_", "-")
+        near = get_close_matches(key, [*self.settings, *SHORT], 1)
         guess = f"; did you mean {near[0]}?" if near else ""
         return f"there is no setting {name.strip()!r}{guess} (`{self.command} --settings` lists them)"
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import typer
 
 from crwedge.cli.groups import Group, grouped
-from crwedge.cli.options import AsJson, Config, EncoderOptions, Overwrite, SettingOptions
+from crwedge.cli.options import AsJson, Config, EncoderOptions, Overwrite, SettingOptions, Target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,10 +43,7 @@ class InputOptions(Group):
             help="Mask (PNG, value = id), joints (*.json, *.mat) or annotation (CVAT, COCO); one a source.",
         ),
     ] = None
-    target: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="Search for these objects, and follow them once found; repeatable."),
-    ] = None
+    target: Target = None
 
 
 @dataclass(frozen=True)
@@ -171,6 +168,7 @@ def track(
     from crwedge.runtime.session_options import SessionOptions
     from crwedge.runtime.sessions import combine_results, run_sessions
     from crwedge.runtime.sources.open import is_recorded
+    from crwedge.runtime.written_files import check_written
 
     # Everything that can be refused is refused before the first output is touched.
     check_choice("engine", model.engine, ENGINES)
@@ -197,6 +195,8 @@ def track(
     trainer = open_trainer(model.ttt, run.ttt_budget, run.ttt_recipe, values[TestTimeSettings], run.save_adapted)
     prompts = _prompts(source, given.prompts, options.start)
     targets = [] if as_json and not outputs.out else outputs.out
+    for number, name in enumerate(source):
+        check_written(options, targets, name, given.prompts[number] if given.prompts else None, run.log)
     stop, events = StopToken(), EventLog(run.log)
     with contextlib.ExitStack() as stack:
         stack.enter_context(exit_on_broken_pipe())

@@ -30,6 +30,8 @@ class AnimatedPicture:
             self._white: float | None = None
             for number in range(image.n_frames):
                 image.seek(number)
+                # WebP and AVIF tell how long a picture is shown when it is decoded.
+                image.load()
                 if (white := white_of(image, self.name)) is not None:
                     self._white = max(white, self._white or 0.0)
                 times.append(times[-1] + (image.info.get("duration") or 0) / 1e3)

@@ -77,7 +77,7 @@ class Bundle:
         """Open a bundle and verify the hash of every file.
 
         Raises:
-            BundleError: a file is missing, changed or not listed, or the version is another one.
+            BundleError: a file is missing, changed or not listed, or the format version is not supported.
         """
         path = Path(path)
         if not path.is_dir():
@@ -122,11 +122,11 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     The folder is written beside `path` and renamed. Its engines are kept if the graph is the same.
 
     Raises:
-        BundleError: `path` exists and is no bundle, or cannot be written.
+        BundleError: `path` exists and is not a bundle, or cannot be written.
     """
     path = Path(path)
     if path.exists() and not (path / MANIFEST).is_file() and not (path.is_dir() and not any(path.iterdir())):
-        raise BundleError(f"{path} exists and is no bundle; choose another --out")
+        raise BundleError(f"{path} exists and is not a bundle; choose another --out")
     hashes = {name: sha256(data) for name, data in sorted(files.items())}
     manifest = replace(manifest, files=hashes)
     try:
@@ -193,7 +193,7 @@ def _read_manifest(path: Path) -> Manifest:
         data = path.read_bytes()
         values = parse_json(data)
     except OSError as error:
-        raise BundleError(f"{path.parent} is no bundle: it has no {MANIFEST}; `crwedge export` makes one") from error
+        raise BundleError(f"{path.parent} is not a bundle: it has no {MANIFEST}; `crwedge export` makes one") from error
     except ValueError as error:
         raise BundleError(f"{path} is not readable JSON ({error}); export the bundle again") from error
     version = values.get("format_version") if isinstance(values, dict) else None

@@ -1,6 +1,6 @@
 """Whether a film's file is as long as its container says: the boxes of mp4, the chunks of AVI, the segment of Matroska.
 
-A header's number of frames says nothing of it. Players leave frames out on purpose (edit lists, repeat frames), and
+The number of frames in a header is no proof. Players leave frames out on purpose (edit lists, repeat frames), and
 recorders write numbers that they never correct.
 """
 
@@ -16,6 +16,9 @@ _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp"
 
 def is_cut_short(where: str | os.PathLike[str] | Location) -> bool:
     """Whether bytes are missing at the end of a file. False where its container does not tell."""
+    if not os.path.isfile(where.path if isinstance(where, Location) else where):
+        # A pipe would wait for its next writer.
+        return False
     source: Any = where.open() if isinstance(where, Location) else where
     try:
         with open(source, "rb") if isinstance(source, (str, os.PathLike)) else source as file:

@@ -30,7 +30,7 @@ class SettingError(UserError):
 
 
 class SourceError(UserError):
-    """A frame source is missing, unreadable or of another format than its name says."""
+    """A frame source is missing, unreadable, or of a format that does not match its name."""
 
 
 class MaskError(UserError):

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from crwedge.core.errors import SinkError
+
 _AT_FDCWD = -100
 """Makes renameat2(2) take paths relative to the current folder."""
 _RENAME_EXCHANGE = 2
@@ -45,6 +47,19 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """A binary file that takes the name `path` when the block ends without an error; see `atomic_path`."""
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         yield file
+
+
+def check_writable(path: Path) -> None:
+    """Refuse early what cannot be written; the nearest folder that exists decides.
+
+    Raises:
+        SinkError: it is no folder, or may not be written to.
+    """
+    folder = path if path.is_dir() else path.parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise SinkError(f"cannot write {path}: {folder} is not a folder that may be written to")
 
 
 def sync_folder(folder: Path) -> None:

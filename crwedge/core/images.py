@@ -16,7 +16,7 @@ STRIDE = 8
 
 
 def grid_size(height: int, width: int, stride: int = STRIDE) -> tuple[int, int]:
-    """Cells (h, w) of a frame of `height` x `width` pixels: sides that are no multiple are rounded up."""
+    """Cells (h, w) of a frame of `height` x `width` pixels: sides that are not a multiple are rounded up."""
     return math.ceil(height / stride), math.ceil(width / stride)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from crwedge.core.files import atomic_write
 from crwedge.core.images import size_text
 from crwedge.core.mask_pictures import VOID, MaskPicture, mask_of_colours, mask_of_image
 from crwedge.core.palette import palette
-from crwedge.core.pictures import open_image
+from crwedge.core.pictures import one_line, open_image
 
 __all__ = [
     "VOID",
@@ -36,10 +37,11 @@ def read_mask(path: str | Path) -> NDArray[np.uint8]:
     """Read object ids (H, W) uint8: 0 background, 1..254 objects, 255 void.
 
     Label pictures (palette, grey, 16 bit), black and white with hard or soft edges, and painted colours are read: see
-    `crwedge.core.mask_pictures`. What had to be decided is told by the logger `crwedge`.
+    `crwedge.core.mask_pictures`. `*.npy`, and `*.npz` of one array, are read as `check_mask` reads arrays. The logger
+    `crwedge` reports an interpretation that is not obvious.
 
     Raises:
-        MaskError: the file is missing, no picture, or no mask; with the cure.
+        MaskError: the file is missing, or is not a picture or a mask; the message has the cure.
     """
     found = _read(Path(path), mask_of_image)
     if found.note:
@@ -53,7 +55,7 @@ def read_label_ids(path: str | Path) -> NDArray[np.uint8]:
     A grey picture that holds only 0 and 255 is a binary mask of object 1.
 
     Raises:
-        MaskError: the file is missing, no picture, in colour, or holds ids above 255.
+        MaskError: the file is missing, not a picture, in colour, or holds ids above 255.
     """
     return _read(Path(path), _labels_of_image).ids
 
@@ -63,6 +65,8 @@ def _read(path: Path, interpret: Callable[[Any, str], MaskPicture]) -> MaskPictu
 
     if not os.path.isfile(path):
         raise MaskError(f"there is no mask file {path}")
+    if path.suffix.lower() in (".npy", ".npz"):
+        return MaskPicture(_read_array(path))
     try:
         with open_image(path) as image:
             if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
@@ -74,6 +78,23 @@ def _read(path: Path, interpret: Callable[[Any, str], MaskPicture]) -> MaskPictu
             return interpret(upright, str(path))
     except SourceError as error:
         raise MaskError(str(error)) from error
+
+
+def _read_array(path: Path) -> NDArray[np.uint8]:
+    """A NumPy file of one array, as `check_mask` takes it: (H, W), or a stack (N, H, W)."""
+    try:
+        with open(path, "rb") as file:
+            found = np.load(file, allow_pickle=False)
+            if not isinstance(found, np.ndarray):
+                if len(found.files) != 1:
+                    raise MaskError(f"{path} holds {len(found.files)} arrays ({', '.join(found.files)}); a mask is one")
+                found = found[found.files[0]]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise MaskError(f"{path} cannot be read as an array of NumPy ({one_line(error, str(path))})") from error
+    try:
+        return _ids_of_array(found, (found.shape[-2], found.shape[-1]) if found.ndim > 1 else (0, 0))
+    except MaskError as error:
+        raise MaskError(f"{path}: {error}") from error
 
 
 def _labels_of_image(image: Any, name: str) -> MaskPicture:
@@ -100,7 +121,7 @@ def object_ids(mask: NDArray[np.uint8]) -> tuple[int, ...]:
 
 
 def check_mask(mask: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A mask fit for a frame of `size` = (H, W): uint8, same size, at least one object.
+    """Convert and check a mask for a frame of `size` = (H, W): uint8, same size, at least one object.
 
     Ids (H, W) of any integer type, booleans (H, W), a stack of booleans (N, H, W) of which mask number i is object i + 1
     (where they overlap the later one lies on top), and one-hot arrays (K, H, W) or (H, W, K) of which channel 0 is the
@@ -168,14 +189,16 @@ def _ids_of_stack(array: NDArray[Any], size: tuple[int, int]) -> NDArray[np.uint
         ids[one] = number
     hidden = [n for n, one in enumerate(stack) if one.any() and not (ids == n + 1).any()]
     if hidden:
-        raise MaskError(f"mask {hidden[0]} of the stack (from 0) lies wholly below later ones: put it after them")
+        raise MaskError(
+            f"mask {hidden[0]} of the stack (from 0) is completely covered by later masks: put it after them"
+        )
     return ids
 
 
 def describe_mask(
     mask: NDArray[np.uint8], names: Mapping[int, str] | None = None, grid: tuple[int, int] | None = None
 ) -> str:
-    """One line on a mask: ids, names and pixels of its objects, and which of them a grid may lose.
+    """One line about a mask: ids, names and pixel counts of its objects, and objects that are too small for the grid.
 
     Args:
         mask: (H, W) ids.
@@ -200,7 +223,7 @@ def describe_mask(
 
 
 def small_objects(mask: NDArray[np.uint8], grid: tuple[int, int]) -> tuple[int, ...]:
-    """Ids of objects of `mask` (H, W) that fill half of no cell of `grid` = (h, w)."""
+    """Ids of objects of `mask` (H, W) that fill less than half of every cell of `grid` = (h, w)."""
     rows = np.minimum(np.arange(mask.shape[0]) * grid[0] // mask.shape[0], grid[0] - 1)
     columns = np.minimum(np.arange(mask.shape[1]) * grid[1] // mask.shape[1], grid[1] - 1)
     cells = (rows[:, None] * grid[1] + columns[None, :]).reshape(-1)

@@ -1,4 +1,4 @@
-"""The one reader of pictures: folders in natural order, every depth and mode as RGB uint8, one line for what is wrong."""
+"""The reader of all pictures: folders in natural order, every depth and mode as RGB uint8, errors of one line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import CrwedgeError, SourceError
 from crwedge.core.images import resize_frame
-from crwedge.core.location import Location, is_hidden, path_key, repeated_stem
+from crwedge.core.location import Location, is_file_or_lost, is_hidden, path_key, repeated_stem
 
 IMAGE_SUFFIXES = (
     *(".avif", ".bmp", ".bw", ".dds", ".dib", ".icb", ".im", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg"),
@@ -24,13 +24,15 @@ IMAGE_SUFFIXES = (
 )
 """Names of the pictures that Pillow decodes."""
 MAX_PIXELS = 89_000_000
-"""More in one picture is refused: a file of a few kilobytes can claim any size."""
+"""Larger pictures are refused: a file of a few kilobytes can claim any size."""
 
 _WHITES = (255, 1023, 4095, 16383, 65535)
 """The largest value of 8, 10, 12, 14 and 16 bits, which cameras store in 16."""
 _FLOAT_WHITES = (1.0, 255.0, 65535.0)
 _ANIMATED = ("WEBP", "PNG", "TIFF", "AVIF", "GIF")
 """Formats of which several pictures in one file are a film; in others they are previews or depth maps."""
+_PHOTOMETRIC = 262
+"""Tag of TIFF: what a value means."""
 
 Where = str | Path | Location
 
@@ -39,15 +41,15 @@ def list_pictures(folder: Path) -> list[Path]:
     """Pictures of a folder in natural order, without hidden and system files.
 
     Raises:
-        SourceError: two pictures have one name but for the suffix.
+        SourceError: the names of two pictures differ only in the suffix.
     """
-    found = sorted((p for p in folder.iterdir() if is_picture(p)), key=path_key)
+    found = sorted((p for p in folder.iterdir() if is_picture(p) and is_file_or_lost(p)), key=path_key)
     check_stems(found)
     return found
 
 
 def check_stems(paths: Sequence[Path]) -> None:
-    """SourceError when two pictures of a folder have one name but for the suffix: one is a mask, or a copy."""
+    """SourceError when the names of two pictures of a folder differ only in the suffix: one is a mask, or a copy."""
     folders: dict[Path, list[str]] = {}
     for path in paths:
         folders.setdefault(path.parent, []).append(path.name)
@@ -60,7 +62,7 @@ def check_stems(paths: Sequence[Path]) -> None:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether it is, by its name, a picture that counts."""
+    """Whether its name is that of a picture, and not hidden."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path.name)
 
 
@@ -71,6 +73,21 @@ def is_animated(where: Where) -> bool:
             return _is_film(image)
     except SourceError:
         return False
+
+
+def begins_as_picture(where: Where) -> bool:
+    """Whether a file, whatever it is called, begins like a kind of picture that may be animated and that Pillow decodes."""
+    path = where.path if isinstance(where, Location) else where
+    if not os.path.isfile(path):
+        # The first bytes of a pipe are lost to its next reader.
+        return False
+    try:
+        with _file_of(where) as file:
+            head = file.read(12)
+    except OSError:
+        return False
+    webp = head[:4] == b"RIFF" and head[8:] == b"WEBP"
+    return webp or head[4:] in (b"ftypavif", b"ftypavis") or head[:4] in (b"\x89PNG", b"II*\0", b"MM\0*")
 
 
 def read_picture(where: Where, short_side: int = 0, white: float | None = None) -> NDArray[np.uint8]:
@@ -135,7 +152,7 @@ class PictureSequence:
 
 @lru_cache(maxsize=256)
 def sequence_of(files: tuple[Where, ...]) -> PictureSequence:
-    """The sequence of these files; what was found out about it is kept."""
+    """The sequence of these files; cached."""
     return PictureSequence(files)
 
 
@@ -151,6 +168,8 @@ def image_to_rgb(image: Any, name: str, white: float | None = None) -> NDArray[n
     """A Pillow picture as RGB uint8 (H, W, 3), upright; see `read_picture`."""
     from PIL import ImageOps
 
+    # TIFF: 0 is white. Pillow turns 8 bit round, and no others.
+    inverted = image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0
     image = ImageOps.exif_transpose(image)
     limit = white_of(image, name)
     if limit is None:
@@ -162,6 +181,8 @@ def image_to_rgb(image: Any, name: str, white: float | None = None) -> NDArray[n
             f"{name} has values up to {values.max():g}, the pictures beside it up to {white:g}: scale all to 8 bit"
         )
     grey = np.rint(values.astype(np.float32) * np.float32(255 / white)).astype(np.uint8)
+    if inverted:
+        grey = 255 - grey
     return np.repeat(grey[..., None], 3, axis=2)
 
 
@@ -174,7 +195,7 @@ def open_image(where: Where) -> Iterator[Any]:
     Raises:
         SourceError: the file is missing, no picture, damaged or too large.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         # Not by its name: Pillow maps uncompressed TIFF files into memory then, and gets those that are turned wrong.
@@ -189,8 +210,17 @@ def open_image(where: Where) -> Iterator[Any]:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise SourceError(f"{where} has more than {MAX_PIXELS // 10**6} million pixels; shrink it first") from error
+    except UnidentifiedImageError as error:
+        raise SourceError(f"{where} cannot be read as a picture: {_unknown(where)}") from error
     except Exception as error:
         raise SourceError(f"{where} cannot be read as a picture ({one_line(error, str(where))})") from error
+
+
+def _unknown(where: Where) -> str:
+    path = where.path if isinstance(where, Location) else where
+    if os.path.getsize(path) == 0:
+        return "it is empty"
+    return "its kind is not known here, or its beginning is damaged; save it as PNG or JPEG"
 
 
 def _file_of(where: Where) -> IO[bytes]:
@@ -199,7 +229,7 @@ def _file_of(where: Where) -> IO[bytes]:
 
 
 def check_pixels(height: int, width: int, name: str) -> None:
-    """SourceError when a picture or film is larger than anything that is worked with."""
+    """SourceError when a picture or film is larger than the limit."""
     if height * width > MAX_PIXELS:
         raise SourceError(
             f"{name} is {height}x{width} (height x width): more than {MAX_PIXELS // 10**6} million pixels; shrink it first"
@@ -226,6 +256,8 @@ def white_of(image: Any, name: str) -> float | None:
         return None
     values = np.asarray(image)
     low, high = float(values.min()), float(values.max())
+    if np.isnan(low):
+        raise SourceError(f"{name} has pixels that are no number (NaN): replace them first, by 0 for example")
     whites: tuple[float, ...] = _FLOAT_WHITES if values.dtype.kind == "f" else _WHITES
     if not (low >= 0 and high <= whites[-1]):
         raise SourceError(

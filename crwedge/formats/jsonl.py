@@ -25,7 +25,7 @@ _LONGEST = 1 << 28
 
 
 def read_jsonl(path: Path) -> Annotation:
-    """Read the masks of a file of JSON Lines. A last line that was cut off is passed over.
+    """Read the masks of a file of JSON Lines. A last line that was cut off is skipped.
 
     Raises:
         FormatError: it is another file, damaged, or holds joints.
@@ -83,9 +83,9 @@ def _next_line(file: BinaryIO, path: Path) -> dict[str, Any] | None:
     try:
         facts = parse_json(line)
     except ValueError as error:
-        raise FormatError(f"{path} is damaged or no JSON Lines ({error})") from error
+        raise FormatError(f"{path} is damaged or not JSON Lines ({error})") from error
     if not isinstance(facts, dict):
-        raise FormatError(f"{path} holds no masks: a line is no object of JSON")
+        raise FormatError(f"{path} holds no masks: a line is not a JSON object")
     return facts
 
 

@@ -46,7 +46,7 @@ class YoloWriter:
     A hole is joined to the outline of its part by a line that is passed twice.
 
     Args:
-        folder: where.
+        folder: to write to.
         video: what is annotated.
     """
 
@@ -102,7 +102,7 @@ def read_yolo(path: Path, video: str | None = None) -> Annotation:
     else:
         objects, size = list(range(1, len(names) + 1)), _size_of(pictures, path)
         name = path.resolve().name
-        logging.getLogger("crwedge").warning("note: %s: YOLO has no ids; each class is taken for one object", path)
+        logging.getLogger("crwedge").warning("note: %s: YOLO has no ids; each class is read as one object", path)
     if len(objects) > MOST_OBJECTS:
         raise FormatError(f"{path} has {len(objects)} classes; at most {MOST_OBJECTS} objects can be followed")
 
@@ -125,7 +125,7 @@ def _texts(folder: Path) -> list[Path]:
 
 def _read_labels(file: Path, objects: list[int], size: tuple[int, int]) -> list[tuple[int, Polygons]]:
     if file.stat().st_size > _MOST_BYTES:
-        raise FormatError(f"{file} is larger than {_MOST_BYTES >> 20} MB: these are no labels of one frame")
+        raise FormatError(f"{file} is larger than {_MOST_BYTES >> 20} MB: it is not a label file of one frame")
     found: dict[int, list[Any]] = {}
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         words = line.split()
@@ -138,7 +138,7 @@ def _read_labels(file: Path, objects: list[int], size: tuple[int, int]) -> list[
             numbers = np.array(words[1:], np.float64).reshape(-1, 2) * (size[1], size[0])
             shape = polygon(numbers)
         except (ValueError, FormatError) as error:
-            raise FormatError(f"{file}: a line is no `class x y x y x y ...` ({error})") from error
+            raise FormatError(f"{file}: a line is not `class x y x y x y ...` ({error})") from error
         if not 0 <= number < len(objects):
             raise FormatError(f"{file} has the class {number}; {FILE} names {len(objects)}")
         found.setdefault(objects[number], []).append(shape)
@@ -150,7 +150,7 @@ def _read_yaml(path: Path) -> tuple[list[str], dict[str, Any]]:
     if not path.is_file():
         raise FormatError(f"there is no {path}, which names the classes")
     if path.stat().st_size > _MOST_BYTES:
-        raise FormatError(f"{path} is larger than {_MOST_BYTES >> 20} MB: it is no list of classes")
+        raise FormatError(f"{path} is larger than {_MOST_BYTES >> 20} MB: it is not a list of classes")
     names: dict[int, str] = {}
     facts: dict[str, Any] = {}
     inside = False
@@ -205,7 +205,7 @@ def _checked_facts(facts: Any, path: Path) -> tuple[list[int], tuple[int, int]]:
         raise FormatError(f"{path / FILE}: the line crwedge is damaged ({error})") from error
     if len(set(objects)) != len(objects) or not all(0 < i <= MOST_OBJECTS for i in objects):
         raise FormatError(
-            f"{path / FILE}: the line crwedge has ids that are no different numbers from 1 to {MOST_OBJECTS}"
+            f"{path / FILE}: the line crwedge has ids that are not distinct numbers from 1 to {MOST_OBJECTS}"
         )
     return objects, check_size(height, width, str(path))
 

@@ -20,7 +20,7 @@ class YouTubeVosWriter:
     """Writes `Annotations/VIDEO/NAME.png` and `meta.json`.
 
     Args:
-        folder: where.
+        folder: to write to.
         video: what is annotated.
     """
 

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from crwedge.core.settings import PropagationSettings
 
+_BEYOND = 65_536
+"""Cells; no frame is larger, and a larger radius means every cell."""
+
 
 def is_global(settings: PropagationSettings, pinned: bool) -> bool:
     """Whether a context frame is searched everywhere rather than in the neighbourhood."""
@@ -20,11 +23,11 @@ def half_heights(settings: PropagationSettings) -> NDArray[np.int64]:
     """
     if not settings.local:
         return np.zeros(0, np.int64)
-    r = settings.radius
+    r = min(settings.radius, _BEYOND)
     if settings.window == "square":
         return np.full(int(r) + 1, int(r), np.int64)
     reach = int(np.ceil(r)) - 1
-    return np.array([int(np.ceil(np.sqrt(r * r - dx * dx))) - 1 for dx in range(reach + 1)], np.int64)
+    return np.asarray(np.ceil(np.sqrt(r * r - np.arange(reach + 1) ** 2)) - 1, np.int64)
 
 
 def compared_pairs(settings: PropagationSettings, grid: tuple[int, int], pinned: bool) -> int:

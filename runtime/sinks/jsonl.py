@@ -22,7 +22,7 @@ class JsonLinesSink(Sink):
 
     Args:
         path: the file; None for standard output.
-        resume_at: keep the lines of the frames before this one, which stand there already.
+        resume_at: keep the existing lines of the frames before this one.
     """
 
     def __init__(self, path: Path | None, resume_at: int | None = None) -> None:
@@ -36,8 +36,13 @@ class JsonLinesSink(Sink):
         """One line. A disk that fills up leaves whole lines only; BrokenPipeError when the reader of a pipe is gone."""
         data = (json.dumps(frame_facts(labels), separators=(",", ":")) + "\n").encode()
         if self.path is None:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
+            try:
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                raise self._failed(error) from error
             return
         try:
             if self._file is None:

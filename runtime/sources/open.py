@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crwedge.core.errors import SourceError
+from crwedge.core.films import VIDEO_SUFFIXES
+from crwedge.core.location import is_hidden, natural_key
 from crwedge.core.pictures import IMAGE_SUFFIXES, is_animated, is_picture, list_pictures
 from crwedge.runtime.sources.cameras import resolve_camera
 from crwedge.runtime.sources.frame import FrameSource
@@ -44,11 +47,11 @@ def open_source(
             (the alias table of the user's configuration, else /dev/video0), `v4l2:///dev/video0`, `csi://0`, or a network
             address (rtsp, http, udp, srt, ...). Options follow a `#`: see `parse_source_options`. A path that exists is
             that file, whatever it looks like.
-        on_event: told of what happens to a live source: a word and its facts. By default one JSON line each on stderr.
+        on_event: called with each event of a live source: its name and its facts. By default one JSON line each on stderr.
         patience: seconds without a frame after which a live source is opened again.
         start: number of the frame to begin with, from 0; not of a live source.
         reverse: go backwards, from `start` or from the last frame; not a live source.
-        skip_damaged: pass over damaged packets of a file, and count them, instead of ending there.
+        skip_damaged: skip and count damaged packets of a file instead of stopping there.
 
     Raises:
         SourceError: one line that says what is wrong.
@@ -82,6 +85,8 @@ def _open(
     source: str | Path | int, on_event: Callable[..., None] | None, patience: float, skip_damaged: bool
 ) -> FrameSource:
     text = resolve_camera(f"camera{source}" if isinstance(source, int) else str(source))
+    if not text.strip():
+        raise SourceError("the name of the source is empty; name a film, a folder of pictures or a camera")
     if text == "-":
         return video("pipe:0", "standard input", live=False, skip_damaged=skip_damaged)
     scheme = scheme_of(text)
@@ -90,14 +95,14 @@ def _open(
     if scheme == "file":
         text = file_path(text)
     elif scheme:
-        raise SourceError(f"unknown kind of source {scheme}://; known are v4l2, csi, file, {', '.join(NETWORK)}")
+        raise SourceError(f"unknown kind of source {scheme}://; choose one of v4l2, csi, file, {', '.join(NETWORK)}")
     path = Path(text)
     options: dict[str, str] = {}
     if not os.path.lexists(path) and "#" in text and os.path.isfile(text.partition("#")[0]):
         text, options = parse_source_options(text)
         path = Path(text)
         if foreign := set(options) - set(FILE_OPTIONS):
-            raise SourceError(f"a file has no option {sorted(foreign)[0]}; known are {', '.join(FILE_OPTIONS)}")
+            raise SourceError(f"a file has no option {sorted(foreign)[0]}; choose one of {', '.join(FILE_OPTIONS)}")
     if os.path.isdir(path):
         return ImageSource(_of_folder(path), str(path))
     if not os.path.lexists(path) and any(character in text for character in "*?["):
@@ -119,12 +124,24 @@ def _of_folder(path: Path) -> list[Path]:
     except OSError as error:
         raise SourceError(f"the folder {path} cannot be read: {error.strerror}") from error
     if not found:
-        seen = sorted({p.suffix.lower() for p in path.iterdir() if p.is_file() and not p.name.startswith(".")})
-        raise SourceError(
-            f"the folder {path} holds no pictures ({', '.join(IMAGE_SUFFIXES)})"
-            + (f"; its files end in {', '.join(seen[:8])}" if seen else "")
-        )
+        raise SourceError(f"the folder {path} holds no pictures that can be read; {_what_is_in(path)}")
     return found
+
+
+def _what_is_in(path: Path) -> str:
+    """What a folder without pictures holds, and what to do."""
+    inside = [p for p in path.iterdir() if not is_hidden(p.name)]
+    folders = sorted((p.name for p in inside if p.is_dir()), key=natural_key)
+    kinds = Counter(p.suffix.lower() or "no suffix" for p in inside if p.is_file())
+    films = [kind for kind in kinds if kind in VIDEO_SUFFIXES]
+    if films:
+        return f"it holds {kinds[films[0]]} {films[0]}: name a film itself"
+    if kinds:
+        names = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
+        return f"it holds {names}: pictures of other kinds have to be saved as PNG or JPEG"
+    if folders:
+        return f"it holds folders ({', '.join(folders[:3])}{', ...' if len(folders) > 3 else ''}): name one of them"
+    return "it is empty"
 
 
 def _open_live(text: str, scheme: str, on_event: Callable[..., None] | None, patience: float) -> FrameSource:

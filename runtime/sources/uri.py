@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from crwedge.core.errors import SettingError, SourceError
 from crwedge.core.images import parse_size, size_text
+from crwedge.core.location import is_file_or_lost
 from crwedge.core.uri import redact, scheme_of
 
 __all__ = [
@@ -53,7 +54,7 @@ def parse_source_options(text: str) -> tuple[str, dict[str, str]]:
     options = dict(parse_qsl(fragment, keep_blank_values=True))
     for name, value in options.items():
         if name not in _OPTIONS:
-            raise SourceError(f"unknown option {name!r} of a source; known are {', '.join(_OPTIONS)}")
+            raise SourceError(f"unknown option {name!r} of a source; choose one of {', '.join(_OPTIONS)}")
         if not re.fullmatch(_OPTIONS[name], value):
             raise SourceError(f"the option {name}={value!r} of a source must look like {_OPTIONS[name]}")
     return address, options
@@ -66,7 +67,7 @@ def camera_size(text: str) -> tuple[int, int]:
     is most likely one of theirs.
 
     Raises:
-        SourceError: it is no size, or higher than wide.
+        SourceError: it is not a size, or higher than wide.
     """
     try:
         height, width = parse_size(text)
@@ -93,7 +94,7 @@ def matching(pattern: str) -> list[Path]:
         literal += 1
     base = glob.escape(str(Path(*parts[:literal]))) if literal else ""
     found = glob.glob(os.path.join(base, *parts[literal:]), recursive=True)
-    return [Path(path) for path in found if os.path.isfile(path)]
+    return [Path(path) for path in found if is_file_or_lost(path)]
 
 
 def is_reachable(address: str) -> Callable[[], bool] | None:

@@ -116,7 +116,7 @@ def test_a_run_that_is_under_way_is_shown_and_steered(tmp_path: Path, folder: Pa
         # A film is followed to its end: there is no preview to go back to.
         refused = client.post("/api/stop")
         assert refused.status_code == 409
-        assert "to its end" in refused.json()["detail"]
+        assert "cannot stop following" in refused.json()["detail"]
     assert program.end() == 143
     masks = sorted(p.name for p in (tmp_path / "masks").iterdir())
     assert masks[0] == "000000.png"

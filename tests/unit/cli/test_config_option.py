@@ -42,10 +42,11 @@ def test_options_come_from_the_file_and_the_command_line_wins(folder: Path, caps
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("contxt = 3", "unknown key 'contxt'"),
+        ("cels = 3", "unknown key 'cels'; did you mean cells?"),
+        ("qqq = 3", "unknown key 'qqq'; known ones are cells, "),
         ("context = [3, 4]", "takes one value, not a list"),
-        ("context = true", "which is a true or false"),
-        ("resume = 1", "which is no true or false"),
+        ("context = true", "it must be a number or text"),
+        ("resume = 1", "it must be true or false"),
         ("[size]\nheight = 3", "size is a dict"),
         ("out = [[1]]", "out is a list"),
         ("context = many", "cannot be read"),
@@ -72,3 +73,16 @@ def test_the_start_names_the_encoder_and_its_score(folder: Path, capsys: pytest.
     out = capsys.readouterr()
     assert "encoder walk-r18 (shipped with crwedge" in out.out + out.err
     assert "protocol" in out.out + out.err
+
+
+@pytest.mark.parametrize("word", ["cells=400", "overwrite=true"])
+def test_an_option_that_is_given_as_a_setting_is_named(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["track", "frames", "--mask", "init.png", "--set", word]) == 2
+    name = word.partition("=")[0]
+    assert f"{name} is an option of its own: --{name}" in capsys.readouterr().err
+
+
+def test_a_configuration_that_is_not_utf_8_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "track.toml").write_bytes("cells = 400".encode("utf-16"))
+    assert run(["track", "frames", "--mask", "init.png", "--config", "track.toml"]) == 2
+    assert "not UTF-8" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -258,6 +259,47 @@ def test_any_rate(tmp_path: Path, rate: Fraction) -> None:
         assert [seconds for seconds, _ in film.timed()] == pytest.approx([float(n / rate) for n in range(4)], abs=1e-3)
     with open_film(path) as film:
         assert list(numbers(film, float(2 / rate)))[-2:] == [2, 3]
+
+
+def test_pictures_before_the_end_of_a_cut_film_have_times_and_are_counted(tmp_path: Path) -> None:
+    options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+    whole = write_video(tmp_path / "a.mp4", numbered(58), codec="libx264", fps=25, gop=3, options=options)
+    data = whole.read_bytes()
+    # Within pictures: FFmpeg does not open a short file that ends within the header of a fragment.
+    ends = [found.end() for found in re.finditer(b"mdat", data)]
+    for end in ends[-12:-2:3]:
+        whole.write_bytes(data[: end + 20])
+        times = []
+        with open_film(whole) as film, pytest.raises(SourceError) as error:
+            for picture in film.pictures():
+                times.append(picture.time)
+        assert (np.diff(times) > 0).all()
+        assert f"after {len(times)} frames" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.png", "a.gif", "a.avif"])
+def test_animated_pictures_have_the_times_that_they_say(tmp_path: Path, name: str) -> None:
+    images = [Image.fromarray(frame) for frame in numbered(4)]
+    images[0].save(tmp_path / name, save_all=True, append_images=images[1:], duration=[100, 200, 300, 400])
+    with open_film(tmp_path / name) as film:
+        assert [seconds for seconds, _ in film.timed()] == pytest.approx([0, 0.1, 0.3, 0.6], abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["film", "film.mp4"])
+def test_an_animated_picture_is_known_by_its_bytes(tmp_path: Path, name: str) -> None:
+    images = [Image.fromarray(frame) for frame in numbered(3)]
+    images[0].save(tmp_path / name, "WEBP", save_all=True, append_images=images[1:], lossless=True)
+    with open_film(tmp_path / name) as film:
+        assert [number_of(to_rgb(picture)) for picture in film.pictures()] == [0, 1, 2]
+
+
+def test_what_is_no_film_says_why(tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    with pytest.raises(SourceError, match="it is empty"):
+        open_film(tmp_path / "empty.mp4")
+    (tmp_path / "text.mp4").write_text("hello")
+    with pytest.raises(SourceError, match="no film that FFmpeg reads"):
+        open_film(tmp_path / "text.mp4")
 
 
 @pytest.mark.parametrize("name", ["a.webp", "a.png", "a.tiff", "a.gif"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from crwedge.core.errors import MaskError
@@ -251,7 +253,7 @@ def test_stacks_and_one_hot_arrays() -> None:
         np.testing.assert_array_equal(check_mask(mask, size), ids)
     over = np.stack([ids == 1, (ids == 2) | ((ids == 1) & (np.arange(90) < 30))])
     assert (check_mask(over, size) == 2).sum() == over[1].sum()
-    with pytest.raises(MaskError, match="below later ones"):
+    with pytest.raises(MaskError, match="covered by later masks"):
         check_mask(np.stack([ids == 1, ids > 0]), size)
     with pytest.raises(MaskError, match="booleans"):
         check_mask(hot * 0.3, size)
@@ -266,3 +268,33 @@ def test_a_mask_is_described_with_what_a_grid_may_lose() -> None:
     assert small_objects(two_blocks(), (2, 3)) == (2,)
     assert small_objects(two_blocks(), (12, 18)) == ()
     assert "too small for cells of 30x30 pixels: 2" in describe_mask(two_blocks(), grid=(2, 3))
+
+
+@pytest.mark.parametrize("name", ["m.webp", "m.avif"])
+def test_black_and_white_through_a_lossy_picture_is_one_object(tmp_path: Path, name: str) -> None:
+    truth = np.zeros((96, 160), np.uint8)
+    truth[30:60, 40:90] = 255
+    Image.fromarray(truth).convert("RGB").save(tmp_path / name, quality=50)
+    np.testing.assert_array_equal(read_mask(tmp_path / name), truth // 255)
+
+
+def test_arrays_of_numpy_are_masks(tmp_path: Path) -> None:
+    ids = np.arange(12, dtype=np.uint8).reshape(3, 4) % 3
+    arrays: list[NDArray[Any]] = [ids, ids.astype(np.int64), np.stack([ids == 1, ids == 2])]
+    for number, array in enumerate(arrays):
+        np.save(tmp_path / f"{number}.npy", array)
+        np.testing.assert_array_equal(read_mask(tmp_path / f"{number}.npy"), ids)
+    np.savez(tmp_path / "one.npz", mask=ids)
+    np.testing.assert_array_equal(read_mask(tmp_path / "one.npz"), ids)
+    np.savez(tmp_path / "two.npz", a=ids, b=ids)
+    with pytest.raises(MaskError, match=r"2 arrays \(a, b\)"):
+        read_mask(tmp_path / "two.npz")
+    np.save(tmp_path / "soft.npy", ids / 2)
+    with pytest.raises(MaskError, match=r"soft\.npy.*> 0\.5"):
+        read_mask(tmp_path / "soft.npy")
+    np.save(tmp_path / "objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04")
+    (tmp_path / "empty.npy").write_bytes(b"")
+    for name in ("objects.npy", "damaged.npz", "empty.npy"):
+        with pytest.raises(MaskError, match="cannot be read as an array"):
+            read_mask(tmp_path / name)

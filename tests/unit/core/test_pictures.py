@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -58,7 +59,7 @@ def test_float_is_scaled(tmp_path: Path, white: float) -> None:
 
 @pytest.mark.parametrize("values", [np.full((8, 8), -1, np.float32), np.full((8, 8), np.nan, np.float32)])
 def test_values_that_are_no_brightness_are_refused(tmp_path: Path, values: np.ndarray) -> None:
-    with pytest.raises(SourceError, match="scale it first"):
+    with pytest.raises(SourceError, match=r"scale it first|\(NaN\)"):
         read_picture(save(tmp_path / "p.tif", Image.fromarray(values)))
 
 
@@ -177,3 +178,35 @@ def test_each_folder_is_walked_once(tmp_path: Path) -> None:
 def test_lists_of_any_encoding(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "l.txt").write_bytes("naïve/日.mp4\r\n b \r\n".encode(encoding))
     assert read_lines(tmp_path / "l.txt") == ["naïve/日.mp4", "b"]
+
+
+def test_folders_pipes_and_devices_are_no_frames_but_a_lost_link_is_told_of(tmp_path: Path) -> None:
+    save(tmp_path / "1.png", Image.new("RGB", (16, 16)))
+    (tmp_path / "2.png").mkdir()
+    os.mkfifo(tmp_path / "3.png")
+    assert [path.name for path in list_pictures(tmp_path)] == ["1.png"]
+    (tmp_path / "4.png").symlink_to(tmp_path / "gone.png")
+    assert [path.name for path in list_pictures(tmp_path)] == ["1.png", "4.png"]
+
+
+@pytest.mark.parametrize(("data", "why"), [(b"", "it is empty"), (b"<html>", "kind is not known here.*PNG")])
+def test_files_that_are_no_pictures_say_why(tmp_path: Path, data: bytes, why: str) -> None:
+    (tmp_path / "a.jpg").write_bytes(data)
+    with pytest.raises(SourceError, match=why):
+        read_picture(tmp_path / "a.jpg")
+
+
+def test_pixels_that_are_no_number_are_named(tmp_path: Path) -> None:
+    values = np.zeros((16, 16), np.float32)
+    values[3, 4] = np.nan
+    with pytest.raises(SourceError, match="NaN"):
+        read_picture(save(tmp_path / "a.tif", Image.fromarray(values)))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_tiff_whose_zero_is_white(tmp_path: Path, dtype: type) -> None:
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    # Pillow writes 8 bit as they look and 16 bit as they are.
+    stored = grey if dtype is np.uint8 else (255 - grey).astype(np.uint16) * 257
+    Image.fromarray(stored).save(tmp_path / "a.tif", tiffinfo={262: 0})
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.tif")[..., 0], grey)

@@ -47,7 +47,7 @@ def test_an_engine_is_built_once(bundle: Bundle, monkeypatch: pytest.MonkeyPatch
     again = engines.ensure_engine(bundle, options=options)
     assert again.data == first.data
     assert trt.asked.count(("build",)) == 1
-    assert "fits and is kept" in said[-1]
+    assert "exists and fits" in said[-1]
     assert Bundle.open(bundle.path) == bundle
 
 

@@ -146,6 +146,8 @@ def test_the_disc_of_radius_12_has_437_offsets() -> None:
     count = sum((1 if dx == 0 else 2) * (2 * int(tall) + 1) for dx, tall in enumerate(half))
     assert count == 437
     assert len(half_heights(PropagationSettings(radius=12, window="square"))) == 13
+    # A radius beyond every frame is a neighbourhood like others, not a list of its length.
+    assert len(half_heights(PropagationSettings(radius=1e12))) < 100_000
 
 
 @pytest.mark.parametrize("h", [1, 2, 7, 8, 15, 60, 90, 135])

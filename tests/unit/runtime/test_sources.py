@@ -119,7 +119,7 @@ def test_camera_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingError, match="camera0 = 3"):
         resolve_camera("camera0")
     config.write_text("[cameras]\nporch = 'a'\ncamera0 = door.mp4\n")
-    with pytest.raises(SettingError, match=r"no TOML file.*line 3"):
+    with pytest.raises(SettingError, match=r"not a TOML file.*line 3"):
         resolve_camera("camera0")
     config.write_bytes(b"\xef\xbb\xbf[cameras]\r\ncamera0 = 'door.mp4'\r\n")
     assert resolve_camera("camera0") == "door.mp4"

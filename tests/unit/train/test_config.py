@@ -117,7 +117,7 @@ def test_a_setting_stands_in_one_table_only() -> None:
         ("temperature=0", "above 0"),
         ("frame_rates=[-1]", "above 0"),
         ("mode=own", 'need walk.nodes = "map"'),
-        ("clip_length=1", "goes nowhere"),
+        ("clip_length=1", "needs two frames or two views"),
         ("scale=[0.9, 0.2]", "rising"),
         ("accumulate=3", "'accumulate' is gone"),
         ("threads=-1", "at least 0"),
