@@ -124,7 +124,7 @@ def test_weights_outside_the_onnx_file_are_refused(tmp_path: Path, tensor: bytes
 def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_bytes(b"cat")
-    with pytest.raises(BundleError, match="no bundle"):
+    with pytest.raises(BundleError, match="not a bundle"):
         write_bundle(tmp_path / "photos", FACTS, FILES)
     assert (tmp_path / "photos" / "cat.jpg").read_bytes() == b"cat"
 
