@@ -56,7 +56,7 @@ def test_a_message_is_one_line_that_no_terminal_obeys() -> None:
 def test_nested_too_deeply_in_tables_and_settings(tmp_path: Path) -> None:
     deep = "[" * 100_000
     (tmp_path / "t.jsonl").write_text(deep)
-    with pytest.raises(SettingError, match="line 1 is no JSON"):
+    with pytest.raises(SettingError, match="line 1 is not JSON"):
         read_table(str(tmp_path / "t.jsonl"))
     with pytest.raises(CrwedgeError, match="remove it"):
         parse_manifest(deep.encode())
