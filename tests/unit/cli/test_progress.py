@@ -36,7 +36,7 @@ def test_a_batch_shows_a_bar_of_the_whole_and_of_each_video(monkeypatch: pytest.
     _batch(StopToken())
     text = terminal.getvalue()
     for part in (
-        "2 videos to follow",
+        "videos to track: 2",
         "(all videos)",
         "2/2",
         "1/2 a: done, 6 frames at 2.0 a second",
@@ -48,7 +48,7 @@ def test_a_batch_shows_a_bar_of_the_whole_and_of_each_video(monkeypatch: pytest.
 def test_a_batch_writes_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     _batch(StopToken())
     assert capsys.readouterr().err.splitlines() == [
-        "2 videos to follow, 0 done before",
+        "videos to track: 2; done before: 0",
         "1/2 a: done, 6 frames at 2.0 a second",
         "2/2 b: failed, cannot [open] it",
     ]
