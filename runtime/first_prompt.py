@@ -39,7 +39,8 @@ class FirstPrompt(Observer):
             return None
         if isinstance(prompt, np.ndarray):
             mask = check_mask(resize_mask(prompt, size) if self._resize and prompt.shape != size else prompt, size)
-            grid = grid_size(*(self._tracker.options.size or size))
+            h, w = grid_size(*(self._tracker.options.size or size))
+            grid = h * self._tracker.settings.label_scale, w * self._tracker.settings.label_scale
             _log.info("note: %s", describe_mask(mask, self._tracker.names, grid=grid))
             if absent := sorted(set(self._tracker.names) - set(object_ids(mask))):
                 _log.info("note: the mask does not show these ids that have a name: %s", ", ".join(map(str, absent)))

@@ -1,8 +1,8 @@
 """Whitening of the features, in part: y = C^(-a / 2) (x - mu), with mean and covariance of x over many cells.
 
-The features of one encoder use few directions: half of the variance lies in about 20 of 256. Cosine similarity is then a
-matter of these few. Whitening weighs rare directions more; a = 1 gives all the same variance, a = 0 changes nothing
-(H. Jegou and O. Chum, Negative evidences and co-occurences in image retrieval, 2012, section 3).
+A trained encoder uses few directions: half of the variance of its features lies in about 15 of 256. Cosine similarity is then
+decided by these. Whitening gives the others more weight: with a = 1 all directions have the same variance, a = 0 changes nothing
+(after H. Jegou and O. Chum, Negative evidences and co-occurences in image retrieval: the benefit of PCA and whitening, 2012).
 """
 
 from __future__ import annotations
