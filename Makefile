@@ -29,8 +29,8 @@ demo: .venv/.base
 test: announce check tests
 
 announce:
-	@echo "make test on two cores: lint, types and import rules 1 minute; tests 11 minutes, training and the browser take most of it."
-	@echo "The first time, packages are installed before (a few minutes). The slowest tests are listed at the end."
+	@echo "make test: lint, types and import rules, then the tests: 11 minutes on two quiet cores (AMD EPYC)."
+	@echo "The first time, packages are installed before (a few minutes). The ten slowest tests are listed at the end."
 
 # The quick part: lint, types, who may import whom.
 check: .venv/.dev
@@ -44,7 +44,7 @@ tests: .venv/.dev
 
 # Branch coverage of core, runtime and export without a GPU; it ends with the lines and branches that no test takes.
 coverage: .venv/.dev
-	@echo "tests under coverage: about twenty minutes on two cores"
+	@echo "tests under coverage: longer than make test; what no test takes is listed at the end"
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -q -n $(WORKERS) --dist loadfile $(COVERED)
 	$(BIN)/coverage combine -q

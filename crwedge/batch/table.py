@@ -83,11 +83,11 @@ def _row(values: dict[str, Any], table: str, base: Path) -> Row:
         raise SettingError("it names no video")
     save = values.get("save") or ()
     if not all(isinstance(values.get(name), str | None) for name in ("mask", "model", "engine")):
-        raise SettingError("mask, model and engine are texts")
+        raise SettingError("mask, model and engine must be text")
     if not isinstance(save, str | list | tuple) or not all(isinstance(one, str) for one in save):
-        raise SettingError("save is a text or a list of texts")
+        raise SettingError("save must be text or a list of texts")
     if not all(isinstance(values.get(group) or {}, dict) for group in _GROUPS):
-        raise SettingError(f"{' and '.join(_GROUPS)} are objects, such as {{'radius': 12}}")
+        raise SettingError(f"{' and '.join(_GROUPS)} must be objects, such as {{'radius': 12}}")
     options: dict[str, Any] = {}
     for group in _GROUPS:
         options |= dict(values.get(group) or {})

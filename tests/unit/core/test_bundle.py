@@ -143,6 +143,42 @@ def test_a_bundle_replaces_an_older_one(bundle: Bundle, monkeypatch: pytest.Monk
     assert sorted(p.name for p in bundle.path.parent.iterdir()) == ["b"]
 
 
+def test_the_older_bundle_comes_back_when_the_new_one_cannot_take_its_place(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename, calls = os.rename, 0
+
+    def second_fails(old: object, new: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise OSError(5, "Input/output error")
+        rename(old, new)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(files_module, "_exchange", lambda a, b: False)
+    monkeypatch.setattr(os, "rename", second_fails)
+    with pytest.raises(BundleError, match="Input/output error"):
+        write_bundle(bundle.path, replace(FACTS, name="y"), FILES)
+    assert calls == 3
+    assert Bundle.open(bundle.path).manifest.name == "x"
+    assert sorted(p.name for p in bundle.path.parent.iterdir()) == ["b"]
+
+
+def test_a_score_that_cannot_be_written_leaves_the_manifest(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(BundleError, match="No space left"):
+        record_cycle(bundle, {"score": 71.0})
+    assert Bundle.open(bundle.path) == bundle
+
+
+def test_a_bundle_without_a_graph_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"lists no encoder\.onnx"):
+        write_bundle(tmp_path / "b", FACTS, {WEIGHTS: b"weights"})
+
+
 def test_engines_stay_when_the_graph_stays(bundle: Bundle) -> None:
     (bundle.path / "engines").mkdir()
     (bundle.path / "engines" / "a.engine").write_bytes(b"x")

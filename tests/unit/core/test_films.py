@@ -90,6 +90,44 @@ def test_a_file_that_breaks_off_is_told_from_a_header_that_promises_too_much(tmp
     assert 20 < seen < 120
 
 
+def test_a_container_of_unknown_length_is_not_called_cut(tmp_path: Path) -> None:
+    # A recording that is piped writes no length: the segment of Matroska says "not known".
+    path = write_video(tmp_path / "a.mkv", numbered(20))
+    data = bytearray(path.read_bytes())
+    at = data.index(b"\x18\x53\x80\x67") + 4
+    assert data[at] == 1  # eight bytes
+    data[at : at + 8] = b"\x01" + b"\xff" * 7
+    path.write_bytes(data[: len(data) * 2 // 3])
+    assert not is_cut_short(path)
+    # The last box of mp4 may reach "to the end of the file".
+    path = write_video(tmp_path / "a.mp4", numbered(20), options={"movflags": "faststart"})
+    data = bytearray(path.read_bytes())
+    at = data.index(b"mdat") - 4
+    data[at : at + 4] = bytes(4)
+    path.write_bytes(data[:-100])
+    assert not is_cut_short(path)
+
+
+def test_a_box_of_more_than_four_gigabytes(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", numbered(20), options={"movflags": "faststart"})
+    data = path.read_bytes()
+    at = data.index(b"mdat") - 4
+    # The same box with its length in 64 bits, as large films have it.
+    length = int.from_bytes(data[at : at + 4], "big") + 8
+    long = data[:at] + (1).to_bytes(4, "big") + b"mdat" + length.to_bytes(8, "big") + data[at + 8 :]
+    path.write_bytes(long)
+    assert not is_cut_short(path)
+    path.write_bytes(long[:-1])
+    assert is_cut_short(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF", b"\x1a\x45\xdf\xa3", b"\x1a\x45\xdf\xa3\x00\x00", b"\0\0\0\0ftyp"])
+def test_a_few_bytes_tell_nothing(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.mkv").write_bytes(content)
+    assert not is_cut_short(tmp_path / "a.mkv")
+    assert not is_cut_short(tmp_path / "missing.mkv")
+
+
 @pytest.mark.parametrize("gop", [10, 250])
 @pytest.mark.parametrize(("name", "codec", "form"), [
     ("a.mp4", "libx264", None), ("a.ts", "libx264", "mpegts"), ("a.mpg", "mpeg2video", "mpeg"), ("a.mkv", "libx264", None),

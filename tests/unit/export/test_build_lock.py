@@ -13,6 +13,7 @@ from crwedge.export.build_lock import build_lock
 
 
 def _hold(folder: Path, log: Path) -> None:
+    (folder / "started").touch()
     with build_lock(folder, "x") as waited, open(log, "a") as file:
         file.write(f"waited {waited}\n")
 
@@ -28,6 +29,9 @@ def test_the_second_process_waits(tmp_path: Path, said: list[str]) -> None:
         assert not waited
         other = multiprocessing.get_context("spawn").Process(target=_hold, args=(tmp_path, log))
         other.start()
+        # A busy machine takes many seconds to start a process.
+        while other.is_alive() and not (tmp_path / "started").exists():
+            other.join(0.05)
         other.join(2)
         assert other.is_alive()
         assert not log.exists()
