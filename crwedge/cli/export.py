@@ -164,10 +164,10 @@ def _scored(bundle: Bundle) -> Bundle:
     log = logging.getLogger("crwedge")
     log.info("scoring the encoder without labels on rendered films: a quarter of a minute")
     scored = score_bundle(bundle)
-    cycle, shipped = scored.manifest.cycle, Bundle.open(shipped_bundle()).manifest.cycle
+    shipped = Bundle.open(shipped_bundle()).manifest.cycle
     log.info(
-        f"cycle score {cycle['score']:.1f} +- {cycle['error']:.1f}, the shipped encoder {shipped['score']:.1f}: higher is "
-        f"better, and footage of your own says more: crwedge check {bundle.path} VIDEOS"
+        f"the cycle score of the shipped encoder is {shipped['score']:.1f}; higher is better, and footage of your own says "
+        f"more: crwedge check {bundle.path} VIDEOS"
     )
     return scored
 
