@@ -89,7 +89,7 @@ class Desk(Closing, ABC):
 
     @abstractmethod
     def stop(self) -> Future[int]:
-        """Follow nothing any longer."""
+        """Follow nothing any longer. A run that has nothing to go back to ends, as `Session.stop` ends it."""
 
     @abstractmethod
     def record(self, on: bool) -> None:

@@ -87,7 +87,7 @@ def run_routes(desk: Desk, access: Access, mode: str) -> APIRouter:
 
     @routes.post("/stop", status_code=202)
     async def stop() -> Done:
-        """Follow nothing any longer; live pictures go on."""
+        """Follow nothing any longer; live pictures go on. A run through a film ends, its outputs complete."""
         return await outcome(await asyncio.to_thread(desk.stop))
 
     @routes.post("/recording")
