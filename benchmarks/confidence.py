@@ -1,6 +1,7 @@
 """How well the tracker's own estimate of trust predicts the overlap with the truth, and the fit behind it.
 
     python benchmarks/confidence.py VOS_FOLDER [--model BUNDLE] [--frames 40] [--step 2] [--size 240x432] [--out FILE]
+    python benchmarks/confidence.py --from benchmarks/results/confidence.json --plot docs/pictures/confidence.png
 
 VOS_FOLDER holds a folder a sequence, each with JPEGImages/ and Annotations/. The fit that is judged on a sequence never
 saw it (leave one sequence out); the one that is printed last saw all.
@@ -106,16 +107,46 @@ def _design(rows: list[dict[str, Any]]) -> np.ndarray:
     return np.array([[1.0, *(row[sign] for sign in SIGNS)] for row in rows])
 
 
+def plot(report: dict[str, Any], path: Path) -> None:
+    """What was said against what was true, with the number of rows at each point."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], "--", color="tab:gray", label="said = true")
+    said, true = ([point[name] for point in report["curve"]] for name in ("said", "J"))
+    axes.plot(said, true, "o-", color="tab:blue", label="mean of a bin")
+    for point in report["curve"]:
+        axes.annotate(
+            f"n = {point['n']}", (point["said"], point["J"]), (7, -10), textcoords="offset points", fontsize=8
+        )
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.set_xlabel("confidence, 0 to 1")
+    axes.set_ylabel("overlap with the truth (J), 0 to 1")
+    axes.legend(loc="upper left", fontsize=8)
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+
+
 def main() -> None:
     """Print one JSON object last."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("root", type=Path)
+    parser.add_argument("root", type=Path, nargs="?")
     parser.add_argument("--model")
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--step", type=int, default=2)
     parser.add_argument("--size", default="240x432")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--from", dest="result", type=Path, help="a result of --out: draw it again, measure nothing")
     given = parser.parse_args()
+    if given.result is not None and given.plot is not None:
+        plot(json.loads(given.result.read_text()), given.plot)
+        return
+    if given.root is None:
+        parser.error("give the folder of sequences, or --from FILE with --plot FILE")
     rows = collect(given.root, given.model, given.frames, given.step, parse_size(given.size))
     weights = fit(rows)
     manifest = cw.Tracker.open(given.model).bundle.manifest  # type: ignore[union-attr]
@@ -132,6 +163,8 @@ def main() -> None:
     }
     if given.out is not None:
         given.out.write_text(json.dumps(report, indent=1) + "\n")
+    if given.plot is not None:
+        plot(report, given.plot)
     print(json.dumps(report))
 
 

@@ -2,6 +2,7 @@
 
     pip install opencv-python-headless matplotlib
     python benchmarks/peers.py DAVIS [--frames 40] [--out benchmarks/results/peers-cpu.json] [--plot FILE.png]
+    python benchmarks/peers.py --from benchmarks/results/peers-cpu.json --plot docs/pictures/peers.png
 
 Every way follows the first mask of each sequence (DAVIS 2016: all objects as one), frame by frame in turn, so that the
 machine's drift falls on all alike. Times are ratios to the preset `edge` on the same frame; milliseconds are printed beside
@@ -129,12 +130,23 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     axes.plot([row["ratio"] for row in edge], [row["JF"] for row in edge], "o-", color="tab:blue")
     others = [row for row in rows if row not in edge]
     axes.plot([row["ratio"] for row in others], [row["JF"] for row in others], "s", color="tab:gray")
-    for row in rows:
-        axes.annotate(row["way"], (row["ratio"], row["JF"]), (5, -11), textcoords="offset points", fontsize=8)
+    slowest = max(row["ratio"] for row in rows)
+    for number, row in enumerate(rows):
+        # Two points in one place: one label stands above, one to the right. Others are below; that of the last, to the left.
+        close = [
+            i for i, r in enumerate(rows) if abs(r["ratio"] / row["ratio"] - 1) < 0.1 and abs(r["JF"] - row["JF"]) < 2
+        ]
+        offset = (5, -11) if len(close) == 1 else (5, 6) if number == close[-1] else (8, -3)
+        side = "right" if row["ratio"] == slowest else "left"
+        place = (row["ratio"], row["JF"])
+        axes.annotate(row["way"], place, offset, textcoords="offset points", fontsize=8, ha=side)
     axes.set_xscale("log")
     axes.margins(0.2)
+    ticks = (0.4, 0.6, 1, 1.5, 2, 4, 8)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
+    axes.set_xticks([], minor=True)
     axes.set_xlabel(f"time of a frame, as a multiple of {BASE}")
-    axes.set_ylabel("J&F")
+    axes.set_ylabel("J&F, points")
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
 
@@ -142,13 +154,19 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     """Run and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("root", type=Path)
+    parser.add_argument("root", type=Path, nargs="?")
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--sequences", nargs="*", default=[])
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--plot", type=Path, default=None)
+    parser.add_argument("--from", dest="result", type=Path, help="a result of --out: draw it again, measure nothing")
     options = parser.parse_args()
+    if options.result is not None and options.plot is not None:
+        plot(json.loads(options.result.read_text())["rows"], options.plot)
+        return
+    if options.root is None:
+        parser.error("give the folder of DAVIS, or --from FILE with --plot FILE")
 
     def opened(name: str) -> cw.Tracker:
         settings, size = WAYS[name]

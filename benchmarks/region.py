@@ -1,6 +1,6 @@
 """J and F of the region beside the whole frame at the same scale: what cropping costs, sequence by sequence.
 
-    python benchmarks/region.py DAVIS [--cells 1600] [--frames N] [--sequences libby camel] [--out FILE]
+    python benchmarks/region.py DAVIS [--model BUNDLE] [--cells 1600] [--frames N] [--sequences libby camel] [--out FILE]
 
 Each sequence is tracked twice at once (DAVIS 2016: all objects as one). `region` is the preset `edge` with the budget. `whole`
 has the same settings, searches and context, and computes each frame at the very scale that the region has just chosen for it,
@@ -44,10 +44,12 @@ class WholeAtScale(Region):
         return View.whole(self.scale)
 
 
-def whole_tracker(settings: cw.PropagationSettings, size: Size, threads: int | None) -> tuple[cw.Tracker, WholeAtScale]:
+def whole_tracker(
+    model: str, settings: cw.PropagationSettings, size: Size, threads: int | None
+) -> tuple[cw.Tracker, WholeAtScale]:
     """A tracker that computes whole frames at the scale of the region it comes with; frames are of `size` = (H, W)."""
     every = int(np.prod(grid_size(*size)))
-    backend = open_backend(find_bundle("shipped"), settings.with_changes(cells=every), "cpu", threads)
+    backend = open_backend(find_bundle(model), settings.with_changes(cells=every), "cpu", threads)
     region = WholeAtScale(settings.cells or every, settings.region_margin, size)
     tracker = cw.Tracker(backend, cw.TrackerOptions(confidence=True))
     tracker._locator = RegionLocator(region, backend, Finder(backend, region.overview))
@@ -55,16 +57,16 @@ def whole_tracker(settings: cw.PropagationSettings, size: Size, threads: int | N
 
 
 def compare(
-    clip: Clip, settings: cw.PropagationSettings, threads: int | None, fixed: bool, whole: bool
+    clip: Clip, model: str, settings: cw.PropagationSettings, threads: int | None, fixed: bool, whole: bool
 ) -> dict[str, Any]:
     """Scores of one sequence by way, with what the region chose."""
     frames, truths = [read_picture(p) for p in clip.frames], [true_mask(p, "2016") for p in clip.masks]
     size: Size = (frames[0].shape[0], frames[0].shape[1])
-    region = cw.Tracker.open("shipped", "cpu", settings, cw.TrackerOptions(confidence=True), workers=threads)
+    region = cw.Tracker.open(model, "cpu", settings, cw.TrackerOptions(confidence=True), workers=threads)
     trackers = {"region": region}
     scorers = {"region": SequenceScorer("2016")}
     if whole:
-        trackers["whole"], same = whole_tracker(settings, size, threads)
+        trackers["whole"], same = whole_tracker(model, settings, size, threads)
         scorers["whole"] = SequenceScorer("2016")
     scales: list[Size] = []
     cells: list[int] = []
@@ -85,7 +87,7 @@ def compare(
     if fixed:
         mean = float(np.mean([scale[0] for scale in scales])) / size[0]
         at = round(size[0] * mean), round(size[1] * mean)
-        tracker, kept = whole_tracker(settings, size, threads)
+        tracker, kept = whole_tracker(model, settings, size, threads)
         kept.scale, scorers["fixed"] = at, SequenceScorer("2016")
         for number, (frame, truth) in enumerate(zip(frames, truths, strict=True)):
             ids = tracker.step(frame, truth if number == 0 else None).ids
@@ -104,9 +106,11 @@ def main() -> None:
     """Run and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path)
+    parser.add_argument("--model", default="shipped", help="bundle; its folder or its name")
     parser.add_argument("--cells", type=int, default=1600)
     parser.add_argument("--frames", type=int, default=None)
     parser.add_argument("--sequences", nargs="*", default=[])
+    parser.add_argument("--skip", nargs="*", default=["schoolgirls-240p"], help="sequences left out")
     parser.add_argument("--fixed", action="store_true")
     parser.add_argument("--region-only", action="store_true")
     parser.add_argument("--threads", type=int, default=None)
@@ -114,8 +118,17 @@ def main() -> None:
     options = parser.parse_args()
     settings, rows = cw.preset("edge").with_changes(cells=options.cells), []
     for clip in davis_clips(options.root, "2016", tuple(options.sequences)):
+        if clip.name in options.skip:
+            continue
         begun = time.perf_counter()
-        row = compare(clip.first(options.frames), settings, options.threads, options.fixed, not options.region_only)
+        row = compare(
+            clip.first(options.frames),
+            options.model,
+            settings,
+            options.threads,
+            options.fixed,
+            not options.region_only,
+        )
         rows.append(row)
         ways = [name for name in ("region", "whole", "fixed") if name in row]
         text = "   ".join(f"{name} J {row[name]['J']:5.1f} F {row[name]['F']:5.1f}" for name in ways)

@@ -27,12 +27,15 @@ def main() -> None:
     options = parser.parse_args()
     lines = [json.loads(line) for line in options.metrics.read_text().splitlines()]
     lines = [line for line in lines if "loss" in line]
+    # A line is the mean of the steps since the one before. The last may be of a single step: that is no point of a curve.
+    if len(lines) > 2 and lines[-1]["step"] - lines[-2]["step"] < lines[1]["step"] - lines[0]["step"]:
+        lines.pop()
     steps = [line["step"] for line in lines]
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
     axes[0].plot(steps, [line["loss"] for line in lines])
-    axes[0].set(title="loss", xlabel="step")
+    axes[0].set(title="loss", xlabel="step", ylabel="cross-entropy, nats")
     axes[1].plot(steps, [100 * line["return/1"] for line in lines])
-    axes[1].set(title="return accuracy, %", xlabel="step")
+    axes[1].set(title="return accuracy", xlabel="step", ylabel="% of the nodes")
     if options.scores:
         rows = list(csv.DictReader(options.scores.open()))
         for protocol in dict.fromkeys(row["protocol"] for row in rows):
@@ -40,7 +43,9 @@ def main() -> None:
             points = [(int(row["step"]), float(row["JF"])) for row in chosen]
             axes[2].plot(*zip(*points, strict=True), marker="o", label=protocol)
         axes[2].legend(fontsize=8)
-    axes[2].set(title="J&F, ten development sequences", xlabel="step")
+    axes[2].set(title="J&F, ten development sequences", xlabel="step", ylabel="points")
+    for one in axes:
+        one.grid(alpha=0.3)
     figure.savefig(options.out, dpi=110)
 
 

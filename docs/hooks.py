@@ -33,7 +33,7 @@ def on_page_markdown(markdown: str, **_: object) -> str:
 def _commands() -> str:
     """The help of every command, as it is printed."""
     commands = import_module("crwedge.cli").COMMANDS
-    parts = ["# Commands\n\nMade from the program: what `crwedge COMMAND --help` prints.\n"]
+    parts = ["# Commands\n\nThis page is made from the program: the output of `crwedge COMMAND --help`.\n"]
     environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
     for name in commands:
         call = [sys.executable, "-m", "crwedge", name, "--help"]
@@ -50,7 +50,9 @@ def _messages(package: Path) -> str:
             for kind, text in _raised(ast.parse(path.read_text(encoding="utf-8"))):
                 found.setdefault(kind, set()).add(" ".join(text.split()))
     errors = import_module("crwedge.core.errors")
-    parts = ["# Messages\n\nMade from the code: every error of crwedge, by kind. Dots stand for what varies.\n"]
+    parts = [
+        "# Messages\n\nThis page is made from the code: every error message of crwedge, by class. Dots stand for values.\n"
+    ]
     for kind in sorted(set(found) & set(vars(errors))):
         doc = (getattr(errors, kind).__doc__ or "").split("\n")[0]
         lines = "\n".join(f"    {text}" for text in sorted(found[kind]))
@@ -77,6 +79,6 @@ def _shown(value: ast.expr) -> str:
 def _python() -> str:
     """Every public name with its signature and docstring."""
     homes = import_module("crwedge")._HOME
-    parts = ["# Python\n\nEvery public name of `import crwedge as cw`, made from the code.\n"]
+    parts = ["# Python reference\n\nThis page is made from the code: every public name of `import crwedge as cw`.\n"]
     parts += [f"::: {homes[name]}.{name}\n" for name in sorted(homes, key=str.lower)]
     return "\n".join(parts)

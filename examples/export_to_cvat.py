@@ -1,4 +1,4 @@
-"""A CVAT task and a COCO file straight from a run, with names.
+"""Write a CVAT task and a COCO file from a run, with names.
 
 python export_to_cvat.py film.mp4 init.png 1=dog,2=rider
 
@@ -12,7 +12,7 @@ from crwedge.formats.open import open_annotation
 
 
 def main(film: str, mask: str, names: str) -> None:
-    """Write both, and read the first back."""
+    """Write both files, and read the first one back."""
     options = cw.SessionOptions(names=names, overwrite=True)
     cw.Session(film, mask, ["task.zip?format=cvat", "instances.json"], options).run()
     with open_annotation("task.zip") as annotation:

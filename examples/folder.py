@@ -1,4 +1,4 @@
-"""Masks of a folder of pictures, from a mask of the first.
+"""Write masks for a folder of pictures, from a mask of the first one.
 
 python folder.py frames/ init.png masks/
 """
@@ -9,7 +9,7 @@ import crwedge as cw
 
 
 def main(folder: str, mask: str, out: str) -> None:
-    """Write a palette PNG for each picture, with its name."""
+    """Write a palette PNG with the same name for each picture."""
     with cw.open_sink(out) as sink:
         for labels in cw.propagate(folder, mask, settings="edge"):
             sink.write(labels)

@@ -1,4 +1,4 @@
-"""Follow joints in place of masks.
+"""Follow joints instead of masks.
 
 python keypoints.py film.mp4 joints.json
 

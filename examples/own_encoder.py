@@ -1,8 +1,8 @@
-"""Learn an encoder from your own clips, export it, and track with it.
+"""Train an encoder on your own clips, export it, and track with it.
 
 python own_encoder.py clips/ film.mp4 init.png [key=value ...]
 
-Some thousand steps make an encoder (steps=5000); `crwedge train clips/` chooses a time that fits the machine.
+An encoder needs some thousand steps (steps=5000). `crwedge train clips/` trains for an hour by default.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Several sources with one encoder in one process, a thread each.
+"""Track several sources with one encoder in one process, one thread per source.
 
 python several_cameras.py camera0 init0.png rtsp://10.0.0.7/live init1.png ...
 """
@@ -13,7 +13,7 @@ from crwedge.runtime.sessions import run_sessions
 
 
 def main(*arguments: str) -> None:
-    """Follow until all sources end; an error in one ends all."""
+    """Track until all sources end. An error in one source ends all."""
     stop, bundle = cw.StopToken(), find_bundle()
     with closing(cw.open_engine(bundle)) as engine:
         shared, options = LockedEngine(engine), cw.SessionOptions(model=bundle, threads=1)

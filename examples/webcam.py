@@ -1,4 +1,4 @@
-"""Follow painted objects on a camera and print where they are.
+"""Follow painted objects on a camera and print their positions.
 
 python webcam.py camera0 init.png [FRAMES]
 """
@@ -11,7 +11,7 @@ from crwedge.core.places import object_places
 
 
 def main(camera: str, mask: str, frames: str = "") -> None:
-    """Follow until the camera ends, or for so many frames."""
+    """Follow until the camera ends, or for the given number of frames."""
     prompt = cw.read_mask(mask)
     with cw.open_source(camera) as source, cw.Tracker.open(options=cw.TrackerOptions(confidence=True)) as tracker:
         for frame in itertools.islice(source, int(frames) if frames else None):

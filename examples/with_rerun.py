@@ -1,4 +1,4 @@
-"""A recording for the Rerun viewer: pictures, masks, boxes, and the area of each object over time.
+"""Write a recording for the Rerun viewer: pictures, masks, boxes, and the area of each object over time.
 
 python with_rerun.py film.mp4 init.png out.rrd && rerun out.rrd
 """
@@ -12,7 +12,7 @@ from crwedge.core.places import object_places
 
 
 def main(film: str, mask: str, out: str) -> None:
-    """Log every frame into a file."""
+    """Log every frame to a file."""
     recording = rr.RecordingStream("crwedge")
     recording.save(out)
     for labels in cw.propagate(film, mask, settings="edge"):

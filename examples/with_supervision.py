@@ -1,4 +1,4 @@
-"""Masks, boxes and labels drawn by supervision.
+"""Draw masks, boxes and labels with supervision.
 
 python with_supervision.py film.mp4 init.png out.mp4
 """
@@ -11,7 +11,7 @@ import crwedge as cw
 
 
 def main(film: str, mask: str, out: str) -> None:
-    """Annotate each frame; supervision has colours in the order of OpenCV."""
+    """Annotate each frame. supervision uses the colour order of OpenCV, BGR."""
     painters = [sv.MaskAnnotator(color_lookup=sv.ColorLookup.TRACK), sv.BoxAnnotator(), sv.TraceAnnotator()]
     with cw.open_source(film) as source:
         rate = round(source.fps or 25)

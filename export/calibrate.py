@@ -49,7 +49,7 @@ def calibrate(
         if on_progress:
             on_progress(number)
     if number == 0:
-        raise SourceError("there is no frame to calibrate on; give a video with at least one")
+        raise SourceError("there is no frame for calibration; give a video with at least one frame")
     return {name: best_range(counts[name], tops.get(name, 0.0)) for name in names}
 
 

@@ -74,7 +74,7 @@ def ensure_engine(
     )
     folders = engine_folders(bundle.path, data_home())
     if found := find_engine(folders, key):
-        _log.info("engine: %s fits and is kept", found.path)
+        _log.info("engine: %s exists and fits; nothing to build", found.path)
         return found
     folder = _writable(folders)
     with build_lock(folder, key.name) as waited:
@@ -90,7 +90,7 @@ def ensure_engine(
         except BundleError as error:
             if not options.refittable:
                 raise
-            _log.info("engine: it cannot be built refittable (%s); building it with fixed weights", error)
+            _log.info("engine: a refittable one cannot be built (%s); building it with fixed weights", error)
             options = replace(options, refittable=False)
             built = build_engine(trt, bundle.read(ONNX), options, timing_cache=_read(timings), on_progress=on_progress)
         facts = EngineFacts(key, sha256(built.engine), options.refittable, name, crwedge.__version__)

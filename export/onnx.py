@@ -44,6 +44,8 @@ class Recipe:
     precision: Precision = "float32"
     stored_as: type[np.floating[Any]] = np.float32
     """Type of the stored weights: float16 halves the file of a float32 graph, which still computes in float32."""
+    whiten: bool = False
+    """The features are whitened, in float32 at every precision."""
 
 
 def build_onnx(
@@ -68,10 +70,10 @@ def build_onnx(
     for name, stride in block_names(recipe.architecture):
         x = _block(trunk, weights, x, name, stride, recipe.architecture)
     x = trunk.leave(x)
-    # Not as LpNormalization, which few engines support.
-    length = writer.node("ReduceL2", [x], "length", axes=[1], keepdims=1)
-    length = writer.node("Max", [length, writer.tensor("epsilon", np.array([_NORM_EPS], np.float32))], "length.safe")
-    writer.node("Div", [x, length], OUTPUT)
+    if recipe.whiten:
+        x = _unit_length(writer, x, "features.plain")
+        x = _whiten(writer, weights, x, recipe.stored_as)
+    _unit_length(writer, x, OUTPUT)
     n, height, width = (1, *recipe.size) if recipe.size else ("N", "H", "W")
     h, w = grid_size(*recipe.size) if recipe.size else ("h", "w")
     return writer.finish(
@@ -124,6 +126,23 @@ def _normalise(writer: GraphWriter, recipe: Recipe) -> str:
     return writer.node(
         "Add", [x, writer.tensor("shift", shift.astype(np.float32).reshape(1, 3, 1, 1))], "frames.normal"
     )
+
+
+def _unit_length(writer: GraphWriter, x: str, output: str) -> str:
+    """Divide by the length over the channels; not as LpNormalization, which few engines support."""
+    length = writer.node("ReduceL2", [x], f"{output}.length", axes=[1], keepdims=1)
+    least = writer.tensor("epsilon", np.array([_NORM_EPS], np.float32))
+    length = writer.node("Max", [length, least], f"{output}.length.safe")
+    return writer.node("Div", [x, length], output)
+
+
+def _whiten(writer: GraphWriter, weights: Weights, x: str, stored_as: type[np.floating[Any]]) -> str:
+    """The linear map of `crwedge.model.whiten`."""
+    weight = writer.tensor("whiten.weight", weights["whiten.weight"].astype(stored_as))
+    if stored_as is not np.float32:
+        weight = writer.cast(weight, np.float32, "whiten.weight.float")
+    bias = writer.tensor("whiten.bias", weights["whiten.bias"].astype(np.float32))
+    return writer.node("Conv", [x, weight, bias], "whiten", kernel_shape=[1, 1])
 
 
 def _block(trunk: Trunk, weights: Weights, x: str, name: str, stride: int, architecture: str) -> str:

@@ -70,7 +70,7 @@ def device(module: str) -> tuple[str, str]:
         if module == "tensorrt_rtx":
             return ANY_DEVICE, "any RTX device"
         raise SettingError(
-            f"TensorRT builds an engine on the GPU that will run it, and none can be used here ({error}); copy the "
+            f"TensorRT builds an engine on the GPU that will run it, and no GPU can be used here ({error}); copy the "
             "bundle to the device and run `crwedge export BUNDLE --engine tensorrt` there, or use --engine onnx"
         ) from error
 

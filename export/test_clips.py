@@ -54,7 +54,9 @@ def recorded(clip: str, mask: Path, truth: Path | None = None, size: Size | None
     """
     frames = [frame for _, frame in zip(range(STEPS + 1), _frames(clip), strict=False)]
     if len(frames) < 2:
-        raise SourceError(f"{clip} has {len(frames)} frames; a comparison needs at least 2, better {STEPS + 1}")
+        raise SourceError(
+            f"{clip} has {len(frames)} frames; a comparison needs at least 2 frames ({STEPS + 1} are better)"
+        )
     shape = frames[0].shape[0], frames[0].shape[1]
     masks = [check_mask(read_mask(mask), shape)]
     if truth is not None:
@@ -106,6 +108,6 @@ def odd_size(size: Size | None) -> ReferenceClip:
 def _frames(clip: str) -> Iterator[NDArray[np.uint8]]:
     with open_source(clip) as source:
         if source.live:
-            raise SourceError(f"{clip} never ends; record some of it and give the file")
+            raise SourceError(f"{clip} is a live source; record some of it and give the file")
         for frame in source:
             yield frame.image

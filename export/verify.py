@@ -62,7 +62,7 @@ def build_and_verify(
     try:
         runner = open_engine(bundle, "tensorrt", size=(frames[0].shape[0], frames[0].shape[1]))
     except CrwedgeError as error:
-        _log.info("engine: built, but it cannot be run here and is not verified (%s)", error)
+        _log.info("engine: built, but not verified, since it cannot run on this machine (%s)", error)
         return None
     try:
         got = [runner.run(frame) for frame in frames]

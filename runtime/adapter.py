@@ -1,4 +1,4 @@
-"""Test-time training as the runtime knows it: a protocol, no PyTorch."""
+"""The runtime's interface to test-time training: a protocol without PyTorch."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from crwedge.runtime.backends.engine import Engine
 
 
 class Adapter(Protocol):
-    """Watches the stream and now and then hands over an engine with new weights, between two frames.
+    """Receives every frame and, at times, returns an engine with new weights, which is exchanged between two frames.
 
-    A delay, where an adapter needs frames from the future, lives in the source that it wraps, not in the tracker: the
+    An adapter that needs future frames delays the source that it wraps, not the tracker: the
     tracker labels every frame it is given at once.
     """
 

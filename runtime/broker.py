@@ -11,7 +11,7 @@ from crwedge.core.optional import import_optional
 from crwedge.core.uri import redact
 
 _MOST_WAITING = 100
-"""Messages kept while the broker is away; the oldest make way."""
+"""Messages kept while the broker is away; the oldest are dropped."""
 
 
 def is_broker(text: str) -> bool:
@@ -28,7 +28,7 @@ def topic_of(address: str) -> str:
     parts = urlsplit(address)
     topic = parts.path.strip("/")
     if not parts.hostname or not topic or any(sign in topic for sign in "+#"):
-        raise SinkError(f"{redact(address)} is no MQTT topic; it is written as mqtt://host/topic")
+        raise SinkError(f"{redact(address)} is not an MQTT topic; write it as mqtt://host/topic")
     return topic
 
 

@@ -17,7 +17,7 @@ from crwedge.core.user_folders import is_file, is_folder
 _log = logging.getLogger("crwedge")
 
 SHIPPED = "shipped"
-"""Names the encoder that comes with the package, wherever a bundle may be named."""
+"""Name of the encoder that comes with the package, valid wherever a bundle can be named."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,9 @@ def find_bundle(model: str | Path | None = None) -> Bundle:
     except BundleError as error:
         if choice.bundle == SHIPPED:
             raise
-        raise BundleError(f"{error}; it was chosen with `crwedge use`: `crwedge use shipped` takes it back") from error
+        raise BundleError(
+            f"{error}; it was chosen with `crwedge use`; `crwedge use shipped` goes back to the shipped one"
+        ) from error
 
 
 def bundle_folder(model: str | Path) -> Path:
@@ -70,7 +72,7 @@ def bundle_folder(model: str | Path) -> Path:
     if not path.exists() and len(path.parts) == 1 and is_folder(bundles_home() / path):
         path = bundles_home() / path
     if path.is_file() and path.suffix == ".onnx":
-        raise BundleError(f"{path} is a lone ONNX file; give the bundle's folder")
+        raise BundleError(f"{path} is an ONNX file; give the folder of the bundle")
     return path
 
 
@@ -93,7 +95,7 @@ def read_choice() -> Choice:
         found = parse_json(path.read_text(encoding="utf-8"))
         return Choice(str(found["bundle"]), str(found["reason"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SettingError(f"{path} cannot be read ({error}); `crwedge use shipped` writes it anew") from error
+        raise SettingError(f"{path} cannot be read ({error}); `crwedge use shipped` writes it again") from error
 
 
 def use_bundle(model: str | Path, reason: str = "named with `crwedge use`") -> Bundle:

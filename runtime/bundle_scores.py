@@ -1,4 +1,4 @@
-"""How good an encoder is known to be, and one line about it."""
+"""Stored scores of an encoder, and one line about them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crwedge.runtime.bundle_lookup import shipped_bundle
 
 
 def known_score(bundle: Bundle, preset: str | None = None) -> str:
-    """How good a bundle is known to be, in a few words with the protocol; "" where it was never scored.
+    """The stored score of a bundle in a few words, with its protocol; "" where it was never scored.
 
     Scores belong to the weights: they are found by the hash of the ONNX file.
 
@@ -35,7 +35,7 @@ def known_score(bundle: Bundle, preset: str | None = None) -> str:
 
 
 def record_score(bundle: Bundle, text: str, preset: str) -> None:
-    """Remember a score of a bundle's weights with a preset; where nothing can be written it is not remembered."""
+    """Store a score of a bundle's weights with a preset. If the file cannot be written, the score is not stored."""
     path = _scores_file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,11 +49,11 @@ def record_score(bundle: Bundle, text: str, preset: str) -> None:
 
 
 def describe_bundle(bundle: Bundle, preset: str | None = None) -> str:
-    """One line for the start of a run: which encoder, where it comes from, how good it is known to be.
+    """One line for the start of a run: name, origin and stored score of the encoder.
 
     Args:
         bundle: of the encoder.
-        preset: in use; where the encoder was never scored with it, the score of another one is shown, which names it.
+        preset: in use. If the encoder was never scored with it, the line shows the score of another preset and names it.
     """
     manifest = bundle.manifest
     if bundle.path == shipped_bundle():

@@ -1,4 +1,4 @@
-"""What sources, sinks and trackers share: leaving the block closes."""
+"""A base of sources, sinks and trackers: a context manager that closes at the end of the block."""
 
 from __future__ import annotations
 
@@ -22,4 +22,4 @@ class Closing:
         self.close()
 
     def close(self) -> None:
-        """Nothing to give back, unless a class says otherwise."""
+        """Release resources; does nothing unless a class overrides it."""

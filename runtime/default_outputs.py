@@ -1,4 +1,4 @@
-"""Where label maps go when nothing is said."""
+"""The default outputs."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from crwedge.core.errors import SinkError
 
 
 class StderrHandler(logging.Handler):
-    """Writes lines to `sys.stderr` as it is at that moment: a progress bar puts itself in its place."""
+    """Writes lines to the present `sys.stderr`, which a progress bar may have replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
@@ -52,7 +52,7 @@ class EventLog:
         self._handler.handleError = self._lost  # type: ignore[method-assign]
 
     def __call__(self, event: str, **facts: Any) -> None:
-        """Log one event with the time of now (UTC)."""
+        """Log one event with the present time (UTC)."""
         record = logging.makeLogRecord({"msg": json.dumps({"time": utc_time(), "event": event, **facts})})
         with self._lock:
             self.counts[event] += 1
@@ -71,4 +71,4 @@ class EventLog:
 
 
 def silent(event: str, **facts: Any) -> None:
-    """Takes an event and does nothing."""
+    """Ignore an event."""

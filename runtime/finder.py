@@ -1,4 +1,4 @@
-"""Find objects anywhere in a frame: at a low scale, without any expectation of where they are."""
+"""Find objects anywhere in a frame, at a low scale and without an expected position."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from crwedge.runtime.region import Box, object_boxes
 SETTINGS = PropagationSettings(
     context_length=1, radius=float("inf"), prefill=False, max_pinned=4, labels="area", first_frame="global"
 )
-"""Every frame that a person labelled is searched everywhere; predictions are not looked at."""
+"""Only the frames with a prompt are compared, without a neighbourhood; predictions are not used."""
 
 
 class _EngineOf:
-    """The engine of a backend, whichever that is at the time; the backend closes it."""
+    """The present engine of a backend; the backend closes it."""
 
     name = "engine of a backend"
 
@@ -67,16 +67,16 @@ class Finder:
         self._backend.remember(prediction, pinned=True, trust=1.0)
 
     def edit_labels(self, change: NDArray[np.float32]) -> None:
-        """Objects came or went; see `Backend.edit_labels`."""
+        """Objects were added or removed; see `Backend.edit_labels`."""
         if not self._backend.empty:
             self._backend.edit_labels(change)
 
     def encode_again(self) -> None:
-        """The encoder has other weights."""
+        """The encoder has new weights."""
         self._backend.encode_again(lambda pixels: None)
 
     def find(self, pixels: NDArray[np.uint8], ids: tuple[int, ...]) -> dict[int, Found]:
-        """Where objects are in a frame: those that are somewhere, with their confidence."""
+        """The objects found in a frame, with their boxes and confidence."""
         if self._backend.empty:
             return {}
         features = self._backend.encode(pixels, self._view)
@@ -87,7 +87,7 @@ class Finder:
         return {i: Found(box, confidence.get(i, 0.0)) for i in ids if (box := boxes[i]) is not None}
 
     def state(self) -> ContextState | None:
-        """What was learnt; None before the first prompt."""
+        """Tensors and plain values, for a snapshot; None before the first prompt."""
         return None if self._backend.empty else self._backend.state()
 
     def restore(self, state: ContextState | None) -> None:
@@ -97,5 +97,5 @@ class Finder:
             self._backend.restore(state)
 
     def close(self) -> None:
-        """Give back threads and memory. The engine stays open."""
+        """Release threads and memory. The engine stays open."""
         self._backend.close()

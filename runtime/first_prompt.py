@@ -49,11 +49,11 @@ class FirstPrompt(Observer):
         _, joints = prompt.first()
         if prompt.beyond and (outside := joints.outside(size)).any():
             names = ", ".join(name for name, out in zip(joints.names, outside, strict=True) if out)
-            _log.info("note: outside the first frame, and not followed: %s", names)
+            _log.info("note: these joints lie outside the first frame and are not followed: %s", names)
             joints = replace(joints, xy=np.where(outside[:, None], np.nan, joints.xy))
         return joints
 
     def after(self, labels: LabelMap) -> None:
-        """Say what the context takes."""
+        """Log the memory of the context."""
         if labels.index == 0 and labels.object_ids:
             _log.info("%s", self._tracker.memory_statement)

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 _POLL = 0.1
-"""Seconds between looks at the stop token. A hand-over wakes the other side at once."""
+"""Seconds between two checks of the stop token. A new item wakes the other thread at once."""
 
 
 class StopToken:

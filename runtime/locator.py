@@ -1,4 +1,4 @@
-"""Where in a frame to compute: the whole frame, or a region that follows the objects and looks for those that are lost."""
+"""Choose the part of a frame to compute: the whole frame, or a region that follows the objects and searches lost ones."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from crwedge.runtime.finder import Finder
 from crwedge.runtime.monitor import KEPT_OVER_A_GAP, LOST, TRUSTED
 from crwedge.runtime.objects import AnyPrompt
 from crwedge.runtime.propagation.context import Pixels
+from crwedge.runtime.propagation.label_grid import repeated
 from crwedge.runtime.propagation.rescale import rescaled
 from crwedge.runtime.propagation.unseen import unseen_background
 from crwedge.runtime.propagation.view import Size, View
@@ -25,20 +26,20 @@ from crwedge.runtime.region import Box, Region, around_all, box_around, object_b
 _FINDER = "finder."
 """Prefix of the finder's tensors in a state."""
 _FALL = 0.5
-"""An object that loses so much of its area from one frame to the next is looked for."""
+"""An object that loses this share of its area from one frame to the next is searched for."""
 _PATIENCE = 4
-"""A search is at least so many frames after the one before it, however many objects are lost, and however often."""
+"""Frames between two searches, at least, for all objects together."""
 
 
 class Locator(Protocol):
-    """Chooses what of each frame is computed."""
+    """Chooses the part of each frame that is computed."""
 
     everywhere: bool
     """Whether the last view has to be searched without a neighbourhood: the objects are not where they were."""
 
     @property
     def missing(self) -> Set[int]:
-        """Objects that are looked for: what bears their label may be a stray."""
+        """Objects that are searched for; cells with their label may be errors."""
         ...
 
     def view(self, pixels: Pixels, prompt: AnyPrompt | None) -> View:
@@ -46,23 +47,23 @@ class Locator(Protocol):
         ...
 
     def revise(self, prediction: Prediction) -> Prediction:
-        """A prediction without labels that cells can only have by mistake, because what they show was never computed before."""
+        """Correct a prediction: cells that were never computed before cannot show an object."""
         ...
 
     def observe(self, prediction: Prediction, labels: LabelMap, prompted: bool) -> None:
-        """A frame was labelled, from a prompt or not."""
+        """Take a labelled frame, with or without a prompt."""
         ...
 
     def edit_labels(self, change: NDArray[np.float32], ids: tuple[int, ...]) -> None:
-        """Objects came or went: these are left; see `Backend.edit_labels`."""
+        """Objects were added or removed: these remain; see `Backend.edit_labels`."""
         ...
 
     def encode_again(self) -> None:
-        """The encoder has other weights."""
+        """The encoder has new weights."""
         ...
 
     def set_quality(self, level: QualityLevel) -> None:
-        """Do a share of the full work."""
+        """Reduce the work to a share of the full quality."""
         ...
 
     def state(self) -> ContextState:
@@ -70,11 +71,11 @@ class Locator(Protocol):
         ...
 
     def restore(self, state: ContextState) -> None:
-        """The inverse of `state`; other tensors are left alone."""
+        """The inverse of `state`; other tensors are ignored."""
         ...
 
     def close(self) -> None:
-        """Give back threads and memory."""
+        """Release threads and memory."""
         ...
 
 
@@ -128,7 +129,7 @@ class RegionLocator:
     Args:
         region: chooses part and scale.
         backend: of the tracker; its context is brought to the region's scale.
-        finder: looks at the overview of the region at full quality.
+        finder: searches the overview of the region at full quality.
     """
 
     def __init__(self, region: Region, backend: Backend, finder: Finder) -> None:
@@ -173,14 +174,18 @@ class RegionLocator:
         share = unseen_background(support, prediction.features.view, self._before, settings.temperature)
         if share is None or not (share * (prediction.soft[0] < 1) > 0.01).any():
             return prediction
-        soft = prediction.soft * (1 - share)
-        soft[0] += share
-        return self._backend.relabel(prediction, soft)
+        share = repeated(share, settings.label_scale)
+        labels = prediction.fine * (1 - share)
+        labels[0] += share
+        return self._backend.relabel(prediction, labels)
 
     def observe(self, prediction: Prediction, labels: LabelMap, prompted: bool) -> None:
         """See `Locator.observe`."""
-        winner = prediction.soft.argmax(axis=0)
-        boxes = object_boxes(prediction.features.view, winner, prediction.soft.shape[0])
+        view, winner = (
+            prediction.features.view.finer(self._backend.settings.label_scale),
+            prediction.fine.argmax(axis=0),
+        )
+        boxes = object_boxes(view, winner, prediction.fine.shape[0])
         self._boxes = dict(zip(labels.object_ids, boxes, strict=True))
         self.region.follow(around_all(boxes))
         if labels.joints is not None:
@@ -189,7 +194,7 @@ class RegionLocator:
             soft, _ = area_labels(labels.ids, labels.object_ids, self._overview)
             self._finder.learn(labels.frame, soft)
         cells = np.bincount(winner.reshape(-1), minlength=1 + len(boxes))
-        shares = cells[1:] / np.prod(grid_size(*prediction.features.view.size))
+        shares = cells[1:] / np.prod(grid_size(*view.size))
         areas = dict(zip(labels.object_ids, shares.tolist(), strict=True))
         fell = {i for i, area in areas.items() if not prompted and area < _FALL * self._areas.get(i, 0)}
         # It stays missing until it is found, or has come back to size: what is left of it may be a stray.
@@ -241,7 +246,7 @@ class RegionLocator:
         self._finder.close()
 
     def _search(self, pixels: Pixels) -> None:
-        """Look for the lost objects; the region goes to those that are certainly found."""
+        """Search the lost objects; the region moves to those that are found with certainty."""
         self._wait = _PATIENCE
         found = self._finder.find(pixels, tuple(self._boxes))
         sure = {i: one.box for i, one in found.items() if i in self._lost and one.confidence >= TRUSTED}

@@ -1,4 +1,4 @@
-"""How far each object can be trusted, its state (`ok`, `recovering`, `lost`), and what to do after a gap."""
+"""Confidence and state (`ok`, `recovering`, `lost`) of each object, and the wider search after a gap."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _LONGEST = 50
 _WIDER = 2.0
 """How much wider the search is after a gap."""
 KEPT_OVER_A_GAP = 3
-"""Frames of the ring that are kept over a gap: the newest that were sure."""
+"""Frames of the ring that are kept over a gap: the newest ones with good confidence."""
 
 
 def expected_overlap(prediction: Prediction, ids: tuple[int, ...]) -> dict[int, float]:
-    """Expected overlap J of each object with the truth, 0 to 1; an object that no pinned frame shows is left out."""
+    """Expected overlap J of each object with the truth, 0 to 1; without objects that no pinned frame shows."""
     signs = prediction.confidence_signs()
     return {i: CALIBRATION(of_one) for i, of_one in zip(ids, signs, strict=True) if of_one is not None}
 
 
 class Monitor:
-    """The states of all objects of a stream. Every object is `ok` until something says otherwise."""
+    """The states of all objects of a stream. Every object is `ok` at first."""
 
     def __init__(self) -> None:
         self._states: dict[int, str] = {}
@@ -44,13 +44,13 @@ class Monitor:
         self._wide_left = 0
 
     def gap(self, ids: tuple[int, ...]) -> None:
-        """Frames are missing: every object has to be found again."""
+        """Frames are missing: every object becomes `recovering`."""
         for object_id in ids:
             self._states[object_id], self._runs[object_id] = RECOVERING, 0
         self._wide_left = _LONGEST
 
     def prompted(self, ids: tuple[int, ...]) -> None:
-        """A prompt told where these objects are."""
+        """A prompt gave the position of these objects."""
         for object_id in ids:
             self._states[object_id], self._runs[object_id] = OK, 0
 

@@ -14,6 +14,8 @@ from crwedge.core.joints import FrameJoints
 from crwedge.core.keypoints import soft_to_joints
 from crwedge.core.labels import area_labels, soft_labels
 from crwedge.core.prompts import KeypointPrompt, MaskPrompt
+from crwedge.core.settings import PropagationSettings
+from crwedge.runtime.propagation.label_grid import repeated
 from crwedge.runtime.propagation.view import Size
 
 AnyPrompt = MaskPrompt | KeypointPrompt
@@ -35,7 +37,7 @@ class Objects:
         )
 
     def check(self, prompt: AnyPrompt | None, first: bool) -> None:
-        """Refuse a prompt that does not fit what is followed.
+        """Refuse a prompt that does not fit the followed objects.
 
         Raises:
             MaskError: the first frame has none, or joints are mixed with anything else.
@@ -44,7 +46,7 @@ class Objects:
             raise MaskError("the first frame needs a mask of the objects to follow (--mask init.png)")
         if prompt is not None and not first and (self.names or isinstance(prompt, KeypointPrompt)):
             raise MaskError(
-                "joints come with the first frame alone, and no mask after them; reset the tracker to begin anew"
+                "joints can be given with the first frame only, and no mask can follow them; reset the tracker to start again"
             )
 
     def add(self, ids: tuple[int, ...]) -> NDArray[np.float32] | None:
@@ -62,10 +64,12 @@ class Objects:
         """
         unknown = sorted(set(ids) - set(self.ids))
         if unknown:
-            raise MaskError(f"there is no object {unknown[0]} to remove; followed are {', '.join(map(str, self.ids))}")
+            raise MaskError(
+                f"there is no object {unknown[0]} to remove; the followed objects are {', '.join(map(str, self.ids))}"
+            )
         kept = tuple(i for i in self.ids if i not in ids)
         if not kept:
-            raise MaskError("the last object cannot be removed; end the run, or paint another first")
+            raise MaskError("the last object cannot be removed; stop the run, or add another object first")
         change = np.zeros((1 + len(self.ids), 1 + len(kept)), np.float32)
         change[0, 0] = 1
         for channel, object_id in enumerate(self.ids, start=1):
@@ -74,17 +78,22 @@ class Objects:
         self.names = {i: name for i, name in self.names.items() if i in kept}
         return change
 
-    def soft(self, prompt: AnyPrompt, grid: Size, labels: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Soft labels (K, h, w) of a prompt on the grid of the whole frame, and the share (h, w) of each cell that is known.
+    def soft(
+        self, prompt: AnyPrompt, grid: Size, settings: PropagationSettings
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Soft labels (K, h * s, w * s) of a prompt for the whole frame, and the share (h * s, w * s) of each that is known.
 
         Args:
             prompt: it shows nothing but objects that are followed.
-            grid: (h, w).
-            labels: `point` or `area`, see `PropagationSettings.labels`.
+            grid: (h, w) of the features.
+            settings: how a mask becomes labels.
         """
+        s = settings.label_scale
+        fine = s * grid[0], s * grid[1]
         if isinstance(prompt, KeypointPrompt):
-            return prompt.soft(grid), np.ones(grid, np.float32)
-        return (area_labels if labels == "area" else soft_labels)(prompt.mask, self.ids, grid)
+            # The size of a joint is counted in cells.
+            return repeated(prompt.soft(grid), s), np.ones(fine, np.float32)
+        return (area_labels if settings.labels == "area" else soft_labels)(prompt.mask, self.ids, fine)
 
     def corrected(
         self,
@@ -93,9 +102,9 @@ class Objects:
         truth: NDArray[np.float32],
         known: NDArray[np.float32],
     ) -> NDArray[np.float32]:
-        """Soft labels (K, h, w) of a frame whose mask tells part of the truth.
+        """Soft labels (K, h, w) of a frame with a partial mask.
 
-        Objects in the mask take its values; the others keep what was predicted in what room is left; void keeps all.
+        Objects in the mask take its values; the others keep their prediction outside of them; void keeps the prediction.
 
         Args:
             soft: the prediction; it may lack the channels of objects that the mask has just added.
@@ -126,7 +135,7 @@ class Objects:
     def present(
         self, ids: NDArray[np.uint8], joints: FrameJoints | None, missing: Collection[int] = ()
     ) -> dict[int, bool]:
-        """Whether anything is left of each object; a joint wins no pixel where the background is stronger.
+        """Whether each object is present in the frame; a joint is present if it has coordinates.
 
         Args:
             ids: (H, W) label map.

@@ -1,4 +1,4 @@
-"""What looks on while a stream runs: snapshots, commands, rate control, metrics, progress, pages."""
+"""Observers of a running stream: snapshots, commands, rate control, metrics, progress, pages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from crwedge.runtime.sources.frame import Frame
 
 
 class Observer:
-    """Is called for each frame. The methods do nothing; override those that are needed.
+    """Base class: its methods are called for each frame and do nothing; override those that are needed.
 
     An exception in any of them ends the stream and is raised to its caller.
     """

@@ -32,7 +32,7 @@ def propagate(
         source: what `open_source` takes, an array (T, H, W, 3), or frames in any iterable: arrays RGB uint8 (H, W, 3),
             Pillow images or paths of pictures.
         mask: a file of a mask, of joints or of an annotation (see `crwedge.formats.prompt.read_prompt`), ids (H, W), or
-            joints. The frames before the first annotated one are passed over.
+            joints. The frames before the first annotated one are skipped.
         model: a bundle; by default the one of `crwedge use`, else the shipped one.
         settings: a protocol or the name of a preset; by default the bundle's preset.
         size: (H, W) to compute at.

@@ -1,4 +1,4 @@
-"""What is done to a label map on its way out, after the context and the region have seen it as it is."""
+"""Changes to a label map that apply to the output only, not to the context or the region."""
 
 from __future__ import annotations
 

@@ -14,10 +14,14 @@ from crwedge.runtime.propagation.view import Size
 
 
 class Position:
-    """Counts frames, and knows what all of them have in common."""
+    """Counts frames, and holds the properties that all frames share.
 
-    def __init__(self) -> None:
-        self.index = 0
+    Args:
+        index: of the next frame.
+    """
+
+    def __init__(self, index: int = 0) -> None:
+        self.index = index
         """`index` of the next frame in the outputs."""
         self.source_index: int | None = None
         """Number of the last frame in its source."""
@@ -34,7 +38,7 @@ class Position:
         """
         if self.frame_size is not None and size != self.frame_size:
             raise SourceError(
-                f"the frame is {size_text(size)} (height x width), those before it {size_text(self.frame_size)}; "
+                f"the frame is {size_text(size)} (height x width), the frames before it {size_text(self.frame_size)}; "
                 "reset the tracker and give a mask, or keep one size"
             )
 
@@ -52,6 +56,7 @@ class Position:
             size: (H, W) that whole frames are computed at; by default their own.
         """
         cells, channels = self.cells_and_channels
+        labels *= settings.label_scale**2
         computed = size or self.frame_size
         if settings.cells is not None and computed is not None:
             # A part of a frame has no more cells than the frame.

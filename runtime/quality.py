@@ -13,7 +13,7 @@ class QualityLevel:
     """How much of the work is done for each frame."""
 
     context: float = 1.0
-    """Share of the ring that is looked back at; all of it is kept."""
+    """Share of the ring that is compared; all of it is kept."""
     radius: float = 1.0
     """Share of the search radius."""
     cells: float = 1.0
@@ -22,7 +22,7 @@ class QualityLevel:
     def reduced(
         self, settings: PropagationSettings, everywhere: bool = False
     ) -> tuple[PropagationSettings, int | None]:
-        """Settings of one frame's search, and how many places of the ring it looks back at; None for all.
+        """Settings of one frame's search, and how many places of the ring are compared; None for all.
 
         Args:
             settings: at full quality.

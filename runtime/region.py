@@ -1,4 +1,4 @@
-"""Which part of a frame is computed, and at which scale: a region that follows the objects within a budget of cells.
+"""The part of a frame that is computed, and its scale: a region that follows the objects within a budget of cells.
 
 One region holds all objects, so that the cost does not grow with their number. Its scale is the finest at which the objects
 and a margin fit the budget; where they are spread too wide, it is the whole frame at a scale that fits.
@@ -23,11 +23,11 @@ Box = NDArray[np.float64]
 _STEPS = 4
 """Steps of the scale in each factor of two."""
 _ROOM = 1.15
-"""A finer scale is taken only where this many times its cells fit the budget, so that the scale does not swing."""
+"""A finer scale is taken only where this many times its cells fit the budget, so that the scale does not oscillate."""
 _FILL, _WIDEST = 0.85, 8
 """Where there is room, the margin is widened: up to so much of the budget, and so many cells."""
 _SPECK = 0.1
-"""A connected part of an object that is smaller than this share of its largest one is a speck: the region leaves it out."""
+"""A connected part of an object that is smaller than this share of its largest one is a speck, and the region ignores it."""
 _SMOOTH = 0.5
 """Weight of the last motion in the expected one."""
 
@@ -49,7 +49,7 @@ class Region:
         self._motion = np.zeros(4)
 
     def set_cells(self, cells: int) -> None:
-        """Compute at most so many cells of a frame from here on."""
+        """Compute at most `cells` cells of a frame from now on."""
         self.cells = cells
         self._least = 1.0
         """The scale at which the whole frame fits the budget; the region is never computed at a lower one."""

@@ -128,15 +128,15 @@ class Session:
         self._attached: list[Observer] = []
         self._sinks: list[MaskSink] = []
         if options.resume and options.snapshot is None:
-            raise SettingError("--resume goes on from a snapshot: add --snapshot FILE")
+            raise SettingError("--resume needs a snapshot: add --snapshot FILE")
         if options.reverse and options.resume:
-            raise SettingError("reverse starts at one frame and cannot go on from a snapshot: leave --resume out")
+            raise SettingError("reverse cannot be resumed from a snapshot: leave --resume out")
         self._sought = SessionTargets(options, self._prompt, self._resumes)
         if prompt is None and not self._resumes and not options.preview and not self._sought:
-            missing = "there is no snapshot yet to go on from" if options.resume else "the first frame needs a mask"
-            raise SettingError(f"{missing}: say which objects to follow, with --mask init.png or --target FILE")
+            missing = "there is no snapshot to resume from yet" if options.resume else "the first frame needs a mask"
+            raise SettingError(f"{missing}: give the objects to follow with --mask init.png or --target FILE")
         if options.confidence and isinstance(self._prompt, Joints | FrameJoints):
-            raise SettingError("confidence estimates the overlap of masks; joints come with a confidence of their own")
+            raise SettingError("the option confidence is for masks; joints have a confidence of their own")
 
     @property
     def tracker(self) -> Tracker | None:
@@ -144,7 +144,7 @@ class Session:
         return self._tracker
 
     def attach(self, observer: Observer, *sinks: MaskSink) -> None:
-        """Let something look on, and write to more sinks than those of `outputs`; before `run`.
+        """Add an observer, and sinks beside those of `outputs`; call it before `run`.
 
         Args:
             observer: called after those of the session itself.
@@ -294,7 +294,7 @@ class Session:
         else:
             skip = 0 if source.live or self.options.reverse else max(0, self._start - (self.options.start or 0))
             if skip:
-                _log.info("note: %s with frame %d; the frames before it are passed over", self._begins, self._start)
+                _log.info("note: %s with frame %d; the frames before it are skipped", self._begins, self._start)
             part = FrameRange(frames, skip, most)
         self.length = part.length
         return part
@@ -342,6 +342,6 @@ class Session:
 
 
 def _identity(source: FrameSource) -> str:
-    """Name of a source that is the same from every working folder."""
+    """Name of a source that does not depend on the working folder."""
     local = not source.live and "://" not in source.name and source.name != "standard input"
     return os.path.abspath(source.name) if local else source.name

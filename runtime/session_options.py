@@ -19,7 +19,7 @@ class SessionOptions(Checked):
     """How a session works; see `Session`."""
 
     model: str | Path | Bundle | None = None
-    """Bundle; by default the newest exported one, else the shipped one."""
+    """Bundle; by default the one chosen with `crwedge use`, else the shipped one."""
     engine: str = "auto"
     """`auto`, `cpu`, `cuda` or `tensorrt`."""
     preset: str | None = None
@@ -35,36 +35,36 @@ class SessionOptions(Checked):
     reverse: bool = False
     """Go backwards, from `start` or from the last frame."""
     skip_damaged: bool = False
-    """Pass over damaged packets of a film, and count them."""
+    """Skip damaged packets of a film, and count them."""
     max_frames: int | None = bounded(None, min=1)
-    """Stop after so many frames of the source."""
+    """Stop after this many frames of the source."""
     resize_mask: bool = False
     """Resize masks of another size than the frame."""
     overwrite: bool = False
     """Replace existing outputs."""
     late: Literal["drop", "wait"] | None = None
-    """What happens to frames that come too fast: `drop` (default of live sources) or `wait` (files)."""
+    """What happens to frames that arrive faster than they are tracked: `drop` (default of live sources) or `wait` (files)."""
     watchdog: float = bounded(5.0, min=0.1)
-    """Seconds without a frame after which a live source is opened again."""
+    """Seconds without a frame after which a live source is reopened."""
     confidence: bool | None = None
     """Whether the confidence of each object is estimated; by default for live sources."""
     fps: float | None = bounded(None, min=0.01)
-    """Frames a second to hold, see `RateController`."""
+    """Frame rate to hold, in frames a second; see `RateController`."""
     snapshot: str | Path | None = None
     """File that keeps the state."""
     snapshot_every: float = bounded(30.0, min=0)
     """Seconds between two snapshots."""
     resume: bool = False
-    """Go on from the snapshot, where it exists."""
+    """Continue from the snapshot, where it exists."""
     resume_any: bool = False
-    """Go on from a snapshot of another source too."""
+    """Continue from a snapshot even if it was taken from another source."""
     names: str | None = None
-    """Names of objects for the outputs, such as `1=dog,2=rider`; they win over those of an annotation."""
+    """Names of objects for the outputs, such as `1=dog,2=rider`; they replace those of an annotation."""
     control: str | Path | None = None
     """File of commands, see `CommandFile`, or mqtt://host/topic, see `CommandTopic`."""
     preview: bool = False
-    """Frames may come before there is anything to follow: the prompt comes later, see `Session.correct`."""
+    """Show frames before there is a prompt; the prompt comes later, see `Session.correct`."""
     targets: tuple[str | Path | Target, ...] = ()
-    """What to look for and follow once it is found, see `Target`; with them a session needs no prompt."""
+    """Targets to search and then follow, see `Target`; with targets a session needs no prompt."""
     save_target: str | Path | None = None
     """File (*.target) that keeps the painted frames, for `--target` of another run."""

@@ -1,4 +1,4 @@
-"""What a session says at its end."""
+"""The summary of a session."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def summary_of(session: Session, tracker: Tracker, targets: Sequence[str], signa
     """
     stats, manifest, size = session.stats, session.bundle.manifest, tracker.options.size
     shown = [redact(target) for target in targets]
-    where = ", ".join(shown) or "nowhere (no --out)"
+    where = ", ".join(shown) or "no output (give --out)"
     counts = f"{stats.frames_in} in = {stats.tracked} tracked + {stats.dropped} dropped + {stats.failed} failed"
     if stats.previewed:
         counts += f" + {stats.previewed} while nothing was followed"

@@ -26,7 +26,7 @@ _log = logging.getLogger("crwedge")
 
 
 class SessionTargets:
-    """Reads and checks what a session's options say of targets, before anything is tracked.
+    """Reads and checks the targets in a session's options, before anything is tracked.
 
     Args:
         options: `targets` and `save_target`.
@@ -34,12 +34,12 @@ class SessionTargets:
         resumes: whether the session goes on with an earlier run.
 
     Raises:
-        UserError: a target cannot be read, or the options do not go together.
+        UserError: a target cannot be read, or the options cannot be combined.
     """
 
     def __init__(self, options: SessionOptions, prompt: PromptLike | Joints | None, resumes: bool) -> None:
         if isinstance(prompt, Joints | FrameJoints) and (options.targets or options.save_target is not None):
-            raise SettingError("a target is made of masks: it goes neither with joints nor is it made from them")
+            raise SettingError("a target needs masks: it cannot be used with joints or saved from them")
         taken = object_ids(prompt) if isinstance(prompt, np.ndarray) and prompt.dtype == np.uint8 else ()
         given = [one if isinstance(one, Target) else read_target(one) for one in options.targets]
         self._targets, self._names = join_targets(given, taken)
@@ -53,7 +53,7 @@ class SessionTargets:
         self._finder: TargetFinder | None = None
 
     def __bool__(self) -> bool:
-        """Whether there is anything to look for."""
+        """Whether any target was given."""
         return bool(self._targets)
 
     def observers(self, tracker: Tracker, index: int, on_event: Callable[..., None]) -> list[Observer]:
@@ -75,8 +75,13 @@ class SessionTargets:
         return own
 
     def summary(self) -> dict[str, Any]:
-        """What the session's result says of them."""
-        return {} if self._finder is None else {"targets": self._finder.summary()}
+        """Their entry in the session's result. Objects that were never found are named in a message."""
+        if self._finder is None:
+            return {}
+        found = self._finder.summary()
+        if missing := [f"{item['name']} (object {i})" for i, item in found.items() if item["found_at"] is None]:
+            _log.warning("note: not found in any frame: %s", ", ".join(missing))
+        return {"targets": found}
 
     def _found(self, index: int) -> bool:
         return self._finder is not None and self._finder.last_given == index

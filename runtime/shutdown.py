@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM finish the work and end the run."""
+"""SIGINT and SIGTERM end the run after the work in progress."""
 
 from __future__ import annotations
 

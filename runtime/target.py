@@ -97,7 +97,9 @@ def read_target(path: str | Path) -> Target:
     except TensorFileError as error:
         raise TargetError(f"{str(error).removesuffix('; remove it')}; make it with --save-target") from error
     if words.get("format") != FORMAT:
-        raise TargetError(f"{path} is no target of this version ({words.get('format')!r}); make it with --save-target")
+        raise TargetError(
+            f"{path} is not a target of this version ({words.get('format')!r}); make it with --save-target"
+        )
     try:
         return _target(tensors, parse_json(words["target"]))
     except (KeyError, ValueError, TypeError, AttributeError) as error:
@@ -148,7 +150,7 @@ def join_targets(targets: Sequence[Target], used: Sequence[int] = ()) -> tuple[l
         for i in target.ids:
             new = i if i not in taken else next((n for n in range(1, VOID) if n not in taken | set(target.ids)), None)
             if new is None:
-                raise TargetError("the targets have more than 254 objects together; give fewer")
+                raise TargetError("the targets hold more than 254 objects together; give fewer")
             table[i] = new
             taken.add(new)
             names[new] = target.names.get(i, str(i))

@@ -87,14 +87,18 @@ class TargetFinder(Observer):
         self._wait, self._index = 0, index
         self._labels: LabelMap | None = None
         self._started: set[int] = set()
-        """Objects that are followed, or were until a command removed them."""
+        """Objects that are followed, or were."""
+        self._followed: set[int] = set()
+        self._looked_for: set[int] = set()
+        self._ended: set[int] = set()
+        """Objects that a command removed, or whose search it ended. Their ids may be of others now."""
         self._look()
 
     def before(self, frame: Frame) -> NDArray[np.uint8] | None:
         """Look for what is searched or lost; returns the mask of what was found."""
         self._look()
         tracker, states = self._tracker, {} if self._labels is None else self._labels.states
-        lost = {i for i in self._names if states.get(i) == LOST and i in tracker.object_ids}
+        lost = {i for i in self._followed - self._ended if states.get(i) == LOST}
         missing = lost.union(tracker.searched)
         self._wait -= 1
         if not missing or self._wait >= 0 or tracker.joint_names:
@@ -119,8 +123,11 @@ class TargetFinder(Observer):
 
     def _look(self) -> None:
         """Tell the tracker what was never found."""
-        self._started |= set(self._tracker.object_ids) & set(self._names)
-        self._tracker.look_for(*(i for i in self._names if i not in self._started))
+        followed = set(self._tracker.object_ids) & set(self._names)
+        self._ended |= (self._followed | self._looked_for - set(self._tracker.searched)) - followed
+        self._started |= followed
+        self._followed, self._looked_for = followed, set(self._names) - self._started - self._ended
+        self._tracker.look_for(*(i for i in self._names if i in self._looked_for))
 
     def _search(self, pixels: NDArray[np.uint8], missing: set[int]) -> NDArray[np.uint8] | None:
         size, followed = (pixels.shape[0], pixels.shape[1]), set(self._tracker.object_ids) - missing
@@ -187,7 +194,9 @@ class TargetFinder(Observer):
             for i in self._names if first else ():
                 if not any(i in known.objects for sought in self._sought for known in sought.frames):
                     _log.warning(
-                        "%s (object %d) is too small in its target, or fills it: it cannot be found", self._name(i), i
+                        "%s (object %d) covers too few cells of its target picture, or nearly all: it cannot be searched",
+                        self._name(i),
+                        i,
                     )
         return self._sought
 

@@ -79,4 +79,4 @@ def check_target_path(path: str | Path, overwrite: bool) -> None:
     if path.suffix.lower() != TARGET_SUFFIX:
         raise SettingError(f"--save-target {path} must end in {TARGET_SUFFIX}: {path.with_suffix(TARGET_SUFFIX)}")
     if path.exists() and not overwrite:
-        raise SettingError(f"--save-target {path} is there already: choose another name, or add --overwrite")
+        raise SettingError(f"--save-target {path} exists already: choose another name, or add --overwrite")

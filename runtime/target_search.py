@@ -29,6 +29,8 @@ Rows = NDArray[np.float32]
 
 _EVIDENCE = 0.0125
 """Least product of lead and cover of an object that is found."""
+_LEAST_COVER = 0.15
+"""Least cover of an object that is found: a look-alike has parts of its skin in common."""
 _FEWEST = 8
 """Fewest distinct coherent matches of an object that is found."""
 _SLACK = 1
@@ -78,7 +80,8 @@ class Match:
     @property
     def certainty(self) -> float:
         """The evidence over what it takes: from 1 on the object is found."""
-        return min(max(0.0, self.lead) * self.cover / _EVIDENCE, self.cells.size / _FEWEST)
+        evidence = max(0.0, self.lead) * self.cover / _EVIDENCE
+        return min(evidence, self.cover / _LEAST_COVER, self.cells.size / _FEWEST)
 
 
 def as_rows(features: NDArray[np.float32]) -> Rows:

@@ -40,7 +40,7 @@ from crwedge.runtime.tracker_state import collect_state, restore_context
 
 
 class Tracker(Closing):
-    """Follows objects from frame to frame: one stateful object a video, one verb, `step`.
+    """Follows objects from frame to frame. One tracker per video; call `step` for each frame.
 
     Args:
         backend: where frames are encoded and labelled; the tracker closes it.
@@ -69,7 +69,7 @@ class Tracker(Closing):
         self.names: Mapping[int, str] = {}
         """Names of objects, for the outputs; see `rename`."""
         self.searched: tuple[int, ...] = ()
-        """Objects that are looked for and were never found; see `look_for`."""
+        """Objects that are searched and were never found; see `look_for`."""
         self._objects, self._monitor, self._quality = Objects(), Monitor(), QualityLevel()
         self._position = Position()
         self._locator: Locator | None = None
@@ -87,7 +87,7 @@ class Tracker(Closing):
         """Open a bundle and make a tracker of it.
 
         Args:
-            model: a bundle or its folder; by default the newest that `crwedge export` wrote, else the shipped encoder.
+            model: a bundle or its folder; by default the one chosen with `crwedge use`, else the shipped encoder.
             engine: `auto`, `cpu`, `cuda`, `tensorrt`, or an engine that is open already; see `open_engine`.
             settings: a protocol, or the name of a preset; by default the bundle's own preset.
             options: by default those of the bundle: its fixed size, where it has one.
@@ -128,7 +128,7 @@ class Tracker(Closing):
     def memory_statement(self) -> str:
         """The context's memory as a formula and a number; known after the first mask."""
         if self.backend.empty:
-            raise CrwedgeError("the memory is known once the first frame with a mask has come")
+            raise CrwedgeError("the memory is known only after the first frame with a mask")
         return self._position.memory_formula(self.settings, 1 + len(self.object_ids), self.options.size)
 
     def step(
@@ -179,29 +179,32 @@ class Tracker(Closing):
         return finished(labels, self.settings, self.names, given is not None, self.searched)
 
     def rename(self, names: Mapping[int, str]) -> None:
-        """Call objects by these names in the outputs from the next frame on; other names stay."""
+        """Set names of objects for the outputs from the next frame on; other names stay."""
         self.names = {**self.names, **names}
 
     def look_for(self, *ids: int) -> None:
-        """Say which objects are looked for and were never found. While nothing is followed, frames then need no prompt."""
+        """Set the objects that are searched and were never found. While nothing is followed, frames then need no prompt."""
         self.searched = ids
 
     def set_quality(self, level: QualityLevel) -> None:
-        """Do a share of the full work from the next frame on."""
+        """Set the quality, a share of the full work, from the next frame on."""
         self._quality = level
         if self._locator is not None:
             self._locator.set_quality(level)
 
     def remove(self, *ids: int) -> None:
-        """Follow some objects no longer: their cells become background, in the whole context.
+        """Stop following some objects, whose cells become background in the whole context, or stop looking for them.
 
         Raises:
-            MaskError: an object is not followed, or none would be left.
+            MaskError: an object is neither followed nor looked for, or none would be left.
         """
-        self._edit_labels(self._objects.remove(ids))
+        followed = tuple(i for i in ids if i not in self.searched)
+        if followed or not ids:
+            self._edit_labels(self._objects.remove(followed))
+        self.searched = tuple(i for i in self.searched if i not in ids)
 
     def state(self) -> State:
-        """Everything that the next label map depends on, copied: see `crwedge.runtime.ops.snapshot`."""
+        """A copy of everything that the next label map depends on: see `crwedge.runtime.ops.snapshot`."""
         facts = {
             **self._objects.state(),
             **self._position.state(),
@@ -212,7 +215,7 @@ class Tracker(Closing):
         return collect_state(self.backend, self._locator, facts)
 
     def restore(self, state: State) -> None:
-        """Go on from a state: the next label maps are those that would have followed it.
+        """Continue from a state: the next label maps equal those of a tracker that never stopped.
 
         Raises:
             SnapshotError: it was taken with other settings, another model or another size.
@@ -230,20 +233,18 @@ class Tracker(Closing):
         """Forget all objects and frames; the next frame needs a mask and may have another size.
 
         Args:
-            keep_index: go on with the numbers of the frames, so that outputs stay in order.
+            keep_index: continue the numbers of the frames, so that outputs stay in order.
         """
         self.backend.clear()
         self._close_locator()
-        index = self._position.index if keep_index else 0
         self.prompt, self.searched = None, ()
         self._objects, self._monitor, self._quality = Objects(), Monitor(), QualityLevel()
-        self._position, self._locator = Position(), None
-        self._position.index = index
+        self._position, self._locator = Position(self._position.index if keep_index else 0), None
         if self.adapter is not None:
             self.adapter.reset()
 
     def close(self) -> None:
-        """Give back threads and memory."""
+        """Release threads and memory."""
         self._close_locator()
         self.backend.close()
         if self.adapter is not None:
@@ -297,23 +298,21 @@ class Tracker(Closing):
 
     def _predict(self, features: Features, locator: Locator, given: AnyPrompt | None) -> Prediction:
         """Soft labels of the frame: from the context, from the prompt, or from both."""
-        grid = grid_size(*features.view.size)
+        grid, fine = grid_size(*features.view.size), features.view.finer(self.settings.label_scale)
         if self.backend.empty:
             assert given is not None
             self._objects.start(given)
             self._position.cells_and_channels = features.view.cells, features.channels
-            return self.backend.label(
-                features, features.view.part(self._objects.soft(given, grid, self.settings.labels)[0])
-            )
+            return self.backend.label(features, fine.part(self._objects.soft(given, grid, self.settings)[0]))
         prediction = locator.revise(self.backend.propagate(features, self._search(locator, measured=given is None)))
         if not isinstance(given, MaskPrompt):
             return prediction
         change = self._objects.add(given.ids)
         if change is not None:
             self._edit_labels(change)
-        painted, known = self._objects.soft(given, grid, self.settings.labels)
-        painted, known = features.view.part(painted), features.view.part(known[None])[0]
-        return self.backend.label(features, self._objects.corrected(prediction.soft, given, painted, known))
+        painted, known = self._objects.soft(given, grid, self.settings)
+        painted, known = fine.part(painted), fine.part(known[None])[0]
+        return self.backend.label(features, self._objects.corrected(prediction.fine, given, painted, known))
 
     def _search(self, locator: Locator, measured: bool) -> Search:
         """How the context is searched for the next frame."""

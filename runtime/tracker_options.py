@@ -11,11 +11,11 @@ from crwedge.runtime.propagation.view import Size
 @described
 @dataclass(frozen=True)
 class TrackerOptions:
-    """How a tracker works beside its protocol."""
+    """Options of a tracker beside its protocol."""
 
     size: Size | None = None
     """(H, W) to compute at; label maps keep the frame's own size. None computes at the frame's size."""
     confidence: bool = False
-    """Whether to estimate how far each object can be trusted, without knowing the truth."""
+    """Whether to estimate the confidence of each object (its expected overlap with the truth)."""
     any_size: bool = False
-    """Whether frames may change their size: later ones are then computed at the first one's."""
+    """Whether the frame size may change. Later frames are then computed at the size of the first."""

@@ -18,7 +18,7 @@ def collect_state(backend: Backend, locator: Locator | None, facts: Mapping[str,
         CrwedgeError: nothing was labelled yet.
     """
     if backend.empty:
-        raise CrwedgeError("there is nothing to keep before the first frame")
+        raise CrwedgeError("there is nothing to save before the first frame")
     context = backend.state()
     located = locator.state() if locator is not None else ContextState({}, {})
     known = {"context": context.facts, "locator": located.facts, **facts}
@@ -43,4 +43,4 @@ def restore_context(backend: Backend, state: State, identity: Mapping[str, Any])
     try:
         backend.restore(ContextState(state.tensors, state.facts["context"]))
     except (KeyError, ValueError) as error:
-        raise SnapshotError(f"the snapshot is damaged ({error}); remove it to start anew") from error
+        raise SnapshotError(f"the snapshot is damaged ({error}); remove it to start again") from error

@@ -66,7 +66,7 @@ class BackgroundTrainer:
         self._thread.start()
 
     def offer(self, window: Window) -> None:
-        """Hand over a window; one that was not begun yet makes way. Returns at once."""
+        """Hand over a window; it replaces one that was not started yet. Returns at once."""
         with self._lock:
             self._stats.dropped += self._window is not None
             self._window = window

@@ -50,5 +50,5 @@ class LookaheadSource(Closing):
             interrupt()
 
     def close(self) -> None:
-        """Give the device or file back."""
+        """Close the device or file."""
         self._source.close()

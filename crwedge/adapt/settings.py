@@ -9,6 +9,7 @@ from typing import Any, Literal
 from crwedge.core.checked import Checked, bounded
 from crwedge.core.described import described
 from crwedge.core.errors import SettingError
+from crwedge.core.json_text import parse_json
 
 Mode = Literal["causal", "lookahead"]
 ContextRule = Literal["keep", "recompute"]
@@ -21,82 +22,90 @@ Precision = Literal["float32", "bfloat16", "float64"]
 @described
 @dataclass(frozen=True)
 class TestTimeSettings(Checked):
-    """How the encoder follows the video. The defaults fit the shipped encoder; `appendix()` is the paper's own."""
+    """Settings of test-time training. The defaults fit the shipped encoder; `appendix()` has the paper's values."""
 
     __test__ = False  # no test case, whatever its name begins with
 
     # When, and on what.
     mode: Mode = "causal"
-    """`causal`: frame t and the 2m before it. `lookahead`: t-m .. t+m, the appendix's own; masks come m frames late."""
+    """`causal`: train on frame t and the 2m before it. `lookahead`: on t-m .. t+m, as in the appendix; m frames late."""
     m: int = bounded(10, min=1)
-    """Half the window: 2m + 1 frames."""
+    """A window has 2m + 1 frames."""
     every: int = bounded(5, min=1)
     """Frames between two windows."""
     updates: int = bounded(100, min=1)
-    """Of the weights, in each window."""
+    """Updates of the weights in each window."""
     learning_rate: float = bounded(1e-4, above=0)
-    """Of Adam, which starts anew in each window."""
+    """Learning rate of Adam, whose state is reset in each window."""
     restart: bool = False
-    """Whether each window starts from the bundle's weights; otherwise from those of the window before."""
+    """Start each window from the bundle's weights, not from those of the window before."""
     synchronous: bool = False
-    """Train in the tracking process before the frame is labelled: the appendix to the letter, and deterministic."""
+    """Train in the tracking process before the frame is labelled: deterministic, as in the appendix, and slow."""
     context: ContextRule = "recompute"
-    """What becomes of the context's features when the weights change. `recompute` encodes its frames again, beside the
-    frame path where training is; features of old and new weights do not compare well (docs/test-time-training.md)."""
+    """The context's features when the weights change. `recompute`: its frames are encoded again, outside the frame path.
+    `keep`: they stay, although features of old and new weights do not match well (docs/test-time-training.md)."""
 
     # What is learnt.
     batchnorm: BatchNorm = "frozen"
-    """`frozen`: the statistics are those of the bundle. `adapt`: those of the batch, and running ones that move."""
+    """`frozen`: the statistics of the bundle. `adapt`: the statistics of the batch, which also update the running ones."""
     layers: Layers = "last"
-    """`last`: res3 alone, at less cost; a good encoder gains from it, and loses where all its layers are trained. A weak one
-    gains more from `all` (docs/test-time-training.md)."""
+    """Layers that are trained. `last`: only res3, which costs less and suits a good encoder. `all`: every layer, which
+    suits a weak encoder (docs/test-time-training.md)."""
 
     # The loss (see crwedge.train.config, where each of these has the same name but `clips` and `gap`).
     nodes: Nodes = "map"
+    """Nodes of the walk: `map` (cells of a feature map) or `patches`."""
     clips: int = bounded(4, min=1)
-    """Clips an update."""
+    """Clips per update."""
     clip_length: int = bounded(2, min=0)
     """Frames of a clip; 0 takes the whole window as one clip."""
     gap: int = bounded(4, min=1)
-    """Most frames from one frame of a clip to the next: each clip draws 1 .. gap."""
+    """Largest distance between two frames of a clip: each clip draws 1 .. gap."""
     size: int = bounded(128, min=32)
     """Side of the square that is cut from a frame, in pixels."""
     short_side: int = bounded(192, min=32)
     """Frames are shrunk to this short side first."""
     temperature: float = bounded(0.03, above=0)
+    """tau of the walk."""
     edge_dropout: float = 0.1
+    """Share of the edges cut before the softmax."""
     scale: tuple[float, float] = bounded((0.1, 1.0), above=0, max=1, rising=True)
+    """Area of a view, as a share of the largest square in the frame."""
     ratio: float = 1.25
+    """Width to height of a view, from 1/ratio to ratio."""
     rotation: float = 15.0
+    """Largest rotation of a view, in degrees."""
     colour: float = 0.1
+    """Strength of the jitter of brightness, contrast and saturation."""
     precision: Precision = "float32"
-    """Of training. float64 is for comparing implementations: Adam's first steps are all of one length, so that where a
-    gradient is nearly zero the rounding of float32 decides which way a weight goes."""
+    """Precision of training. float64 is for comparing implementations: where a gradient is nearly zero, the rounding of
+    float32 decides the sign of Adam's first steps."""
     seed: int = bounded(0, min=0)
+    """Seed of all random choices."""
 
     # Safety.
     hold_every: int = bounded(5, min=0)
-    """Every so many frames of a window one is kept from training, to measure the cycle error on; 0 keeps none."""
+    """One frame in this many is held out of training, to measure the cycle error; 0 holds out none."""
     tolerance: float = bounded(0.05, min=0)
-    """The cycle error may grow by this share before the window's updates are undone."""
+    """If the cycle error grows by more than this share, the window's updates are undone."""
     explode: float = bounded(4.0, above=0)
-    """A loss above so many times the window's first undoes them too."""
+    """If the loss exceeds this many times the window's first loss, the updates are undone too."""
     rollbacks: int = bounded(3, min=1)
-    """After so many windows undone, training ends."""
+    """Training ends after this number of undone windows."""
     budget_ms: float = bounded(0.0, min=0)
     """Milliseconds of training in each window; 0: no limit."""
     duty: float = bounded(1.0, above=0, max=1)
-    """Share of the time in which the trainer computes; below 1 it rests after each update."""
+    """Share of the time in which the trainer computes; below 1 it pauses after each update."""
     patience: float = bounded(60.0, above=0)
-    """Seconds without a sign from the trainer's process after which it is ended."""
+    """The trainer's process is ended after this many seconds without a message from it."""
     memory_mb: int = bounded(4096, min=0)
-    """Memory of the trainer's process above which it is ended; 0: no limit."""
+    """The trainer's process is ended if its memory exceeds this many MB; 0: no limit."""
     threads: int = bounded(1, min=1)
-    """Of the trainer's process."""
+    """Threads of the trainer's process."""
     nice: int = bounded(10, min=0)
-    """How far its priority is lowered."""
+    """Niceness of the trainer's process."""
     device: str = ""
-    """cpu, cuda, cuda:1; by default a GPU if there is one."""
+    """Device of training: cpu, cuda or cuda:1; by default a GPU if there is one."""
 
     def __post_init__(self) -> None:
         """Check types, choices and bounds."""
@@ -143,16 +152,14 @@ class TestTimeSettings(Checked):
 
 
 def parse_changes(words: Iterable[str]) -> dict[str, Any]:
-    """`updates=50 layers=last` -> {"updates": 50, "layers": "last"}; SettingError for what is no key=value."""
-    import json
-
+    """`updates=50 layers=last` -> {"updates": 50, "layers": "last"}; SettingError for what is not key=value."""
     changes: dict[str, Any] = {}
     for word in words:
         name, sign, text = word.partition("=")
         if not sign or not name.strip():
             raise SettingError(f"{word!r} is not key=value, such as updates=50")
         try:
-            changes[name.strip()] = json.loads(text)
+            changes[name.strip()] = parse_json(text)
         except ValueError:
             changes[name.strip()] = text.strip()
     return changes

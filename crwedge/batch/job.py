@@ -51,7 +51,7 @@ class Job:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Job:
-        """From plain values; those of a record that belong to no job are passed over."""
+        """From plain values; values of a record that a job does not have are ignored."""
         known = {f.name for f in fields(cls)}
         job = cls(**{name: value for name, value in values.items() if name in known})
         return replace(job, save=tuple(job.save), own=tuple(job.own))

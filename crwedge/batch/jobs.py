@@ -65,8 +65,8 @@ def _job(row: Row, options: BatchOptions, bundles: dict[str | None, Bundle | Use
         return Job(row.name, row.video, row.mask, str(model), row.model_sha256, problem=problem or str(bundle))
     if row.model_sha256 and row.model_sha256 != bundle.sha256:
         problem = problem or (
-            f"its row asks for the model with SHA-256 {row.model_sha256[:12]}..., and {bundle.manifest.name} has "
-            f"{bundle.sha256[:12]}...: name the right one in the column model"
+            f"its row needs the model with SHA-256 {row.model_sha256[:12]}..., and {bundle.manifest.name} has "
+            f"{bundle.sha256[:12]}...: give the right one in the column model"
         )
     given = {**options.changes, **row.options}
     engine, save = row.engine or options.engine, row.save or options.save

@@ -14,6 +14,7 @@ from pathlib import Path
 from crwedge.batch.results import MANIFEST, RECORD, Record, parse_manifest
 from crwedge.core.errors import SinkError
 from crwedge.core.files import atomic_write, replace_folder, sync_folder
+from crwedge.core.json_text import parse_json
 
 _OWN = ".crwedge"
 """Folder of the batch's own files: locks, and results that are being written."""
@@ -47,7 +48,7 @@ class LocalResults:
             lock = filelock.FileLock(self._own / "batch.lock", timeout=0)
             lock.acquire()
         except filelock.Timeout as error:
-            raise SinkError(f"another batch is at work in {self.root}: wait for it, or choose another --out") from error
+            raise SinkError(f"another batch is running in {self.root}: wait for it, or choose another --out") from error
         try:
             self._wait_for_orphans()
             self._clear()
@@ -101,7 +102,7 @@ class LocalResults:
     def record_of(self, name: str) -> Record | None:
         """See `Results.record_of`."""
         try:
-            found = json.loads((self.root / name / RECORD).read_text(encoding="utf-8"))
+            found = parse_json((self.root / name / RECORD).read_bytes())
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) and found.get("name") == name else None
@@ -135,7 +136,7 @@ class LocalResults:
                 with filelock.FileLock(path, timeout=_ORPHANS_S):
                     path.unlink(missing_ok=True)
             except filelock.Timeout as error:
-                raise SinkError(f"worker {path.stem} of a batch that was killed is still at work: end it") from error
+                raise SinkError(f"worker {path.stem} of a batch that was killed is still running: end it") from error
 
 
 def _flush(path: Path) -> None:

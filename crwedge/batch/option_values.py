@@ -44,6 +44,6 @@ def parse_value(name: str, value: Any) -> Any:
             return int(value)
         if "float" in kind:
             return math.inf if value.lower() in ("inf", "infinity") else float(value)
-    except (KeyError, ValueError, TypeError) as error:
-        raise SettingError(f"{name} is {json.dumps(value)}, which is no {kind}") from error
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
+        raise SettingError(f"{name} is {json.dumps(value)}, which is not a {kind}") from error
     return value

@@ -159,7 +159,7 @@ def _row(
     mask, numbered = found[0]
     start = _start_of(mask, frames) if numbered else 0
     if start is None:
-        return Row(name, path, problem=f"{mask} has not the name of a frame: rename it, or give a table with start")
+        return Row(name, path, problem=f"{mask} is not named after a frame: rename it, or give a table with start")
     return Row(name, path, mask, {"start": start} if start else {})
 
 

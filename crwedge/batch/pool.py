@@ -105,7 +105,7 @@ class LocalPool:
         elif worker.verdict:
             yield Finished(problem_record(job, worker.verdict, worker.attempt))
         elif worker.attempt > self._retries:
-            reason = f"its worker died {worker.attempt} times, at last of {_cause(worker.process.exitcode)}"
+            reason = f"its worker died {worker.attempt} times, the last time of {_cause(worker.process.exitcode)}"
             yield Finished(problem_record(job, reason, worker.attempt))
         elif stop.is_set():
             yield Released(job.name)
@@ -117,7 +117,7 @@ class LocalPool:
         for worker in workers:
             if worker.job and worker.process.pid and (taken := resident_mb(worker.process.pid)) > limit:
                 worker.verdict = (
-                    f"it took {taken:.0f} MB and {limit:.0f} MB are there for a worker: give --workers "
+                    f"it took {taken:.0f} MB and a worker may take {limit:.0f} MB: give --workers "
                     f"{max(1, self.machine.workers - 1)}, a larger --memory or a smaller --set size=HEIGHTxWIDTH"
                 )
                 worker.process.kill()

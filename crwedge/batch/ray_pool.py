@@ -108,7 +108,7 @@ class RayPool:
             socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
         except (OSError, ValueError) as error:
             raise SettingError(
-                f"--ray {self._address}: nobody answers there ({error}); `ray status` on the cluster tells its address"
+                f"--ray {self._address}: no cluster answers ({error}); `ray status` on the cluster shows its address"
             ) from error
 
     def _slots(self, ray: Any) -> int:
@@ -117,8 +117,8 @@ class RayPool:
         for kind, wanted in (("CPU", self._threads), ("GPU", self._gpus)):
             if wanted and there.get(kind, 0) < wanted:
                 raise SettingError(
-                    f"each video asks for {wanted:g} {kind}, and the cluster has {there.get(kind, 0):g} in all: give less "
-                    f"with {'--threads' if kind == 'CPU' else '--gpus'}"
+                    f"each video asks for {wanted:g} {kind}, and the cluster has {there.get(kind, 0):g} in all: ask for "
+                    f"less with {'--threads' if kind == 'CPU' else '--gpus'}"
                 )
         fits = [there["CPU"] // self._threads] + ([there["GPU"] // self._gpus] if self._gpus else [])
         return max(1, int(min(fits)))

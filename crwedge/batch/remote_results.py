@@ -18,6 +18,7 @@ from typing import Any
 
 from crwedge.batch.results import MANIFEST, RECORD, Record, parse_manifest
 from crwedge.core.errors import SinkError
+from crwedge.core.json_text import parse_json
 from crwedge.core.remote import filesystem
 from crwedge.runtime.sources.uri import redact
 
@@ -47,11 +48,10 @@ class RemoteResults:
         """
         found = self._read(_LEASE)
         if found is not None:
-            lease = json.loads(found)
-            age = time.time() - lease["time"]
-            if age < _LEASE_S and not (lease["host"] == socket.gethostname() and not _alive(lease["pid"])):
+            age, host, pid = self._parse_lease(found)
+            if age < _LEASE_S and not (host == socket.gethostname() and not _alive(pid)):
                 raise SinkError(
-                    f"another batch on {lease['host']} wrote to {redact(self.where)} {age:.0f} seconds ago: wait for it, or "
+                    f"another batch on {host} wrote to {redact(self.where)} {age:.0f} seconds ago: wait for it, or "
                     f"for {_LEASE_S:.0f} seconds where it was killed"
                 )
         self._renew()
@@ -92,7 +92,7 @@ class RemoteResults:
         """See `Results.record_of`."""
         data = self._read(f"{name}/{RECORD}")
         try:
-            found: Any = json.loads(data) if data is not None else None
+            found: Any = parse_json(data) if data is not None else None
         except ValueError:
             return None
         return found if isinstance(found, dict) and found.get("name") == name else None
@@ -112,6 +112,15 @@ class RemoteResults:
         self._leased = time.time()
         lease = {"host": socket.gethostname(), "pid": os.getpid(), "time": self._leased}
         self._write(_LEASE, json.dumps(lease).encode())
+
+    def _parse_lease(self, data: bytes) -> tuple[float, str, int]:
+        """Its age in seconds, and the host and process that wrote it."""
+        try:
+            lease = parse_json(data)
+            return time.time() - float(lease["time"]), str(lease["host"]), int(lease["pid"])
+        except (ValueError, TypeError, KeyError) as error:
+            where = f"{redact(self.where)}/{_LEASE}"
+            raise SinkError(f"{where} is damaged ({error}); remove it where no other batch writes there") from error
 
     def _read(self, name: str) -> bytes | None:
         try:

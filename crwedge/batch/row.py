@@ -47,7 +47,7 @@ def check_names(rows: Sequence[Row]) -> None:
         parts = row.name.split("/")
         if any(part in ("", "..") or part.startswith(".") or len(part.encode()) > 200 for part in parts):
             raise SettingError(
-                f"{row.name!r} is no name for results: give parts of 1 to 200 bytes that start with no dot (column name)"
+                f"{row.name!r} is not a name for results: each part needs 1 to 200 bytes and no dot at its start (column name)"
             )
         if row.name in seen:
             raise SettingError(

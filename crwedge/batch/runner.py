@@ -20,7 +20,6 @@ from crwedge.core.clock import utc_time
 from crwedge.core.errors import CrwedgeError, MaskError, SourceError
 from crwedge.core.labels import LabelMap
 from crwedge.core.log_handler import handled_by
-from crwedge.core.prompts import read_prompt
 from crwedge.core.remote import fetch, remote_stamp
 from crwedge.core.uri import redact
 from crwedge.runtime.backends.engine import DeviceEngine, Engine, LockedEngine
@@ -101,12 +100,12 @@ class Runner:
             options = job.session_options(bundle, self._threads)
             new = space / "new"
             new.mkdir()
-            prompt = None
-            if mask.suffix.lower() == TARGET_SUFFIX:
+            is_target = mask.suffix.lower() == TARGET_SUFFIX
+            if is_target:
                 options = replace(options, targets=(mask,))
-            else:
-                prompt = read_prompt(mask)
-            session = Session(video, prompt, [new / target for target in job.save], options, engine=shared)
+            session = Session(
+                video, None if is_target else mask, [new / target for target in job.save], options, engine=shared
+            )
             objects = _Frames(session, on_frames)
             summary = session.run([objects])
             if not summary["tracked"]:
@@ -148,7 +147,7 @@ class Runner:
                 raise SourceError(f"there is no {what} {path}")
         found = fingerprint(local)
         if wanted and found.sha256 != wanted:
-            raise SourceError(f"the {what} {path} is not the one that was asked for (its SHA-256 differs)")
+            raise SourceError(f"the {what} {path} is not the requested one (its SHA-256 differs)")
         return local, found
 
     def _open(self, job: Job) -> tuple[Bundle, Engine]:
@@ -159,7 +158,7 @@ class Runner:
             self.close()
             bundle = find_bundle(job.model)
             if bundle.sha256 != job.model_sha256:
-                raise SourceError(f"the model {job.model} is another one than when the batch began")
+                raise SourceError(f"the model {job.model} changed since the batch began")
             wanted = (int(size[0]), int(size[1])) if size else bundle.manifest.size
             self._engine = open_engine(bundle, job.engine, self._threads, wanted)
             self._bundle, self._key = bundle, key

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from crwedge.batch.option_values import KNOWN, parse_value
 from crwedge.batch.row import Row, name_of
 from crwedge.batch.storage import is_remote
 from crwedge.core.errors import SettingError, SourceError
+from crwedge.core.json_text import parse_json
 from crwedge.core.location import read_lines
 from crwedge.core.remote import filesystem
 from crwedge.runtime.sources.uri import file_path
@@ -37,7 +37,7 @@ RESULTS = (
     ),
     *("source_stamp", "mask_stamp", "peak_rss_mb", "object_ids", "targets"),
 )
-"""What a manifest says of a result; passed over where the manifest is a table of videos."""
+"""What a manifest says of a result; ignored where the manifest is a table of videos."""
 
 
 def read_table(path: str) -> list[Row]:
@@ -81,12 +81,18 @@ def _row(values: dict[str, Any], table: str, base: Path) -> Row:
         )
     if not isinstance(values.get("video"), str):
         raise SettingError("it names no video")
+    save = values.get("save") or ()
+    if not all(isinstance(values.get(name), str | None) for name in ("mask", "model", "engine")):
+        raise SettingError("mask, model and engine are texts")
+    if not isinstance(save, str | list | tuple) or not all(isinstance(one, str) for one in save):
+        raise SettingError("save is a text or a list of texts")
+    if not all(isinstance(values.get(group) or {}, dict) for group in _GROUPS):
+        raise SettingError(f"{' and '.join(_GROUPS)} are objects, such as {{'radius': 12}}")
     options: dict[str, Any] = {}
     for group in _GROUPS:
         options |= dict(values.get(group) or {})
     options |= {name: values[name] for name in KNOWN if name in values}
     options = {name: parse_value(name, value) for name, value in options.items()}
-    save = values.get("save") or ()
     mask = values.get("mask") or ""
 
     def place(path: str) -> str:
@@ -123,9 +129,9 @@ def _lines(path: str) -> list[str]:
 
 def _json(path: str, number: int, line: str) -> dict[str, Any]:
     try:
-        values = json.loads(line)
+        values = parse_json(line)
     except ValueError as error:
-        raise SettingError(f"{path}, line {number} is no JSON ({error})") from error
+        raise SettingError(f"{path}, line {number} is not JSON ({error})") from error
     if not isinstance(values, dict):
-        raise SettingError(f"{path}, line {number} is no JSON object, such as {{'video': 'a.mp4', 'mask': 'a.png'}}")
+        raise SettingError(f"{path}, line {number} is not a JSON object, such as {{'video': 'a.mp4', 'mask': 'a.png'}}")
     return values

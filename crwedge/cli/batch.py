@@ -131,7 +131,7 @@ def batch(
         from crwedge.batch.pool import LocalPool
 
         machine = size_machine(count, workers, threads, memory)
-        _log.info("%d workers with %d threads each", machine.workers, machine.threads)
+        _log.info("workers: %d, threads of each: %d", machine.workers, machine.threads)
         return LocalPool(results, machine, place.retries)
 
     stop = StopToken()
@@ -150,7 +150,7 @@ def batch(
 
 def _tell(summary: Summary, as_json: bool) -> None:
     _log.info(
-        "%d of %d videos done (%d before), %d failed, %d not begun; see %s",
+        "%d of %d videos done (%d before), %d failed, %d not started; see %s",
         *(summary.done, summary.videos, summary.skipped, summary.failed, summary.waiting, summary.manifest),
     )
     if as_json:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from types import TracebackType
-from typing import Any
 
 from crwedge.batch.events import Advanced, Event, Finished, Released, Started
+from crwedge.cli.progress import Bars
 from crwedge.runtime.frame_queue import StopToken
 
+_WHOLE = "(all videos)"
 _PLAIN_S = 30.0
 """Seconds between two lines on the whole where no video has ended."""
 
@@ -27,33 +27,25 @@ class BatchProgress:
         self._done = self._failed = self._frames = 0
         self._running: dict[str, int] = {}
         self._begin = self._last = time.monotonic()
-        self._bar: Any = None
-        self._tasks: dict[str, Any] = {}
+        self._bars = Bars()
         self._told_stop = False
 
     def __enter__(self) -> BatchProgress:
         """Show the bars."""
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bar = Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True))
-            self._bar.start()
-            self._tasks[""] = self._bar.add_task("videos", total=self._total, note="")
+        self._bars.open()
+        self._bars.update(_WHOLE, 0, self._total)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave the bar of the whole as it stands."""
-        if self._bar is not None:
-            self._bar.stop()
+        self._bars.close()
 
     def plan(self, todo: int, done: int) -> None:
         """Some videos are done already."""
         self._done = done
-        self._say(f"{todo} videos to follow, {done} done before")
+        self._say(f"videos to track: {todo}; done before: {done}")
         self._show_whole()
 
     def __call__(self, event: Event) -> None:
@@ -62,12 +54,12 @@ class BatchProgress:
             self._running[event.name] = 0
             if event.attempt > 1:
                 self._say(f"{event.name}: its worker died; attempt {event.attempt}")
-            elif self._bar is not None:
-                self._tasks[event.name] = self._bar.add_task(event.name, total=None, note="")
+            self._bars.update(event.name, 0, None)
         elif isinstance(event, Advanced):
-            self._running[event.name] = event.frames
-            if (task := self._tasks.get(event.name)) is not None:
-                self._bar.update(task, completed=event.frames, total=event.total)
+            # The last news of a video may come after its end.
+            if event.name in self._running:
+                self._running[event.name] = event.frames
+                self._bars.update(event.name, event.frames, event.total)
         elif isinstance(event, Finished):
             self._finish(event)
         elif isinstance(event, Released):
@@ -75,7 +67,7 @@ class BatchProgress:
         if self._stop.is_set() and not self._told_stop:
             self._told_stop = True
             self._say(f"stopping: {len(self._running)} videos are still finished; once more ends at once")
-        if self._bar is None and time.monotonic() - self._last >= _PLAIN_S:
+        if not self._bars.shown and time.monotonic() - self._last >= _PLAIN_S:
             running = ", ".join(f"{name} at frame {frames}" for name, frames in self._running.items())
             self._say(f"{self._done} of {self._total} videos done, {self._failed} failed; {running}")
 
@@ -94,18 +86,13 @@ class BatchProgress:
 
     def _forget(self, name: str) -> None:
         self._running.pop(name, None)
-        if (task := self._tasks.pop(name, None)) is not None:
-            self._bar.remove_task(task)
+        self._bars.remove(name)
 
     def _show_whole(self) -> None:
-        if self._bar is not None:
-            rate = self._frames / max(time.monotonic() - self._begin, 1e-9)
-            note = f"{rate:.1f} frames a second{f', {self._failed} failed' if self._failed else ''}"
-            self._bar.update(self._tasks[""], completed=self._done + self._failed, note=note)
+        rate = self._frames / max(time.monotonic() - self._begin, 1e-9)
+        note = f"{rate:.1f} frames a second{f', {self._failed} failed' if self._failed else ''}"
+        self._bars.update(_WHOLE, self._done + self._failed, self._total, note)
 
     def _say(self, text: str) -> None:
         self._last = time.monotonic()
-        if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        else:
-            print(text, file=sys.stderr, flush=True)
+        self._bars.say(text)

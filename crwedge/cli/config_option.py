@@ -61,7 +61,7 @@ def read_options(path: Path, parameters: list[Any], table: SettingTable | None) 
         else:
             names = sorted([*known, *(table.settings if table is not None else ())])
             near = get_close_matches(name, names, 1)
-            cure = f"did you mean {near[0]}?" if near else f"known ones are {', '.join(names)}"
+            cure = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(names)}"
             raise SettingError(f"{path}: unknown key {key!r}; {cure}")
     return found, [*words, *found.pop("settings", [])]
 

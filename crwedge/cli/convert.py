@@ -51,7 +51,7 @@ def convert(
         count = write_annotation(annotation, place, form, overwrite)
     height, width = annotation.size
     messages(as_json).info(
-        f"{place}: {form}, {count} frames of {height}x{width} (height x width) of {annotation.video.name}"
+        f"{place}: {form}, {count} frames of {height}x{width} (height x width), from {annotation.video.name}"
     )
     if as_json:
         facts = {"output": place, "format": form, "frames": count, "size": [height, width]}

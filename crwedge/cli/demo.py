@@ -33,7 +33,7 @@ def demo(
     from crwedge.core.labels import region_iou
     from crwedge.core.masks import palette
     from crwedge.runtime.bundle_lookup import default_preset, find_bundle
-    from crwedge.runtime.sinks.draw import overlay, sheet
+    from crwedge.runtime.sinks.draw import caption, overlay, sheet
     from crwedge.runtime.sinks.open import open_sink
     from crwedge.runtime.tracker import Tracker
 
@@ -43,7 +43,8 @@ def demo(
     if not bundle.manifest.trained:
         log.info(f"note: the encoder {bundle.manifest.name} is random, not trained; masks will drift")
     log.info(
-        f"rendering {frames} frames of {_HEIGHT} x {_WIDTH}, two objects and two look-alikes: a quarter of a minute"
+        f"rendering {frames} frames of {_HEIGHT} x {_WIDTH} with two objects and two look-alikes, and tracking them: "
+        "about 20 s of processor time"
     )
     film = render_film(frames, _HEIGHT, _WIDTH, objects=2, seed=_SEED, rate=_RATE)
     shown = sorted({round(i * (frames - 1) / 5) for i in range(6)})
@@ -69,7 +70,9 @@ def demo(
         protocol = tracker.settings.to_dict()
     path = out / "sheet.png"
     try:
-        Image.fromarray(sheet(rows)).save(path)
+        for row, text in zip(rows, ("frames", "true masks", "result"), strict=True):
+            row[0] = caption(row[0], text)
+        Image.fromarray(sheet(rows)).reduce(2).save(path)
     except OSError as error:
         raise SinkError(f"cannot write {path}: {error.strerror}") from error
     # As in the field: the first frame was given and the last is not scored.
@@ -78,7 +81,11 @@ def demo(
         f"J (intersection over union): object 1 {scores[0]:.3f}, object 2 {scores[1]:.3f} "
         f"(preset {name}: m {protocol['context_length']}, k {protocol['topk']}, r {protocol['radius']:g})"
     )
-    for what, where in (("frames, truth and result", path), ("video", out / "overlay.mp4"), ("masks", out / "masks")):
+    for what, where in (
+        ("frames, true masks and result", path),
+        ("video", out / "overlay.mp4"),
+        ("masks", out / "masks"),
+    ):
         log.info(f"{what}: {where.resolve()}")
     if as_json:
         values = [round(float(score), 4) for score in scores]

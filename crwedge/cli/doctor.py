@@ -17,9 +17,15 @@ _MEANING = {
     "tensorrt": "TensorRT engines",
     "window": "show masks in a window",
     "mqtt": "publish masks by MQTT",
+    "serve": "paint and follow in a browser",
     "train": "learn an encoder",
     "export": "checkpoint to bundle",
+    "cluster": "batches on Ray, remote files",
+    "supervision": "example with supervision",
+    "rerun": "example with Rerun",
     "eval": "plots of studies, .mat files",
+    "interop": "tests beside other tools",
+    "docs": "build the documentation",
     "dev": "work on crwedge itself",
 }
 
@@ -69,10 +75,10 @@ def doctor(as_json: AsJson = False) -> None:
         state = "installed" if not missing else f"missing {', '.join(missing)}: {install_command(extra)}"
         if missing and not extra:
             state = f"missing {', '.join(missing)}: install crwedge again"
-        typer.echo(f"{extra or 'base':<9} {_MEANING.get(extra, ''):<29} {state}")
+        typer.echo(f"{extra or 'base':<11} {_MEANING.get(extra, ''):<29} {state}")
         have = [f"{name} {version}" for name, version in found.items() if version is not None]
         if have:
-            typer.echo(f"          {', '.join(have)}")
+            typer.echo(f"            {', '.join(have)}")
     if clash:
         typer.echo(f"clash: {clash}")
     for name, detail in engines.items():
@@ -83,7 +89,7 @@ def doctor(as_json: AsJson = False) -> None:
     typer.echo(describe_bundle(bundle))
     typer.echo("this machine can: " + ", ".join(word for word, possible in can.items() if possible))
     if lacking := [word for word, possible in can.items() if not possible]:
-        typer.echo("and, with what is missing above: " + ", ".join(lacking))
+        typer.echo("it could also, with the packages that are missing above: " + ", ".join(lacking))
 
 
 def _packages() -> dict[str, dict[str, str | None]]:
@@ -105,6 +111,7 @@ def _abilities(packages: dict[str, dict[str, Any]], engines: list[str]) -> dict[
     return {
         "track on the CPU": "cpu" in engines,
         "track on an NVIDIA GPU": "cuda" in engines or "tensorrt" in engines,
+        "serve the page": has("serve"),
         "show a window": has("window"),
         "publish by MQTT": has("mqtt"),
         "train": has("train"),

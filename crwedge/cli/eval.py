@@ -121,7 +121,7 @@ def vip(
     from crwedge.core.errors import SettingError
 
     words = [word.strip() for word in ignore.split(",") if word.strip()]
-    if not all(word.isdecimal() and int(word) <= 255 for word in words):
+    if not all(word.isdecimal() and len(word) < 16 and int(word) <= 255 for word in words):
         raise SettingError(f"--ignore {ignore!r} is not a list of ids from 0 to 255 with commas, such as 11,255")
     ignored = tuple(sorted({int(word) for word in words}))
     _evaluate("vip", root, scored, run, more, as_json, classes=classes, ignored=ignored)
@@ -159,7 +159,7 @@ def masks(
     if score.partial:
         log.info(
             f"PARTIAL: {len(score.missing_sequences)} sequences and {score.missing_frames} frames have no prediction "
-            "and are left out; this is not a benchmark result"
+            "and were skipped; this is not a benchmark result"
         )
     log.info(f"{len(score.sequences)} sequences: {headline(summary)}")
     if as_json:

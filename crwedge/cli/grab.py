@@ -42,7 +42,7 @@ def grab(
     if picture.suffix.lower() != ".png":
         raise SinkError(f"{picture}: a frame is saved as PNG, which loses nothing; give a name that ends in .png")
     if picture.exists() and not overwrite:
-        raise SinkError(f"{picture} exists; choose another name or give --overwrite")
+        raise SinkError(f"{picture} exists; choose another name, or add --overwrite")
     with open_source(source, silent) as frames:
         if frames.live and frame is None:
             settled = time.monotonic() + _SETTLE

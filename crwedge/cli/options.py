@@ -31,6 +31,10 @@ Settings = Annotated[
 ListSettings = Annotated[
     bool, typer.Option("--settings", is_eager=True, callback=list_settings, help="List the keys of --set.", hidden=True)
 ]
+Target = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FILE", help="Search for these objects, and follow them once found; repeatable."),
+]
 Names = Annotated[
     str | None, typer.Option(metavar="ID=NAME,...", help="Names of objects for the outputs, such as 1=dog,2=rider.")
 ]

@@ -40,6 +40,7 @@ class PageOptions:
     size: str | None = None
     threads: int | None = None
     control: str | None = None
+    targets: tuple[Path, ...] = ()
     play: bool = False
     hosts: tuple[str, ...] = ()
     mode: str = "track"
@@ -48,6 +49,7 @@ class PageOptions:
 def run_page(page: PageOptions, on_mask: OnMask | None = None) -> None:
     """Serve the page until a signal comes, the source ends or, in the mode `paint`, a mask is there."""
     from crwedge.cli.signals import exit_code, graceful_shutdown
+    from crwedge.core.errors import SettingError
     from crwedge.core.images import parse_size
     from crwedge.core.settings import check_choice
     from crwedge.runtime.backends.open import ENGINES
@@ -71,8 +73,14 @@ def run_page(page: PageOptions, on_mask: OnMask | None = None) -> None:
         size=parse_size(page.size) if page.size else None,
         threads=page.threads,
         control=page.control,
+        targets=page.targets,
         preview=True,
     )
+    is_film = is_recorded(page.source) and not page.play
+    if is_film and page.targets:
+        raise SettingError(
+            "--target looks for objects in a stream: add --play, or run crwedge track FILM --target FILE, which writes masks"
+        )
     folder = page.out or work_folder(page.source)
     stop, ended = StopToken(), threading.Event()
 
@@ -91,7 +99,7 @@ def run_page(page: PageOptions, on_mask: OnMask | None = None) -> None:
         stack.enter_context(graceful_shutdown(stop))
         desk: Desk
         session: Session | None = None
-        if is_recorded(page.source) and not page.play:
+        if is_film:
             desk = FilmDesk(page.source, options, folder, **more)
         else:
             source = PacedSource(RandomAccess(open_source(page.source))) if page.play else page.source

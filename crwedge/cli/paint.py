@@ -43,7 +43,7 @@ def paint(
         if path.suffix.lower() != ".png":
             raise SinkError(f"{path}: masks and frames are written as PNG; give a name that ends in .png")
         if path.exists() and not overwrite:
-            raise SinkError(f"{path} exists; choose another name or give --overwrite")
+            raise SinkError(f"{path} exists; choose another name, or add --overwrite")
         if not path.absolute().parent.is_dir():
             raise SinkError(f"{path}: there is no folder {path.parent}")
 

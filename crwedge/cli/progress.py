@@ -14,6 +14,61 @@ if TYPE_CHECKING:
     from crwedge.runtime.session import Session
 
 
+class Bars:
+    """Bars on stderr, where that is a terminal; otherwise `shown` is False and nothing is drawn.
+
+    Args:
+        quiet: show nothing.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._bars: Any = None
+        self._tasks: dict[str, Any] = {}
+
+    @property
+    def shown(self) -> bool:
+        """Whether there are bars."""
+        return self._bars is not None
+
+    def open(self) -> None:
+        """Show them."""
+        if self._quiet or not sys.stderr.isatty():
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        console = Console(stderr=True, soft_wrap=True)
+        self._bars = Progress(*columns, TextColumn("{task.fields[note]}"), console=console)
+        self._bars.start()
+
+    def close(self) -> None:
+        """Leave them as they stand."""
+        if self._bars is not None:
+            self._bars.stop()
+
+    def update(self, name: str, done: int, total: int | None, note: str = "") -> None:
+        """Set a bar, which is added the first time."""
+        if self._bars is None:
+            return
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=total, note=note)
+        self._bars.update(self._tasks[name], completed=done, total=total, note=note)
+
+    def remove(self, name: str) -> None:
+        """Take a bar away, where it is there."""
+        if (task := self._tasks.pop(name, None)) is not None:
+            self._bars.remove_task(task)
+
+    def say(self, text: str) -> None:
+        """Print a line above the bars, or on stderr."""
+        if self._bars is not None:
+            self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        elif not self._quiet:
+            print(text, file=sys.stderr, flush=True)
+
+
 class Progress:
     """Counts steps of work on stderr.
 
@@ -24,40 +79,29 @@ class Progress:
     """
 
     def __init__(self, what: str, total: int | None, quiet: bool = False) -> None:
-        self.what, self.total, self.quiet = what, total, quiet
-        self._bar: Any = None
-        self._task: Any = None
+        self.what, self.total = what, total
+        self._bars = Bars(quiet)
         self._last = time.monotonic()
 
     def __enter__(self) -> Progress:
         """Show the bar."""
-        if not self.quiet and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-            from rich.progress import Progress as Bar
-
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bar = Bar(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True, soft_wrap=True))
-            self._bar.start()
-            self._task = self._bar.add_task(self.what, total=self.total, note="")
+        self._bars.open()
+        self._bars.update(self.what, 0, self.total)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave the bar as it stands."""
-        if self._bar is not None:
-            self._bar.stop()
+        self._bars.close()
 
     def update(self, done: int, note: str = "") -> None:
         """`done` steps are done; `note` says more."""
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done, total=self.total, note=note)
-        elif not self.quiet and time.monotonic() - self._last >= 10:
+        self._bars.update(self.what, done, self.total, note)
+        if not self._bars.shown and time.monotonic() - self._last >= 10:
             self._last = time.monotonic()
             of = f" of {self.total}" if self.total else ""
-            sys.stderr.write(f"{self.what}: {done}{of} {note}\n")
-            sys.stderr.flush()
+            self._bars.say(f"{self.what}: {done}{of} {note}")
 
 
 class FrameProgress(Progress, Observer):

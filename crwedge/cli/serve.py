@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from crwedge.cli.options import AllowHost, Engine, Listen, Model, Preset, Size, Threads
+from crwedge.cli.options import AllowHost, Engine, Listen, Model, Preset, Size, Target, Threads
 
 
 def serve(
@@ -26,6 +26,7 @@ def serve(
     control: Annotated[
         str | None, typer.Option(help="Commands to a stream: a file that lines are added to, or mqtt://host/topic.")
     ] = None,
+    target: Target = None,
     play: Annotated[
         bool, typer.Option("--play", help="Play a film over and over at its own rate, as if it were a camera.")
     ] = False,
@@ -33,7 +34,7 @@ def serve(
 ) -> None:
     """Open a page that shows a source: paint objects, follow, correct and save them. Ends with SIGINT or SIGTERM.
 
-    The token of a page that other machines may open is made anew, or taken from CRWEDGE_TOKEN.
+    A page that other machines can open gets a new token, or the one in CRWEDGE_TOKEN.
 
     Example: crwedge serve camera0
     """
@@ -41,6 +42,17 @@ def serve(
 
     run_page(
         PageOptions(
-            source, listen, out, model, engine, preset, size, threads, control, play, tuple(allow_host or ()), "track"
+            source,
+            listen,
+            out,
+            model,
+            engine,
+            preset,
+            size,
+            threads,
+            control,
+            tuple(target or ()),
+            play,
+            tuple(allow_host or ()),
         )
     )

@@ -1,4 +1,4 @@
-"""How a command ends: after a signal, and when nobody reads its output any more."""
+"""How a command ends: after a signal, or when the reader of its output has closed it."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import typer
 
 from crwedge.cli.groups import Group, grouped
-from crwedge.cli.options import AsJson, Config, EncoderOptions, Overwrite, SettingOptions
+from crwedge.cli.options import AsJson, Config, EncoderOptions, Overwrite, SettingOptions, Target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,10 +43,7 @@ class InputOptions(Group):
             help="Mask (PNG, value = id), joints (*.json, *.mat) or annotation (CVAT, COCO); one a source.",
         ),
     ] = None
-    target: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="Search for these objects, and follow them once found; repeatable."),
-    ] = None
+    target: Target = None
 
 
 @dataclass(frozen=True)

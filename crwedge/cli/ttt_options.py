@@ -41,7 +41,7 @@ def open_trainer(
     from crwedge.adapt.trainer import TestTimeTrainer
 
     if save is not None and save.exists() and not (save / MANIFEST).is_file():
-        raise SettingError(f"save-adapted: {save} exists and is no bundle; choose another folder")
+        raise SettingError(f"save-adapted: {save} exists and is not a bundle; choose another folder")
     start = TestTimeSettings.appendix() if recipe == "appendix" else TestTimeSettings()
     return TestTimeTrainer(start.with_changes(mode=mode, **(parse_budget(budget) if budget else {}), **settings))
 

@@ -1,1 +1,1 @@
-"""Words that all other packages share: labels, settings, bundles, masks, errors. NumPy only."""
+"""Types and functions that all other packages share: labels, settings, bundles, masks, errors. NumPy only."""

@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from crwedge.core.checked import convert, field_types
 from crwedge.core.described import described
-from crwedge.core.errors import BundleError
+from crwedge.core.errors import BundleError, SettingError
 from crwedge.core.files import atomic_write, replace_folder, sha256, sync_folder
 from crwedge.core.json_text import parse_json
 from crwedge.core.onnx_check import has_external_data
@@ -76,7 +77,7 @@ class Bundle:
         """Open a bundle and verify the hash of every file.
 
         Raises:
-            BundleError: a file is missing, changed or not listed, or the version is another one.
+            BundleError: a file is missing, changed or not listed, or the format version is not supported.
         """
         path = Path(path)
         if not path.is_dir():
@@ -121,11 +122,11 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     The folder is written beside `path` and renamed. Its engines are kept if the graph is the same.
 
     Raises:
-        BundleError: `path` exists and is no bundle, or cannot be written.
+        BundleError: `path` exists and is not a bundle, or cannot be written.
     """
     path = Path(path)
     if path.exists() and not (path / MANIFEST).is_file() and not (path.is_dir() and not any(path.iterdir())):
-        raise BundleError(f"{path} exists and is no bundle; choose another --out")
+        raise BundleError(f"{path} exists and is not a bundle; choose another --out")
     hashes = {name: sha256(data) for name, data in sorted(files.items())}
     manifest = replace(manifest, files=hashes)
     try:
@@ -192,7 +193,7 @@ def _read_manifest(path: Path) -> Manifest:
         data = path.read_bytes()
         values = parse_json(data)
     except OSError as error:
-        raise BundleError(f"{path.parent} is no bundle: it has no {MANIFEST}; `crwedge export` makes one") from error
+        raise BundleError(f"{path.parent} is not a bundle: it has no {MANIFEST}; `crwedge export` makes one") from error
     except ValueError as error:
         raise BundleError(f"{path} is not readable JSON ({error}); export the bundle again") from error
     version = values.get("format_version") if isinstance(values, dict) else None
@@ -207,25 +208,18 @@ def _read_manifest(path: Path) -> Manifest:
         unknown = sorted(set(values) - known)
         if unknown:
             raise ValueError(f"unknown field {unknown[0]!r}")
-        for name in ("mean", "std", "size"):
-            if values.get(name) is not None:
-                values[name] = tuple(values[name])
-        manifest = Manifest(**values)
-        _check_types(manifest)
-    except (TypeError, ValueError) as error:
+        kinds = field_types(Manifest)
+        manifest = Manifest(**{name: convert(name, value, kinds[name]) for name, value in values.items()})
+        _check_files(manifest)
+    except (TypeError, ValueError, SettingError) as error:
         raise BundleError(f"{path} is damaged ({error}); export the bundle again") from error
     if render_manifest(manifest) != data:
         raise BundleError(f"{path} was changed or damaged (its seal does not hold); copy it again or export the bundle")
     return manifest
 
 
-def _check_types(manifest: Manifest) -> None:
-    if not isinstance(manifest.files, dict) or not isinstance(manifest.cycle, dict):
-        raise ValueError("files or cycle is not an object")
+def _check_files(manifest: Manifest) -> None:
     for name, value in manifest.files.items():
         # Only plain names: no path may leave the folder.
         if "/" in name or "\\" in name or name.startswith(".") or not _HASH.fullmatch(str(value)):
             raise ValueError(f"bad entry {name!r}")
-    for name, kind in (("name", str), ("precision", str), ("weights_from", str), ("trained", bool), ("stride", int)):
-        if not isinstance(getattr(manifest, name), kind):
-            raise ValueError(f"{name} is not of type {kind.__name__}")

@@ -35,7 +35,7 @@ class Bound:
             raise SettingError(f"{name} is {shown}; it must be {self}")
 
     def __str__(self) -> str:
-        """In words, after "it must be"."""
+        """The bound in words, to follow "it must be"."""
         if self.rising:
             return f"rising numbers above {self.above:g}, up to {self.max:g}"
         if math.isfinite(self.min) and math.isfinite(self.max):
@@ -60,7 +60,7 @@ class Checked:
     Lists become tuples, a single value becomes a tuple of one, whole numbers become floats where the type says so.
 
     Raises:
-        SettingError: a value has another type, is no allowed word, or is out of bounds; the message names the setting.
+        SettingError: a value has another type, is not an allowed word, or is out of bounds; the message names the setting.
     """
 
     table: ClassVar[str] = ""
@@ -94,6 +94,8 @@ def convert(name: str, value: Any, kind: Any) -> Any:
         if not isinstance(value, Mapping):
             raise SettingError(f"{name} is {value!r}; it must be a table")
         return {str(key): convert(f"{name}.{key}", item, arguments[1]) for key, item in value.items()}
+    if kind is Any:
+        return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not kind:
@@ -118,7 +120,7 @@ def _tuple(name: str, value: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]
 
 
 def _one_of(name: str, value: Any, kinds: tuple[Any, ...]) -> Any:
-    """`int | None` and the like: None, or the one other type; of several other types any is taken as it is."""
+    """`int | None` and the like: None, or a value of the other type; a value of several possible types is not converted."""
     if value is None and type(None) in kinds:
         return None
     others = [kind for kind in kinds if kind is not type(None)]

@@ -1,6 +1,6 @@
 """Whether a film's file is as long as its container says: the boxes of mp4, the chunks of AVI, the segment of Matroska.
 
-A header's number of frames says nothing of it. Players leave frames out on purpose (edit lists, repeat frames), and
+The number of frames in a header is no proof. Players leave frames out on purpose (edit lists, repeat frames), and
 recorders write numbers that they never correct.
 """
 

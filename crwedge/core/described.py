@@ -1,4 +1,4 @@
-"""Dataclasses that say what their fields mean, and that print in a line."""
+"""Dataclasses with documented fields and a short `repr`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST = 60
 
 
 def described(cls: C) -> C:
-    """Class decorator, above `@dataclass`: `help()` lists the fields with what stands below them, `repr` is short.
+    """Class decorator, above `@dataclass`: `help()` lists the fields with their docstrings, and `repr` is short.
 
     The strings below the fields are read from the source; where there is none (`python -OO`, a zip) the docstring stays.
     """
@@ -31,7 +31,7 @@ def described(cls: C) -> C:
 
 
 def field_docs(cls: type) -> dict[str, str]:
-    """Field -> the string that stands below it in the source; empty where there is no source."""
+    """Field -> the string below it in the source; empty where there is no source."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
     except (OSError, TypeError, SyntaxError):

@@ -31,7 +31,7 @@ class Profile:
         for size in (self.min, self.opt, self.max):
             if len(size) != 2 or not all(isinstance(s, int) and _MIN_SIDE <= s <= _MAX_SIDE for s in size):
                 raise SettingError(
-                    f"{size!r} is no frame size; give HEIGHTxWIDTH, sides from {_MIN_SIDE} to {_MAX_SIDE}"
+                    f"{size!r} is not a frame size; give HEIGHTxWIDTH, sides from {_MIN_SIDE} to {_MAX_SIDE}"
                 )
         if any(not low <= opt <= high for low, opt, high in zip(self.min, self.opt, self.max, strict=True)):
             raise SettingError(f"the profile {self} is not in order; each side needs min <= opt <= max")
@@ -57,7 +57,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class EngineKey:
-    """What must be equal for an engine to be loaded."""
+    """The values that must be equal for an engine to be loaded."""
 
     onnx_sha256: str
     """Hash of the graph that the engine was built from."""
@@ -90,10 +90,10 @@ class EngineKey:
                 name: values[name] for name in ("onnx_sha256", "module", "version", "compute_capability", "precision")
             }
             if not all(isinstance(word, str) for word in words.values()):
-                raise ValueError("a field is no text")
+                raise ValueError("a field is not text")
             return cls(**words, profile=Profile(**sizes))
         except (AttributeError, KeyError, TypeError, ValueError, SettingError) as error:
-            raise BundleError(f"an engine's facts are damaged ({error}); build the engine again") from error
+            raise BundleError(f"the description of the engine is damaged ({error}); build the engine again") from error
 
 
 def mismatch(found: EngineKey, wanted: EngineKey, size: Size | None = None) -> str | None:
@@ -121,7 +121,7 @@ def mismatch(found: EngineKey, wanted: EngineKey, size: Size | None = None) -> s
     if size is not None and not found.profile.holds(size):
         return f"it takes frames of {found.profile}, not {_text(size)}; {again} --size {_text(size)}, or set that size"
     if size is None and found.profile != wanted.profile:
-        return f"it was built for frames of {found.profile}, wanted is {wanted.profile}; {again} and --size"
+        return f"it was built for frames of {found.profile}, not {wanted.profile}; {again} and --size"
     return None
 
 

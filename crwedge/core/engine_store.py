@@ -77,22 +77,22 @@ def find_engine(folders: Sequence[Path], wanted: EngineKey, size: Size | None = 
             try:
                 facts = _read_facts(facts_path)
             except BundleError as error:
-                skipped.append(f"{path.name} left alone: {error}")
+                skipped.append(f"{path.name} ignored: {error}")
                 continue
             if facts_path.stem != facts.key.name:
-                skipped.append(f"{path.name} left alone: it was renamed, its facts are of {facts.key.name}")
+                skipped.append(f"{path.name} ignored: it was renamed, its description is of {facts.key.name}")
                 continue
             reason = mismatch(facts.key, wanted, size)
             if reason is None:
                 return FoundEngine(path, facts, _read_checked(path, facts))
-            skipped.append(f"{path.name} left alone: {reason}")
+            skipped.append(f"{path.name} ignored: {reason}")
     for line in skipped:
         _log.info("engine %s", line)
     return None
 
 
 def write_engine(folder: Path, facts: EngineFacts, data: bytes) -> Path:
-    """Write an engine and then its facts, each atomically; BundleError when the folder cannot be written."""
+    """Write an engine and then its description, each atomically; BundleError when the folder cannot be written."""
     path = engine_path(folder, facts.key)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -115,11 +115,11 @@ def _read_facts(path: Path) -> EngineFacts:
     try:
         values: Any = parse_json(path.read_text(encoding="utf-8"))
         if values["format_version"] != FACTS_VERSION:
-            raise BundleError(f"its facts have version {values['format_version']!r}, not {FACTS_VERSION}")
+            raise BundleError(f"its description has version {values['format_version']!r}, not {FACTS_VERSION}")
         values["key"] = EngineKey.from_dict(values["key"])
         return EngineFacts(**values)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"its facts cannot be read ({error}); build the engine again") from error
+        raise BundleError(f"its description cannot be read ({error}); build the engine again") from error
 
 
 def _read_checked(path: Path, facts: EngineFacts) -> bytes:

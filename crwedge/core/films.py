@@ -1,4 +1,4 @@
-"""The one reader of films: which stream, which way up, at what time, and where the file breaks off."""
+"""The reader of all films: it selects the stream, corrects the orientation, gives the times, and detects truncated files."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ VIDEO_SUFFIXES = (
     *(".ivf", ".m2t", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"),
     *(".mxf", ".nut", ".obu", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
 )
-"""Names of the films that are looked for in folders; a film that is named itself may be called anything."""
+"""Suffixes of the films that folders are searched for. A film given by its own path may have any name."""
 _SEEKS_FROM = 0.5
-"""Seconds; a film is read from its start for what comes before."""
+"""Seconds; for frames before this time, a film is read from its start."""
 
 
 class Film:
@@ -33,7 +33,7 @@ class Film:
         name: what errors call it.
         stream: which of several video streams, from 0. Covers of sound files do not count.
         threads: `AUTO`, `SLICE` or `NONE`.
-        skip_damaged: pass over packets that cannot be decoded; they are counted.
+        skip_damaged: skip packets that cannot be decoded, and count them.
         how: further arguments of `av.open`.
 
     Raises:
@@ -71,9 +71,9 @@ class Film:
         self.pixel_aspect: Fraction | None = Fraction(aspect) if aspect and aspect != 1 else None
         """Width of a pixel over its height as stored, where it is not square."""
         self.finite = bool(self._container.duration)
-        """Whether it says how long it is."""
+        """Whether its length is known."""
         self.seconds = self._header_seconds()
-        """Length by the header; 0 where it does not tell."""
+        """Length by the header; 0 where the header has none."""
         start = video.start_time
         self.origin = float(start * video.time_base) if start is not None and video.time_base else 0.0
         """Time stamp of the first picture, in seconds."""
@@ -132,7 +132,7 @@ class Film:
         return sorted(found)
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._container.close()
         if hasattr(self._file, "close"):
             self._file.close()
@@ -191,7 +191,7 @@ class Film:
         yield from self._decoded()
 
     def _sought(self, seconds: float) -> Generator[Any, None, None]:
-        """Pictures from the first whole one after a seek; it may lie after `seconds`."""
+        """Pictures from the first complete one after a seek; it may be later than `seconds`."""
         import av
 
         base = float(self._stream.time_base or 0) or 1e-6
@@ -207,7 +207,7 @@ class Film:
                 yield picture
 
     def _decoded(self) -> Iterator[Any]:
-        """Every picture of the stream from where the container stands."""
+        """Every picture of the stream from the container's present position."""
         import av
 
         self._turn += 1
@@ -231,7 +231,11 @@ class Film:
         except (av.error.FFmpegError, OSError) as error:
             if self._is_cut_short():
                 raise SourceError(f"{self.name} is cut short after {count} frames: its end is missing") from error
-            cure = "; --set skip-damaged=true goes on after it" if isinstance(error, av.error.InvalidDataError) else ""
+            cure = (
+                "; --set skip-damaged=true skips the damaged part"
+                if isinstance(error, av.error.InvalidDataError)
+                else ""
+            )
             raise SourceError(f"{self.name} is damaged after {count} frames: {reason(error)}{cure}") from error
         if self._is_cut_short():
             raise SourceError(f"{self.name} is cut short after {count} frames: its end is missing")
@@ -263,7 +267,7 @@ def open_film(where: Where, name: str | None = None, **how: Any) -> AnyFilm:
 
 
 def reason(error: Exception) -> str:
-    """An error in a few words; FFmpeg's own end with the address, which may hold a password."""
+    """An error in a few words. FFmpeg's own messages end with the address, which may hold a password."""
     return getattr(error, "strerror", None) or one_line(error).split(": '")[0]
 
 
@@ -275,7 +279,7 @@ def _is_cover(stream: Any) -> bool:
 
 
 def _input_of(where: Where) -> Any:
-    """What PyAV opens. A local path is a file whatever its name looks like: `12:30.mp4` is no protocol."""
+    """What PyAV opens. A local path is always a file, even when its name looks like a protocol (`12:30.mp4`)."""
     if isinstance(where, Location):
         where = Path(where.path) if where.length < 0 else where
     if isinstance(where, Location):
@@ -286,7 +290,7 @@ def _input_of(where: Where) -> Any:
 
 
 def file_url(path: Path, mode: str = "rb") -> Any:
-    """A local path for FFmpeg, which reads what stands before a colon as a protocol.
+    """A local path for FFmpeg, which would read the part before a colon as a protocol.
 
     A file object, opened with `mode`, where its name is not text.
     """

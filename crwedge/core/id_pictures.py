@@ -18,7 +18,7 @@ _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGBA = 0, 2, 3, 4, 6
 
 
 class PictureError(MaskError):
-    """A body is no picture of ids."""
+    """A body is not a picture of ids."""
 
 
 class PictureSizeError(MaskError):
@@ -36,7 +36,7 @@ def read_ids(data: bytes, size: tuple[int, int] | None = None) -> NDArray[np.uin
         PictureError, PictureSizeError: it is something else, with the cure.
     """
     if len(data) < 33 or data[:8] != _SIGNATURE or data[12:16] != b"IHDR":
-        raise PictureError("the body is no PNG: send image/png with 8-bit object ids")
+        raise PictureError("the body is not a PNG: send image/png with 8-bit object ids")
     width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     depth, kind = data[24], data[25]
     if size is None and not 0 < height * width <= MAX_PIXELS:

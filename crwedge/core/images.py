@@ -16,7 +16,7 @@ STRIDE = 8
 
 
 def grid_size(height: int, width: int, stride: int = STRIDE) -> tuple[int, int]:
-    """Cells (h, w) of a frame of `height` x `width` pixels: sides that are no multiple are rounded up."""
+    """Cells (h, w) of a frame of `height` x `width` pixels: sides that are not a multiple are rounded up."""
     return math.ceil(height / stride), math.ceil(width / stride)
 
 
@@ -49,6 +49,6 @@ def size_text(size: tuple[int, ...]) -> str:
 def parse_size(text: str) -> tuple[int, int]:
     """`480x854` -> (480, 854): height x width, as in the command line. SettingError otherwise."""
     parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdecimal() for part in parts) or not all(16 <= int(p) <= 8192 for p in parts):
+    if len(parts) != 2 or not all(p.isdecimal() and len(p) < 16 and 16 <= int(p) <= 8192 for p in parts):
         raise SettingError(f"size {text!r} is not HEIGHTxWIDTH in pixels, such as 480x854 (16 to 8192 a side)")
     return int(parts[0]), int(parts[1])

@@ -104,7 +104,9 @@ def _read_mat(path: Path) -> Joints:
     try:
         position = np.asarray(loadmat(path)["pos_img"], np.float64)
     except Exception as error:  # a damaged file makes scipy raise nearly anything
-        raise MaskError(f"{path} is no joint_positions.mat: it has no pos_img (2, joints, frames) ({error})") from error
+        raise MaskError(
+            f"{path} is not a joint_positions.mat: it has no pos_img (2, joints, frames) ({error})"
+        ) from error
     if position.ndim == 2:
         position = position[:, :, None]
     if position.ndim != 3 or position.shape[0] != 2 or not 0 < position.shape[1] <= MAX_JOINTS or not position.shape[2]:

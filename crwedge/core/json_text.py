@@ -1,4 +1,4 @@
-"""JSON that comes from outside."""
+"""JSON that crwedge did not write."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def parse_json(text: str | bytes) -> Any:
     """The value of a JSON text; numbers are finite, or NaN.
 
     Raises:
-        ValueError: it is no JSON, nested too deeply, or holds a number that is too large.
+        ValueError: it is not JSON, nested too deeply, or holds a number that is too large.
     """
     try:
         return json.loads(text, parse_float=_finite, parse_constant=_finite)

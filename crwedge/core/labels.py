@@ -32,17 +32,17 @@ class LabelMap:
     frame: NDArray[np.uint8] | None = None
     """(H, W, 3) RGB frame, for sinks that draw."""
     source_index: int | None = None
-    """Number of the frame in its source, from 0: larger than `index` where frames were dropped."""
+    """Number of the frame in its source, from 0. It is larger than `index` where frames were dropped."""
     confidence: Mapping[int, float] = field(default_factory=dict)
     """Expected IoU with the truth, 0 to 1, of each object; empty when it is not estimated."""
     states: Mapping[int, str] = field(default_factory=dict)
-    """`ok`, `recovering` or `lost` for each object, and `searching` for those of targets that were never found."""
+    """`ok`, `recovering` or `lost` for each object; `searching` for an object of a target that was never found."""
     joints: FrameJoints | None = None
     """Joints, when the prompt was joints; joint i is object i + 1."""
     name: str | None = None
     """Name of the frame's file without the suffix, where it has one."""
     time: float | None = None
-    """When the frame came, of a file when it was read, in seconds since 1970."""
+    """Arrival time of the frame (of a file: the time it was read), in seconds since 1970."""
     names: Mapping[int, str] = field(default_factory=dict)
     """Names of the objects that have one."""
 
@@ -50,7 +50,7 @@ class LabelMap:
         """The objects as `supervision.Detections`, with masks (N, H, W), boxes and, where it is estimated, confidence.
 
         The id of an object is its `tracker_id` and its `class_id`; `data["class_name"]` has its name, or the id as text.
-        Objects without a pixel are left out. Joints are no detections.
+        Objects without a pixel are left out. Joints are not detections.
 
         Raises:
             MissingExtraError: supervision is not installed.
@@ -78,15 +78,15 @@ Taps = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 
 
 def linear_taps(n_out: int, n_in: int, first: int = 0, count: int | None = None) -> Taps:
-    """Where each of `n_out` samples falls among `n_in`.
+    """The position of each of `n_out` samples among `n_in`.
 
     Half-pixel centres, edges repeated, no antialiasing: OpenCV's INTER_LINEAR.
 
     Args:
         n_out: samples.
         n_in: values along the whole side.
-        first: of the values, only those from here on are there; indices count from it, and its edge is repeated.
-        count: how many are there; by default all.
+        first: number of the first value that is present; indices count from it, and edges are repeated.
+        count: number of values present; by default all.
     """
     position = (np.arange(n_out, dtype=np.float64) + 0.5) * (n_in / n_out) - 0.5
     last = (n_in - first if count is None else count) - 1
@@ -102,7 +102,7 @@ def resize_linear(maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray[n
 
 
 def resize_taps(maps: NDArray[np.float32], rows: Taps, columns: Taps) -> NDArray[np.float32]:
-    """Resize (K, h, w) to the samples that the taps of both axes name."""
+    """Resize (K, h, w) to the samples given by the taps of both axes."""
     (y0, y1, fy), (x0, x1, fx) = rows, columns
     one = np.float32(1)
     lines = maps[:, y0] * (one - fy)[None, :, None] + maps[:, y1] * fy[None, :, None]
@@ -141,7 +141,7 @@ def area_labels(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The shares of each cell's area that belong to each object of a mask (H, W), on `grid` = (h, w).
 
-    Every object keeps at least one cell: where it would lead in none, it takes the cell that holds most of it.
+    Every object keeps at least one cell: if it has the largest share of no cell, it takes the cell that holds most of it.
 
     Returns:
         soft, known: as `soft_labels`.

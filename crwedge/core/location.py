@@ -1,4 +1,4 @@
-"""Where the bytes of a file lie: a file of its own, or a member of a .tar shard; and which files of a folder count."""
+"""The location of a file's bytes (a file, or a member of a .tar shard), and which files of a folder are read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 _SYSTEM_FOLDERS = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "#recycle")
-"""What operating systems and network disks put beside people's files."""
+"""Folders that operating systems and network disks create beside the user's files."""
 _SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini")
 
 
@@ -71,7 +71,7 @@ class _Stretch(io.RawIOBase):
 
 
 def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
-    """Sorts frame2 before frame10; names that differ in leading zeros alone keep an order of their own."""
+    """Sorts frame2 before frame10; the order of names that differ only in leading zeros is fixed too."""
     parts = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
     return parts, name
 
@@ -87,7 +87,7 @@ def is_file_or_lost(path: str | Path) -> bool:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is nobody's data: hidden (`.x`, the `._x` of macOS), or of the operating system."""
+    """Whether a file or folder is not user data: hidden (`.x`, the `._x` of macOS), or created by the operating system."""
     return name.startswith(".") or name.lower() in (*_SYSTEM_FOLDERS, *_SYSTEM_FILES)
 
 
@@ -115,7 +115,7 @@ def walk_folders(root: Path) -> Iterator[tuple[Path, list[Path]]]:
 def read_lines(path: Path) -> list[str]:
     """Lines of a text file of any encoding, without their ends and surrounding blanks.
 
-    A byte order mark decides, else it is UTF-8; bytes that are neither stay what they are, so that names of files written
+    A byte order mark decides, else the text is UTF-8; other bytes are kept, so that names of files written
     in them are found.
     """
     data = path.read_bytes()

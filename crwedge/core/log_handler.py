@@ -1,4 +1,4 @@
-"""Whoever wants the messages of the package for a while."""
+"""Receive the messages of the package for the length of a block."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a picture says as a mask: label pictures by value, painted colours, black and white with soft edges.
+"""How a picture is read as a mask: label pictures by value, painted colours, black and white with soft edges.
 
-Everything else is refused: a mask that is read as something it is not would be followed without a word.
+Everything else is refused: a misread mask would be followed without any warning.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from crwedge.core.errors import MaskError
 from crwedge.core.palette import palette
 
 VOID = 255
-"""Marks pixels of which nothing is known; never an object."""
+"""Marks unknown pixels; never an object."""
 _MOST_IDS = 254
 _SOFT_FROM = 128
-"""A label picture of many ids is told from soft edges by this value: edges of white go all the way up."""
+"""This value distinguishes soft edges from a label picture with many ids: soft edges of white include values up to it."""
 _SOFT_VALUES = 3
-"""So many values that are nothing but edges are no objects any more."""
+"""More values than this that occur only on edges are not object ids."""
 _TINT = 8
 """Lossy pictures change grey by so much from channel to channel; painted colours differ by more."""
 _SAVE = "save it as PNG, without smoothing, dithering or resizing, with one value or colour an object"
@@ -29,12 +29,12 @@ _SAVE = "save it as PNG, without smoothing, dithering or resizing, with one valu
 
 @dataclass(frozen=True)
 class MaskPicture:
-    """Ids, and what was decided on the way."""
+    """Ids, and how the picture was interpreted."""
 
     ids: NDArray[np.uint8]
     """(H, W): 0 background, 1..254 objects, 255 void."""
     note: str = ""
-    """One sentence for the person who gave the file; empty where nothing had to be decided."""
+    """One sentence for the user; empty where the picture has only one interpretation."""
 
 
 def mask_of_image(image: Any, name: str) -> MaskPicture:
@@ -46,7 +46,7 @@ def mask_of_image(image: Any, name: str) -> MaskPicture:
     entry 0 is a colour while another one is black is taken for one whose background is that other entry.
 
     Raises:
-        MaskError: the picture is none of these; with the cure.
+        MaskError: the picture is none of these; the message has the cure.
     """
     lossy = image.format in ("JPEG", "MPO")
     if image.mode == "1":
@@ -66,7 +66,7 @@ def mask_of_image(image: Any, name: str) -> MaskPicture:
             # Black paint on nothing: what is opaque is the object.
             return _by_value(values[..., 3], name, lossy)
         return mask_of_colours(colours, name, lossy)
-    raise MaskError(f"{name} is a picture of mode {image.mode}, which is no mask: {_SAVE}")
+    raise MaskError(f"{name} is a picture of mode {image.mode}, which is not a mask: {_SAVE}")
 
 
 def mask_of_colours(colours: NDArray[np.uint8], name: str, lossy: bool = False) -> MaskPicture:
@@ -89,7 +89,7 @@ def mask_of_colours(colours: NDArray[np.uint8], name: str, lossy: bool = False) 
         return MaskPicture(table[place], "its colours are read as objects by the usual palette")
     if lossy or len(found) > _MOST_IDS + 1 or _is_scattered(place):
         kind = "is a JPEG, which blurs its colours" if lossy else f"has {len(found)} colours, blended at the edges"
-        raise MaskError(f"{name} {kind}: no mask. {_SAVE[0].upper()}{_SAVE[1:]}")
+        raise MaskError(f"{name} {kind}: it is not a mask. {_SAVE[0].upper()}{_SAVE[1:]}")
     table = np.zeros(len(found), np.uint8)
     table[found != 0] = np.arange(1, 1 + int((found != 0).sum()), dtype=np.uint8)
     names = ", ".join(f"{i} is {_hex(int(value))}" for i, value in zip(table, found, strict=True) if i)
@@ -135,7 +135,7 @@ def _by_value(values: NDArray[np.uint8], name: str, lossy: bool) -> MaskPicture:
         middle = 1 - (dark.mean() + bright.mean())
         # Nothing but an edge lies between: a gradient, a depth map and a photograph do not pass.
         if high < _SOFT_FROM or not dark.any() or middle > min(0.15, 2 * float(bright.mean())):
-            raise MaskError(f"{name} has {len(np.unique(values))} grey values that are no objects: {_SAVE}")
+            raise MaskError(f"{name} has {len(np.unique(values))} grey values that are not object ids: {_SAVE}")
         cut = (high + 1) // 2
         return MaskPicture(
             np.asarray(values >= cut, np.uint8),
@@ -160,7 +160,7 @@ def _by_deep_value(values: NDArray[Any], name: str) -> MaskPicture:
     raise MaskError(
         f"{name} holds the id {high:g}; at most 254 objects fit one mask: renumber them from 1 to 254"
         if whole
-        else f"{name} holds {high:g}, which is no whole number; a mask holds object ids"
+        else f"{name} holds {high:g}, which is not a whole number; a mask holds object ids"
     )
 
 
@@ -169,7 +169,7 @@ def _opaque(values: NDArray[np.uint8], alpha: NDArray[np.uint8], has_alpha: bool
 
 
 def _edge_values(values: NDArray[np.uint8]) -> int:
-    """How many values are nothing but edges: most of their pixels have no like around them, but other greys."""
+    """How many values occur only on edges: most of their pixels are surrounded by other grey values."""
     inside = _around(values, lambda near: near == values, np.logical_and)
     mixed = _around(values, lambda near: (near != values) & (near != 0), np.logical_or)
     count = np.bincount(values.reshape(-1), minlength=256)

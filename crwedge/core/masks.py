@@ -37,11 +37,11 @@ def read_mask(path: str | Path) -> NDArray[np.uint8]:
     """Read object ids (H, W) uint8: 0 background, 1..254 objects, 255 void.
 
     Label pictures (palette, grey, 16 bit), black and white with hard or soft edges, and painted colours are read: see
-    `crwedge.core.mask_pictures`. `*.npy`, and `*.npz` of one array, are read as `check_mask` reads arrays. What
-    had to be decided is told by the logger `crwedge`.
+    `crwedge.core.mask_pictures`. `*.npy`, and `*.npz` of one array, are read as `check_mask` reads arrays. The logger
+    `crwedge` reports an interpretation that is not obvious.
 
     Raises:
-        MaskError: the file is missing, no picture, or no mask; with the cure.
+        MaskError: the file is missing, or is not a picture or a mask; the message has the cure.
     """
     found = _read(Path(path), mask_of_image)
     if found.note:
@@ -55,7 +55,7 @@ def read_label_ids(path: str | Path) -> NDArray[np.uint8]:
     A grey picture that holds only 0 and 255 is a binary mask of object 1.
 
     Raises:
-        MaskError: the file is missing, no picture, in colour, or holds ids above 255.
+        MaskError: the file is missing, not a picture, in colour, or holds ids above 255.
     """
     return _read(Path(path), _labels_of_image).ids
 
@@ -121,7 +121,7 @@ def object_ids(mask: NDArray[np.uint8]) -> tuple[int, ...]:
 
 
 def check_mask(mask: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A mask fit for a frame of `size` = (H, W): uint8, same size, at least one object.
+    """Convert and check a mask for a frame of `size` = (H, W): uint8, same size, at least one object.
 
     Ids (H, W) of any integer type, booleans (H, W), a stack of booleans (N, H, W) of which mask number i is object i + 1
     (where they overlap the later one lies on top), and one-hot arrays (K, H, W) or (H, W, K) of which channel 0 is the
@@ -189,14 +189,16 @@ def _ids_of_stack(array: NDArray[Any], size: tuple[int, int]) -> NDArray[np.uint
         ids[one] = number
     hidden = [n for n, one in enumerate(stack) if one.any() and not (ids == n + 1).any()]
     if hidden:
-        raise MaskError(f"mask {hidden[0]} of the stack (from 0) lies wholly below later ones: put it after them")
+        raise MaskError(
+            f"mask {hidden[0]} of the stack (from 0) is completely covered by later masks: put it after them"
+        )
     return ids
 
 
 def describe_mask(
     mask: NDArray[np.uint8], names: Mapping[int, str] | None = None, grid: tuple[int, int] | None = None
 ) -> str:
-    """One line on a mask: ids, names and pixels of its objects, and which of them a grid may lose.
+    """One line about a mask: ids, names and pixel counts of its objects, and objects that are too small for the grid.
 
     Args:
         mask: (H, W) ids.
@@ -221,7 +223,7 @@ def describe_mask(
 
 
 def small_objects(mask: NDArray[np.uint8], grid: tuple[int, int]) -> tuple[int, ...]:
-    """Ids of objects of `mask` (H, W) that fill half of no cell of `grid` = (h, w)."""
+    """Ids of objects of `mask` (H, W) that fill less than half of every cell of `grid` = (h, w)."""
     rows = np.minimum(np.arange(mask.shape[0]) * grid[0] // mask.shape[0], grid[0] - 1)
     columns = np.minimum(np.arange(mask.shape[1]) * grid[1] // mask.shape[1], grid[1] - 1)
     cells = (rows[:, None] * grid[1] + columns[None, :]).reshape(-1)

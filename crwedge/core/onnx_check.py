@@ -56,7 +56,7 @@ def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         elif wire in (1, 5):
             size = 8 if wire == 1 else 4
         else:
-            raise BundleError("the ONNX file is damaged: it is no protobuf")
+            raise BundleError("the ONNX file is damaged: it is not protobuf")
         if at + size > len(view):
             raise BundleError("the ONNX file is damaged: it ends too early")
         yield key >> 3, view[at : at + size]

@@ -44,9 +44,9 @@ def requirement_name(requirement: str) -> str:
 
 
 def install_command(*wanted: str) -> str:
-    """A command that installs extras, and that works from where this crwedge came: checkout, wheel or neither."""
+    """A command that installs extras into this installation, which came from a checkout, a wheel or neither."""
     names = ",".join(wanted)
-    pip, place = _pip(), _origin()
+    pip, place = pip_command(), _origin()
     # The two packages of ONNX Runtime overwrite each other: the other one has to go first.
     for extra, other in (("gpu", _RUNTIMES[0]), ("cpu", _RUNTIMES[1])):
         if extra in wanted and version_of(other) is not None:
@@ -59,13 +59,14 @@ def install_command(*wanted: str) -> str:
 
 
 def onnxruntime_clash() -> str | None:
-    """What to do when both packages of ONNX Runtime are installed, which overwrite each other's files; else None."""
+    """The cure where both packages of ONNX Runtime are installed (they overwrite each other's files); else None."""
     if any(version_of(name) is None for name in _RUNTIMES):
         return None
+    pip = pip_command()
     return (
         f"{' and '.join(f'{name} {version_of(name)}' for name in _RUNTIMES)} are both installed and overwrite each other: "
-        f"keep one of them with {_pip()} uninstall -y {' '.join(_RUNTIMES)} and then, for a GPU, {_pip()} install "
-        f"{_RUNTIMES[1]}, else {_pip()} install {_RUNTIMES[0]}"
+        f"keep one of them with {pip} uninstall -y {' '.join(_RUNTIMES)} and then, for a GPU, {pip} install "
+        f"{_RUNTIMES[1]}, else {pip} install {_RUNTIMES[0]}"
     )
 
 
@@ -88,7 +89,7 @@ def _origin() -> tuple[Path, bool] | None:
     return path, False
 
 
-def _pip() -> str:
+def pip_command() -> str:
     """`pip` where that is the one of this Python, else this Python's own by its path."""
     own = Path(sys.prefix) / "bin" / "pip"
     return "pip" if shutil.which("pip") == str(own) else f"{shlex.quote(sys.executable)} -m pip"

@@ -1,4 +1,4 @@
-"""The one reader of pictures: folders in natural order, every depth and mode as RGB uint8, one line for what is wrong."""
+"""The reader of all pictures: folders in natural order, every depth and mode as RGB uint8, errors of one line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IMAGE_SUFFIXES = (
 )
 """Names of the pictures that Pillow decodes."""
 MAX_PIXELS = 89_000_000
-"""More in one picture is refused: a file of a few kilobytes can claim any size."""
+"""Larger pictures are refused: a file of a few kilobytes can claim any size."""
 
 _WHITES = (255, 1023, 4095, 16383, 65535)
 """The largest value of 8, 10, 12, 14 and 16 bits, which cameras store in 16."""
@@ -41,7 +41,7 @@ def list_pictures(folder: Path) -> list[Path]:
     """Pictures of a folder in natural order, without hidden and system files.
 
     Raises:
-        SourceError: two pictures have one name but for the suffix.
+        SourceError: the names of two pictures differ only in the suffix.
     """
     found = sorted((p for p in folder.iterdir() if is_picture(p) and is_file_or_lost(p)), key=path_key)
     check_stems(found)
@@ -49,7 +49,7 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def check_stems(paths: Sequence[Path]) -> None:
-    """SourceError when two pictures of a folder have one name but for the suffix: one is a mask, or a copy."""
+    """SourceError when the names of two pictures of a folder differ only in the suffix: one is a mask, or a copy."""
     folders: dict[Path, list[str]] = {}
     for path in paths:
         folders.setdefault(path.parent, []).append(path.name)
@@ -62,7 +62,7 @@ def check_stems(paths: Sequence[Path]) -> None:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether it is, by its name, a picture that counts."""
+    """Whether its name is that of a picture, and not hidden."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path.name)
 
 
@@ -152,7 +152,7 @@ class PictureSequence:
 
 @lru_cache(maxsize=256)
 def sequence_of(files: tuple[Where, ...]) -> PictureSequence:
-    """The sequence of these files; what was found out about it is kept."""
+    """The sequence of these files; cached."""
     return PictureSequence(files)
 
 
@@ -229,7 +229,7 @@ def _file_of(where: Where) -> IO[bytes]:
 
 
 def check_pixels(height: int, width: int, name: str) -> None:
-    """SourceError when a picture or film is larger than anything that is worked with."""
+    """SourceError when a picture or film is larger than the limit."""
     if height * width > MAX_PIXELS:
         raise SourceError(
             f"{name} is {height}x{width} (height x width): more than {MAX_PIXELS // 10**6} million pixels; shrink it first"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -11,10 +10,10 @@ from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError
 from crwedge.core.images import size_text
-from crwedge.core.joints import FrameJoints, Joints, read_joints
+from crwedge.core.joints import FrameJoints
 from crwedge.core.keypoints import joints_to_soft
 from crwedge.core.labels import soft_labels
-from crwedge.core.masks import VOID, check_mask, object_ids, read_mask
+from crwedge.core.masks import VOID, check_mask, object_ids
 
 PromptLike = NDArray[np.uint8] | FrameJoints
 """What a caller gives with a frame: (H, W) object ids, or the joints of that frame."""
@@ -104,12 +103,3 @@ def as_prompt(given: PromptLike, size: tuple[int, int]) -> MaskPrompt | Keypoint
             "(height x width): give x, y in the frame's own pixels, or null for a joint that is not visible"
         )
     return KeypointPrompt(given, size)
-
-
-def read_prompt(path: str | Path) -> NDArray[np.uint8] | Joints:
-    """Read joints from `*.json` and `*.mat`, and a mask from any other file.
-
-    Raises:
-        MaskError: the file is missing, or is not what its name says.
-    """
-    return read_joints(path) if Path(path).suffix.lower() in (".json", ".mat") else read_mask(path)

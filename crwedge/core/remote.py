@@ -11,6 +11,7 @@ from crwedge.core.errors import SettingError, SourceError
 from crwedge.core.files import atomic_path
 from crwedge.core.location import path_key
 from crwedge.core.optional import import_optional
+from crwedge.core.packages import pip_command
 from crwedge.core.uri import redact, scheme_of
 
 _HASHES = ("ETag", "etag", "md5Hash", "content_md5", "checksum")
@@ -32,7 +33,12 @@ def filesystem(uri: str) -> tuple[Any, str]:
     fsspec = import_optional("fsspec", extra="cluster")
     try:
         system, path = fsspec.core.url_to_fs(uri)
-    except (ImportError, ValueError) as error:
+    except ImportError as error:
+        # fsspec says in words of its own what to install; the error beneath has the name.
+        name = getattr(error.__cause__, "name", None) or error.name
+        cure = f"{name} is not installed: {pip_command()} install {name}" if name else " ".join(str(error).split())
+        raise SettingError(f"{redact(uri)} cannot be reached: {cure}") from error
+    except ValueError as error:
         raise SettingError(f"{redact(uri)} cannot be reached: {' '.join(str(error).split())}") from error
     return system, str(path)
 

@@ -51,7 +51,7 @@ def rle_counts(text: str) -> list[int]:
     for character in text:
         part = ord(character) - 48
         if not 0 <= part < 64 or shift > 60:
-            raise ValueError("the characters are no run lengths")
+            raise ValueError("the characters are not run lengths")
         value |= (part & 0x1F) << shift
         shift += 5
         if not part & 0x20:

@@ -60,6 +60,8 @@ class PropagationSettings(Checked):
     labels: Labels = "point"
     """How a mask becomes soft labels of cells. `point`: resized linearly. `area`: the mean over each cell's area, where
     every object keeps at least one cell."""
+    label_scale: int = bounded(1, min=1, max=8)
+    """Labels along each side of a cell: with 2 each cell has four, and borders are finer than the features."""
     cells: int | None = bounded(None, min=64, max=1_000_000)
     """Largest number of cells (8 x 8 pixels) computed for a frame: a region that follows the objects. None: whole frames."""
     margin: int | None = bounded(None, min=1, max=100)
@@ -90,7 +92,7 @@ class PropagationSettings(Checked):
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise SettingError(f"unknown setting {unknown[0]!r}; known ones are {', '.join(sorted(known))}")
+            raise SettingError(f"unknown setting {unknown[0]!r}; choose one of {', '.join(sorted(known))}")
         values = dict(values)
         if "radius" in values and values["radius"] is None:
             values["radius"] = math.inf
@@ -123,6 +125,7 @@ PRESETS: dict[str, PropagationSettings] = {
         first_frame="restricted",
         context_spacing="spread",
         labels="area",
+        label_scale=2,
         cells=1600,
         drop_specks=True,
     ),

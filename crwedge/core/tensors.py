@@ -50,4 +50,4 @@ def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     except OSError as error:
         raise TensorFileError(f"cannot read {path}: {error}") from error
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TensorFileError(f"{path} is damaged or no safetensors file ({error}); remove it") from error
+        raise TensorFileError(f"{path} is damaged or not a safetensors file ({error}); remove it") from error

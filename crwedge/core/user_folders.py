@@ -35,12 +35,12 @@ def cache_home() -> Path:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder is there; False also where nobody may look."""
+    """Whether a folder exists; False also where access is denied."""
     return os.path.isdir(path)
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file is there; False also where nobody may look."""
+    """Whether a file exists; False also where access is denied."""
     return os.path.isfile(path)
 
 

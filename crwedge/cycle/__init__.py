@@ -1,1 +1,1 @@
-"""The score without labels: cycle consistency of an encoder on footage that nobody labelled."""
+"""The score without labels: cycle consistency of an encoder on unlabelled footage."""

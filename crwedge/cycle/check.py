@@ -120,5 +120,5 @@ def _footage(videos: Sequence[str | Path], clips: int, settings: CycleSettings) 
         return rendered, f"{len(rendered)} rendered films"
     found = read_clips(videos, count=clips, frames=settings.frames, rate=settings.rate, short_side=settings.short_side)
     if len(found) < 2:
-        raise SourceError("the footage gives one clip only, whose score says nothing; give more or longer videos")
+        raise SourceError("the footage gives only one clip, too little for a score; give more or longer videos")
     return found, f"{len(found)} clips of {', '.join(Path(video).name for video in videos)}"

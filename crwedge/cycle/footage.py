@@ -55,7 +55,7 @@ def read_clips(
             _log.info("%s", error)
             continue
         if len(kept) < frames:
-            _log.info("%s has fewer than %d frames; it is left out", path, frames)
+            _log.info("%s has fewer than %d frames; it is skipped", path, frames)
             continue
         starts = np.unique(
             np.linspace(0, len(kept) - frames, min(each, max(len(kept) // frames, 1))).round().astype(int)
@@ -78,7 +78,7 @@ def _kept_frames(path: Path, rate: float, short_side: int) -> Clip:
     """Frames of the start of a video at `rate` a second, shrunk; all frames where that leaves too few."""
     with open_source(path) as source:
         if source.live:
-            raise SourceError(f"{path} never ends; record some of it and give the file")
+            raise SourceError(f"{path} is a live source; record some of it and give the file")
         fps = source.fps or 24.0
         gap = max(1, round(fps / rate))
         if source.length is not None:

@@ -53,7 +53,7 @@ def davis_clips(root: Path, rule: Rule = "2017", sequences: Iterable[str] = ()) 
                 clips[folder.name] = folder / "JPEGImages", folder / "Annotations"
     if not clips:
         raise SourceError(
-            f"{root} is no DAVIS tree: it needs JPEGImages/480p, Annotations/480p and ImageSets, or folders "
+            f"{root} is not a DAVIS tree: it needs JPEGImages/480p, Annotations/480p and ImageSets, or folders "
             "SEQUENCE/JPEGImages and SEQUENCE/Annotations"
         )
     return [_clip(name, *clips[name]) for name in chosen(clips, sequences, root)]

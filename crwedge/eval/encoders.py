@@ -26,7 +26,7 @@ class EncoderSpec:
     kind: str = "bundle"
     """`bundle`, `random` (a bundle of random weights, named by `model`) or `colour`."""
     model: str | None = None
-    """Folder or name of a bundle; None: the newest exported one, else the shipped one."""
+    """Folder or name of a bundle; None: the one chosen with `crwedge use`, else the shipped one."""
     engine: str = "auto"
     """`auto`, `cpu`, ...; see `crwedge.runtime.backends.engine`."""
 

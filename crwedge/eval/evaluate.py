@@ -56,7 +56,8 @@ def evaluate(
 
     Args:
         benchmark: `davis`, `jhmdb` or `vip`.
-        model: a bundle, its folder or name, or an `EncoderSpec`; None: the newest exported bundle, else the shipped one.
+        model: a bundle, its folder or name, or an `EncoderSpec`; None: the one of `crwedge use`,
+            else the shipped one.
         root: the benchmark's folder.
         settings: of the propagation; None: those of `usual_settings`.
         preset_name: name of the preset that `settings` are based on, for the protocol.

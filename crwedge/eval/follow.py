@@ -24,6 +24,7 @@ from crwedge.eval.encoders import EncoderSpec
 from crwedge.eval.feature_cache import FeatureCache
 from crwedge.runtime.backends.engine import Engine
 from crwedge.runtime.backends.open import backend_of
+from crwedge.runtime.propagation.label_grid import repeated
 from crwedge.runtime.propagation.propagate import propagate_masks, propagate_soft
 from crwedge.runtime.tracker import Tracker
 from crwedge.runtime.tracker_options import TrackerOptions
@@ -105,10 +106,8 @@ class Follower:
     def soft(self, frames: Sequence[Path], prompt: Prompt) -> Iterator[NDArray[np.float32]]:
         """Propagate the prompt of the first frame; yields the soft labels (K, h, w) of every other frame."""
         if self.settings.cells is not None:
-            raise SettingError(
-                "keypoints are scored on whole frames: choose a preset without a budget of cells, such as crw"
-            )
-        first_soft = prompt.soft(grid_size(*(self.size or prompt.size)))
+            raise SettingError("keypoints need whole frames: choose a preset without a cell budget, such as crw")
+        first_soft = repeated(prompt.soft(grid_size(*(self.size or prompt.size))), self.settings.label_scale)
         labels = propagate_soft(self.features(frames), first_soft, self.settings, self.threads)
         return itertools.islice(labels, 1, None)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from crwedge.core.errors import UserError
 from crwedge.core.files import atomic_write
+from crwedge.core.json_text import parse_json
 
 
 def plain(value: Any) -> Any:
@@ -42,7 +43,7 @@ class ResultFolder:
         (path / "sequences").mkdir(parents=True, exist_ok=True)
         if not stored.is_file():
             write_json(stored, protocol)
-        elif json.loads(stored.read_text(encoding="utf-8")) != plain(protocol):
+        elif _read(stored) != plain(protocol):
             raise UserError(f"{path} holds results of another protocol ({stored}); choose another --out")
 
     def load(self, name: str) -> dict[str, Any] | None:
@@ -50,10 +51,7 @@ class ResultFolder:
         path = self._file(name)
         if not path.is_file():
             return None
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(f"{path} is damaged ({error}); remove it and run again") from error
+        values = _read(path)
         return values if isinstance(values, dict) else None
 
     def save(self, name: str, score: dict[str, Any]) -> None:
@@ -62,6 +60,13 @@ class ResultFolder:
 
     def _file(self, name: str) -> Path:
         return self.path / "sequences" / f"{name}.json"
+
+
+def _read(path: Path) -> Any:
+    try:
+        return parse_json(path.read_bytes())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); remove it and run again") from error
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -45,10 +45,10 @@ class FolderScore:
         return bool(self.missing_sequences) or self.missing_frames > 0
 
     def notes(self) -> list[str]:
-        """What was left out, and what was predicted for nothing, a line a sequence."""
-        lines = [f"{name}: no predictions; left out" for name in self.missing_sequences]
+        """Skipped frames and predictions that were not scored, one line per sequence."""
+        lines = [f"{name}: no predictions; skipped" for name in self.missing_sequences]
         lines += [
-            f"{name}: {len(frames)} frames without a prediction are left out: {_listed(frames)}"
+            f"{name}: {len(frames)} frames without a prediction are skipped: {_listed(frames)}"
             for name, frames in self.left_out.items()
         ]
         lines += [
@@ -191,8 +191,8 @@ def _score_folder(
     if absent and extra:
         # Scored by their common names they would be compared with masks of other frames.
         raise MaskError(
-            f"the names of {predicted} and {truth} do not belong together: {extra[0]} has no true mask, and {absent[0]} "
-            "no prediction; call each mask as its frame"
+            f"the names of {predicted} and {truth} do not match: {extra[0]} has no true mask, and {absent[0]} has no "
+            "prediction; name each mask after its frame"
         )
     if absent and not partial:
         raise MaskError(f"the mask {predicted / absent[0]} is missing; score what is there with --partial")

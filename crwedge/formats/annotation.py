@@ -1,4 +1,4 @@
-"""What all annotation formats have in common: the frames of one video with the objects in them."""
+"""Common parts of all annotation formats: the frames of one video with their objects."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Video:
     """Of the files of its frames."""
 
     def __post_init__(self) -> None:
-        """Names come from strangers' files, and folders are called by them."""
+        """Names come from untrusted files and become names of folders."""
         kept = "".join(c if c.isalnum() or c in "-_. " else "_" for c in self.name).strip(" .")
         object.__setattr__(self, "name", kept[:100] or "video")
         if not re.fullmatch(r"\.\w{1,10}", self.suffix):
@@ -59,7 +59,7 @@ class AnnotatedFrame:
     def __post_init__(self) -> None:
         """Refuse names that are paths."""
         if self.name is not None and (not self.name or len(self.name) > 200 or not set(self.name).isdisjoint("/\\\0")):
-            raise FormatError(f"frame {self.number} is called {self.name[:60]!r}, which is no name of a file")
+            raise FormatError(f"frame {self.number} is called {self.name[:60]!r}, which is not a valid file name")
 
     @property
     def stem(self) -> str:
@@ -135,7 +135,7 @@ class Canvas:
         return ids
 
     def report(self) -> None:
-        """Say what was decided."""
+        """Report how ambiguous parts were read."""
         if self.overlaps:
             logging.getLogger("crwedge").warning(
                 "note: %s: %s pixels belong to several objects; the later object is on top",

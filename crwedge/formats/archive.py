@@ -41,7 +41,16 @@ def unpack(path: Path, folder: Path) -> None:
                         if left < 0:
                             raise FormatError(f"{path} unpacks to more than {_MOST_BYTES >> 30} GB")
                         file.write(chunk)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        OSError,
+        ValueError,
+        IndexError,
+    ) as error:
         raise FormatError(f"{path} cannot be unpacked ({error})") from error
 
 

@@ -39,7 +39,7 @@ class CocoWriter:
     """Writes `annotations/instances_default.json`.
 
     Args:
-        folder: where.
+        folder: to write to.
         video: what is annotated.
     """
 
@@ -107,9 +107,9 @@ def read_coco(path: Path) -> Annotation:
     """
     data = read_json(path)
     if not isinstance(data, dict) or not isinstance(data.get("images"), list):
-        raise FormatError(f"{path} is no COCO file: it has no list of images")
+        raise FormatError(f"{path} is not a COCO file: it has no list of images")
     if not isinstance(data.get("annotations"), list):
-        raise FormatError(f"{path} is no COCO file of instances: it has no list of annotations")
+        raise FormatError(f"{path} is not a COCO instances file: it has no list of annotations")
     try:
         return _annotation(path, data)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -152,8 +152,8 @@ def _annotation(path: Path, data: dict[str, Any]) -> Annotation:
             names.setdefault(track, label)
     if len(untracked) > 1:
         raise FormatError(
-            f"{path} has no track_id, and objects in {len(untracked)} images: which of them belong together is not "
-            "known; export it with track ids, or keep the annotations of one image"
+            f"{path} has no track_id, and objects in {len(untracked)} images: which of them are the same object is "
+            "unknown; export it with track ids, or keep the annotations of one image"
         )
     if not any(objects.values()):
         raise FormatError(f"{path} has no masks (segmentation) of objects")

@@ -46,7 +46,7 @@ class CvatWriter:
     """Writes `annotations.xml`.
 
     Args:
-        folder: where.
+        folder: to write to.
         video: what is annotated.
         shapes: `mask`, or `polygon`: one polygon an object; parts and holes are joined by lines that are passed twice.
     """
@@ -176,7 +176,7 @@ class _Document:
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         if not self.tags and tag != "annotations":
-            raise FormatError(f"{self.path} is no CVAT file: it begins with <{tag}>, not <annotations>")
+            raise FormatError(f"{self.path} is not a CVAT file: it begins with <{tag}>, not <annotations>")
         self.tags.append(tag)
         try:
             self._start(tag, attributes)
@@ -189,7 +189,7 @@ class _Document:
         if tag == "track":
             number = int(attributes["id"])
             if number < 0 or number in self.tracks:
-                raise FormatError(f"the track {number} comes twice, or is no number from 0")
+                raise FormatError(f"the track {number} comes twice, or is not a whole number from 0")
             self.track = self.tracks[number] = _Track(attributes["label"])
         elif tag == "image":
             raise FormatError("it is CVAT for images, which has no tracks; export it as CVAT for video 1.1")
@@ -223,17 +223,21 @@ class _Document:
                     f"{self.path} has {len(tracks)} tracks; at most {MOST_OBJECTS} objects can be followed"
                 )
             raise FormatError(
-                f"{self.path} has the track id {highest}; ids go up to {MOST_OBJECTS}: number the tracks anew"
+                f"{self.path} has the track id {highest}; ids go up to {MOST_OBJECTS}: renumber the tracks"
             )
         log = logging.getLogger("crwedge")
         if shift:
             log.warning("note: %s: tracks count from 0, so object ids are one higher", self.path)
         if self.boxes:
-            log.warning("note: %s: %d boxes, points or lines are no masks and are left out", self.path, self.boxes)
+            log.warning("note: %s: %d boxes, points or lines were ignored: they are not masks", self.path, self.boxes)
         objects = {number + shift: track for number, track in sorted(tracks.items())}
         numbers = self._numbers(objects)
         if held := sum(_held(track, numbers) for track in objects.values()):
-            log.warning("note: %s: polygons are held, not interpolated, over %d frames", self.path, held)
+            log.warning(
+                "note: %s: %d frames between keyframes repeat the last polygon; nothing is interpolated",
+                self.path,
+                held,
+            )
         size = check_size(int(self._number("height", 0)), int(self._number("width", 0)), str(self.path))
 
         def frames() -> Iterator[AnnotatedFrame]:
@@ -257,13 +261,13 @@ class _Document:
         used = sorted({number for track in objects.values() for number in track.frames})
         step = 1
         if (text := self.meta.get("frame_filter", "")).startswith("step="):
-            step = max(1, int(text[5:])) if text[5:].isdecimal() else 1
+            step = max(1, int(text[5:])) if text[5:].isdecimal() and len(text) < 20 else 1
         first, last = self._number("start_frame", used[0]), self._number("stop_frame", used[-1])
         if first > used[0] or last < used[-1]:
             # The range of a task that was cut, or numbers that count from the task's own start.
             first, last = used[0], used[-1]
         if not 0 <= first <= last < first + _MOST_FRAMES * step:
-            raise FormatError(f"{self.path} has frames {first} to {last}; that is no range that can be worked with")
+            raise FormatError(f"{self.path} has frames {first} to {last}; this range is too large or not valid")
         numbers = range(first, last + 1, step)
         return numbers if all(number in numbers for number in used) else range(first, last + 1)
 

@@ -18,7 +18,7 @@ class DavisWriter:
     """Writes `Annotations/480p/VIDEO/NAME.png`.
 
     Args:
-        folder: where.
+        folder: to write to.
         video: what is annotated.
     """
 
@@ -33,10 +33,10 @@ class DavisWriter:
         write_mask(self._folder / f"{frame.stem}.png", frame.ids)
 
     def close(self, names: Mapping[int, str]) -> None:
-        """Say what was lost."""
+        """Report what the format cannot hold."""
         if names:
             logging.getLogger("crwedge").warning(
-                "note: a DAVIS tree has no place for names of objects; they are left out"
+                "note: a DAVIS tree cannot hold names of objects; the names are not written"
             )
 
 

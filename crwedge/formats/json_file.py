@@ -1,4 +1,4 @@
-"""JSON of strangers."""
+"""JSON files that crwedge did not write."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def read_json(path: Path) -> Any:
     """What a JSON file holds.
 
     Raises:
-        FormatError: it is no JSON, nested too deeply, or too large.
+        FormatError: it is not JSON, nested too deeply, or too large.
     """
     if path.stat().st_size > MOST_BYTES:
         raise FormatError(f"{path} is larger than {MOST_BYTES >> 30} GB; split it into fewer frames")
     try:
         return parse_json(path.read_bytes())
     except ValueError as error:
-        raise FormatError(f"{path} is damaged or no JSON ({error})") from error
+        raise FormatError(f"{path} is damaged or not JSON ({error})") from error

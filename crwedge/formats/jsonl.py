@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -10,6 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from crwedge.core.json_text import parse_json
 from crwedge.formats.annotation import (
     MOST_OBJECTS,
     AnnotatedFrame,
@@ -25,7 +25,7 @@ _LONGEST = 1 << 28
 
 
 def read_jsonl(path: Path) -> Annotation:
-    """Read the masks of a file of JSON Lines. A last line that was cut off is passed over.
+    """Read the masks of a file of JSON Lines. A last line that was cut off is skipped.
 
     Raises:
         FormatError: it is another file, damaged, or holds joints.
@@ -81,11 +81,11 @@ def _next_line(file: BinaryIO, path: Path) -> dict[str, Any] | None:
             raise FormatError(f"{path} has a line of more than {_LONGEST >> 20} MB: it holds no masks")
         return None
     try:
-        facts = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path} is damaged or no JSON Lines ({error})") from error
+        facts = parse_json(line)
+    except ValueError as error:
+        raise FormatError(f"{path} is damaged or not JSON Lines ({error})") from error
     if not isinstance(facts, dict):
-        raise FormatError(f"{path} holds no masks: a line is no object of JSON")
+        raise FormatError(f"{path} holds no masks: a line is not a JSON object")
     return facts
 
 

@@ -39,7 +39,7 @@ class Format:
     suffix: str = ""
     """Of this file when it stands alone."""
     replaced: tuple[str, ...] = ()
-    """What `--overwrite` takes away of an earlier result in the same folder; {video} is the name of the video."""
+    """What `--overwrite` removes of an earlier result in the same folder; {video} is the name of the video."""
     void: bool = False
     """Whether it can say that nothing is known of a pixel."""
 
@@ -101,10 +101,10 @@ def write_annotation(
         annotation: what to write.
         target: `*.zip`, `*.xml` (CVAT), `*.json` (COCO), or a folder.
         form: one of `FORMATS`; by default by the suffix.
-        overwrite: replace a result that stands there.
+        overwrite: replace an existing result.
 
     Raises:
-        FormatError: the target cannot hold the format, or something stands there.
+        FormatError: the target cannot hold the format, or exists already.
     """
     target = Path(target)
     form = format_of(target, form)
@@ -134,7 +134,7 @@ def split_format(text: str) -> tuple[str, str | None]:
         return text, None
     options = dict(parse_qsl(query, keep_blank_values=True))
     if list(options) != ["format"]:
-        raise FormatError(f"{text}: what follows the ? must be format=NAME; known are {_KNOWN}")
+        raise FormatError(f"{text}: the part after the ? must be format=NAME, with one of {_KNOWN}")
     check_choice("format", options["format"], FORMATS)
     return address, options["format"]
 
@@ -152,7 +152,7 @@ def format_of(target: Path, form: str | None) -> str:
     if form is None:
         found = [name for name, known in FORMATS.items() if known.suffix and known.suffix == target.suffix.lower()]
         if not found:
-            raise FormatError(f"{target} does not say its format: add --to NAME or ?format=NAME; known are {_KNOWN}")
+            raise FormatError(f"{target} does not say its format: add --to NAME or ?format=NAME, with one of {_KNOWN}")
         return found[0]
     check_choice("format", form, FORMATS)
     if _is_file(target) and target.suffix.lower() not in (".zip", FORMATS[form].suffix):
@@ -167,15 +167,15 @@ def check_target(target: Path, form: str, video: Video, overwrite: bool) -> None
         if target.is_dir():
             raise FormatError(f"{target} is a folder, not a file")
         if target.exists() and not overwrite:
-            raise FormatError(f"{target} exists; choose another name or give --overwrite")
+            raise FormatError(f"{target} exists; choose another name, or add --overwrite")
         return
     if FORMATS[form].single is not None:
-        raise FormatError(f"{target} is no file: give *.zip or *{FORMATS[form].suffix} for the format {form}")
+        raise FormatError(f"{target} is not a file: give *.zip or *{FORMATS[form].suffix} for the format {form}")
     if target.exists() and not target.is_dir():
         raise FormatError(f"{target} is a file, not a folder")
     for pattern in () if overwrite else FORMATS[form].replaced:
         if (target / (inner := pattern.format(video=video.name))).exists():
-            raise FormatError(f"{target} already holds {inner}; choose another folder or give --overwrite")
+            raise FormatError(f"{target} already holds {inner}; choose another folder, or add --overwrite")
 
 
 def _write(annotation: Annotation, folder: Path, form: str) -> int:
@@ -204,12 +204,12 @@ def _remove(path: Path) -> None:
 
 
 def _guess(place: Path, shown: Path) -> str:
-    """The format by what lies there."""
+    """The format, found from the files."""
     if place.is_file():
         forms = {".xml": "cvat", ".json": "coco", ".jsonl": "jsonl"}
         if place.suffix.lower() not in forms:
             raise FormatError(
-                f"{shown} is no annotation by its name; known are *.xml, *.json, *.jsonl, *.zip and folders"
+                f"{shown} is not the name of an annotation; possible are *.xml, *.json, *.jsonl, *.zip and folders"
             )
         return forms[place.suffix.lower()]
     if (place / META).is_file():

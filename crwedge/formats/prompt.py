@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import MaskError, SettingError
-from crwedge.core.joints import Joints
-from crwedge.core.masks import object_ids
-from crwedge.core.prompts import read_prompt as read_core_prompt
+from crwedge.core.joints import Joints, read_joints
+from crwedge.core.masks import object_ids, read_mask
 from crwedge.formats.annotation import MOST_OBJECTS, FormatError
 from crwedge.formats.json_file import read_json
 from crwedge.formats.open import open_annotation
@@ -47,7 +46,7 @@ def read_prompt(path: str | Path, frame: int | None = None) -> NDArray[np.uint8]
     path = Path(path)
     suffix = path.suffix.lower()
     if not path.is_dir() and suffix not in (".xml", ".zip", ".jsonl") and not (suffix == ".json" and _is_coco(path)):
-        return read_core_prompt(path)
+        return read_joints(path) if suffix in (".json", ".mat") else read_mask(path)
     try:
         with open_annotation(path) as annotation:
             for annotated in annotation.frames():

@@ -13,7 +13,7 @@ from crwedge.formats.annotation import FormatError
 from crwedge.formats.polygons import Points, fill
 
 _FARTHEST = 1e6
-"""Coordinates beyond it are no pixels."""
+"""Coordinates beyond it are not pixels."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,15 @@ EncodedMask = BoxRuns | CocoRuns | Polygons
 
 
 def polygon(numbers: Any) -> Points:
-    """(n, 2) of x, y, x, y, ...; FormatError where they are no polygon."""
+    """(n, 2) of x, y, x, y, ...; FormatError where they are not a polygon."""
     try:
         points = np.asarray(numbers, np.float64).reshape(-1, 2)
     except (TypeError, ValueError) as error:
-        raise FormatError(f"a polygon has coordinates that are no pairs of numbers ({error})") from error
+        raise FormatError(f"a polygon has coordinates that are not pairs of numbers ({error})") from error
     if len(points) < 3:
         raise FormatError(f"a polygon has {len(points)} points; it needs three")
     if not (np.isfinite(points).all() and (np.abs(points) < _FARTHEST).all()):
-        raise FormatError("a polygon has coordinates that are no pixels")
+        raise FormatError("a polygon has coordinates that are not pixels")
     return points
 
 

@@ -19,7 +19,7 @@ def xml_elements(path: Path) -> Iterator[tuple[str, str, dict[str, str], str]]:
     """`("start", tag, attributes, "")` and `("end", tag, {}, text)` of each element, as the file is read.
 
     Raises:
-        FormatError: it is no XML, too large or too deep, or declares a document type (entities live there).
+        FormatError: it is not XML, too large or too deep, or declares a document type (entities live there).
     """
     if path.stat().st_size > MOST_BYTES:
         raise FormatError(f"{path} is larger than {MOST_BYTES >> 30} GB; export fewer frames at a time")
@@ -31,7 +31,7 @@ def xml_elements(path: Path) -> Iterator[tuple[str, str, dict[str, str], str]]:
 
     def start(tag: str, attributes: dict[str, str]) -> None:
         if len(texts) >= _DEEPEST:
-            raise FormatError(f"{path} has elements {_DEEPEST} levels deep: it is no annotation")
+            raise FormatError(f"{path} has elements {_DEEPEST} levels deep: it is not an annotation")
         texts.append([])
         events.append(("start", tag, attributes, ""))
 
@@ -54,6 +54,6 @@ def xml_elements(path: Path) -> Iterator[tuple[str, str, dict[str, str], str]]:
             try:
                 parser.Parse(chunk, last)
             except (expat.ExpatError, ValueError, LookupError) as error:
-                raise FormatError(f"{path} is damaged or no XML ({error})") from error
+                raise FormatError(f"{path} is damaged or not XML ({error})") from error
             yield from events
             events.clear()

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from crwedge.core.json_text import parse_json
 from crwedge.core.location import is_hidden, path_key
 from crwedge.core.masks import object_ids
 from crwedge.core.pictures import is_picture, open_image
@@ -45,7 +46,7 @@ class YoloWriter:
     A hole is joined to the outline of its part by a line that is passed twice.
 
     Args:
-        folder: where.
+        folder: to write to.
         video: what is annotated.
     """
 
@@ -101,7 +102,7 @@ def read_yolo(path: Path, video: str | None = None) -> Annotation:
     else:
         objects, size = list(range(1, len(names) + 1)), _size_of(pictures, path)
         name = path.resolve().name
-        logging.getLogger("crwedge").warning("note: %s: YOLO has no ids; each class is taken for one object", path)
+        logging.getLogger("crwedge").warning("note: %s: YOLO has no ids; each class is read as one object", path)
     if len(objects) > MOST_OBJECTS:
         raise FormatError(f"{path} has {len(objects)} classes; at most {MOST_OBJECTS} objects can be followed")
 
@@ -124,7 +125,7 @@ def _texts(folder: Path) -> list[Path]:
 
 def _read_labels(file: Path, objects: list[int], size: tuple[int, int]) -> list[tuple[int, Polygons]]:
     if file.stat().st_size > _MOST_BYTES:
-        raise FormatError(f"{file} is larger than {_MOST_BYTES >> 20} MB: these are no labels of one frame")
+        raise FormatError(f"{file} is larger than {_MOST_BYTES >> 20} MB: it is not a label file of one frame")
     found: dict[int, list[Any]] = {}
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         words = line.split()
@@ -137,7 +138,7 @@ def _read_labels(file: Path, objects: list[int], size: tuple[int, int]) -> list[
             numbers = np.array(words[1:], np.float64).reshape(-1, 2) * (size[1], size[0])
             shape = polygon(numbers)
         except (ValueError, FormatError) as error:
-            raise FormatError(f"{file}: a line is no `class x y x y x y ...` ({error})") from error
+            raise FormatError(f"{file}: a line is not `class x y x y x y ...` ({error})") from error
         if not 0 <= number < len(objects):
             raise FormatError(f"{file} has the class {number}; {FILE} names {len(objects)}")
         found.setdefault(objects[number], []).append(shape)
@@ -149,7 +150,7 @@ def _read_yaml(path: Path) -> tuple[list[str], dict[str, Any]]:
     if not path.is_file():
         raise FormatError(f"there is no {path}, which names the classes")
     if path.stat().st_size > _MOST_BYTES:
-        raise FormatError(f"{path} is larger than {_MOST_BYTES >> 20} MB: it is no list of classes")
+        raise FormatError(f"{path} is larger than {_MOST_BYTES >> 20} MB: it is not a list of classes")
     names: dict[int, str] = {}
     facts: dict[str, Any] = {}
     inside = False
@@ -164,8 +165,8 @@ def _read_yaml(path: Path) -> tuple[list[str], dict[str, Any]]:
                 names = dict(enumerate(_flow(value, path)))
             elif key == "crwedge":
                 try:
-                    facts = json.loads(value)
-                except (ValueError, RecursionError) as error:
+                    facts = parse_json(value)
+                except ValueError as error:
                     raise FormatError(f"{path}: the line crwedge is damaged ({error})") from error
         elif inside and (match := re.fullmatch(r"(\d{1,6})\s*:\s*(.*)", text)):
             names[int(match[1])] = _word(match[2])
@@ -190,7 +191,7 @@ def _word(text: str) -> str:
     text = text.strip()
     if text.startswith('"'):
         try:
-            return str(json.loads(text))
+            return str(parse_json(text))
         except ValueError:
             return text.strip('"')
     return text.split(" #")[0].strip().strip("'")
@@ -204,7 +205,7 @@ def _checked_facts(facts: Any, path: Path) -> tuple[list[int], tuple[int, int]]:
         raise FormatError(f"{path / FILE}: the line crwedge is damaged ({error})") from error
     if len(set(objects)) != len(objects) or not all(0 < i <= MOST_OBJECTS for i in objects):
         raise FormatError(
-            f"{path / FILE}: the line crwedge has ids that are no different numbers from 1 to {MOST_OBJECTS}"
+            f"{path / FILE}: the line crwedge has ids that are not distinct numbers from 1 to {MOST_OBJECTS}"
         )
     return objects, check_size(height, width, str(path))
 

@@ -20,7 +20,7 @@ class YouTubeVosWriter:
     """Writes `Annotations/VIDEO/NAME.png` and `meta.json`.
 
     Args:
-        folder: where.
+        folder: to write to.
         video: what is annotated.
     """
 
@@ -77,6 +77,6 @@ def read_youtube_vos(path: Path, video: str | None = None) -> Annotation:
     names = {}
     for key, facts in objects.items():
         category = facts.get("category") if isinstance(facts, dict) else None
-        if key.isdecimal() and isinstance(category, str) and category != UNNAMED:
+        if key.isdecimal() and len(key) < 16 and isinstance(category, str) and category != UNNAMED:
             names[int(key)] = category
     return annotation_of_masks(Video(name), files, names)

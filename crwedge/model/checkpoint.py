@@ -17,6 +17,7 @@ from torch import Tensor
 
 from crwedge.core.errors import CheckpointError, SettingError
 from crwedge.core.files import atomic_write
+from crwedge.core.json_text import parse_json
 from crwedge.model.encoder import Encoder, EncoderConfig
 
 FORMAT = "crwedge-encoder-1"
@@ -24,7 +25,7 @@ FORMAT = "crwedge-encoder-1"
 
 @dataclass(frozen=True)
 class EncoderInfo:
-    """What a checkpoint says of its weights."""
+    """Facts about the weights of a checkpoint."""
 
     name: str
     weights_from: str
@@ -37,7 +38,7 @@ def save_encoder(path: str | Path, encoder: Encoder, *, name: str, weights_from:
     """Write the encoder's weights and its configuration to `path`, whole or not at all.
 
     Raises:
-        CheckpointError: the file cannot be written (a full disk, no such folder); what stood there before is left.
+        CheckpointError: the file cannot be written (a full disk, no such folder); an existing file is kept.
     """
     facts = {
         "format": FORMAT,
@@ -63,14 +64,14 @@ def load_encoder(path: str | Path) -> tuple[Encoder, EncoderInfo]:
     state, facts = load_tensors(path)
     if facts.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path} is no encoder checkpoint of this version (format {facts.get('format', 'unknown')!r}); "
+            f"{path} is not an encoder checkpoint of this version (format {facts.get('format', 'unknown')!r}); "
             "pass the encoder.safetensors of a run, or convert other weights with `crwedge import`"
         )
     try:
-        config = EncoderConfig(**json.loads(facts["config"]))
+        config = EncoderConfig(**parse_json(facts["config"]))
         info = EncoderInfo(facts["name"], facts["weights_from"], facts["trained"] == "true")
     except (KeyError, TypeError, ValueError, SettingError) as error:
-        raise CheckpointError(f"the facts in {path} cannot be read ({error}); copy the file again") from error
+        raise CheckpointError(f"the description in {path} cannot be read ({error}); copy the file again") from error
     encoder = Encoder(config)
     encoder.load_weights(state)
     return encoder.eval(), info
@@ -88,7 +89,7 @@ def save_tensors(path: Path, state: Mapping[str, Tensor], facts: Mapping[str, st
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all. CheckpointError when the disk refuses; what stood there before is left."""
+    """Write a file whole or not at all. CheckpointError when the disk refuses; an existing file is kept."""
     try:
         with atomic_write(path) as file:
             file.write(data)
@@ -104,7 +105,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         # Read, not mapped: tensors must not change, or the process die, when the file is replaced under them.
         data = path.read_bytes()
         state = load(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        header = parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged or no safetensors file ({error}); use an earlier one") from error
+        raise CheckpointError(f"{path} is damaged or not a safetensors file ({error}); use an earlier one") from error
     return state, dict(header.get("__metadata__") or {})

@@ -25,7 +25,7 @@ Stage = Literal["res3", "res4"]
 
 @dataclass(frozen=True)
 class EncoderConfig(Checked):
-    """What must be known to rebuild an encoder. Saved with every checkpoint and bundle."""
+    """Configuration of an encoder. It is saved with every checkpoint and bundle."""
 
     architecture: Architecture = "resnet18"
     padding: Padding = "zeros"
@@ -36,6 +36,8 @@ class EncoderConfig(Checked):
     """Of RGB in 0..1, subtracted from the input."""
     std: tuple[float, float, float] = IMAGENET_STD
     """Of RGB in 0..1, the input is divided by it."""
+    whiten: bool = False
+    """Features pass a fixed linear map that makes their directions more alike in variance (`crwedge.model.whiten`)."""
 
     @property
     def stride(self) -> int:
@@ -112,6 +114,7 @@ class Encoder(nn.Module):
     layer2: nn.Module
     layer3: nn.Module
     layer4: nn.Module
+    whiten: nn.Conv2d | None
 
     def __init__(self, config: EncoderConfig | None = None) -> None:
         """Build with random weights; `config` defaults to ResNet-18 up to res3 with zero padding."""
@@ -131,6 +134,10 @@ class Encoder(nn.Module):
                 layers.append(block(c_in, width, stride if index == 0 else 1, config.padding))
                 c_in = width * expansion
             self.add_module(name, nn.Sequential(*layers))
+        self.whiten = None
+        if config.whiten:
+            width = 256 * expansion
+            self.whiten = nn.Conv2d(width, width, 1).requires_grad_(False)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -156,8 +163,12 @@ class Encoder(nn.Module):
 
     @torch.no_grad()
     def features(self, frames: Tensor) -> Tensor:
-        """RGB uint8 (N, H, W, 3) -> res3 features (N, C, h, w), unit length over C: what propagation reads."""
-        return F.normalize(self(self.normalise(frames), stage="res3"), dim=1)
+        """RGB uint8 (N, H, W, 3) -> res3 features (N, C, h, w), unit length over C: what propagation reads.
+
+        With `config.whiten`, x becomes W x / |x| + b, divided by its length. The walk trains on x itself.
+        """
+        x = F.normalize(self(self.normalise(frames), stage="res3"), dim=1)
+        return x if self.whiten is None else F.normalize(self.whiten(x), dim=1)
 
     def load_weights(self, state: Mapping[str, Tensor]) -> None:
         """Load a torchvision-format state dict; deeper stages and the classifier in it are left out.

@@ -97,7 +97,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path} cannot be read as weights: {reason}") from error
     if not isinstance(found, Mapping):
-        raise CheckpointError(f"{path} holds a {type(found).__name__}, no table of weights")
+        raise CheckpointError(f"{path} holds a {type(found).__name__}, not a table of weights")
     return found
 
 
@@ -115,7 +115,7 @@ def _own_names(table: Mapping[str, Any], layout: _Layout, kind: str, path: Path)
                 if key.startswith(prefix) and isinstance(value, Tensor)
             }
     raise CheckpointError(
-        f"{path} has no {layout.prefixes[-1] or layout.prefixes[0]}conv1.weight: it is no {kind} file; choose another "
+        f"{path} has no {layout.prefixes[-1] or layout.prefixes[0]}conv1.weight: it is not a {kind} file; choose another "
         f"--kind ({', '.join(KINDS)})"
     )
 
@@ -127,4 +127,4 @@ def _architecture(state: Mapping[str, Tensor], path: Path) -> Architecture:
         return "resnet18"
     if (deep, third) == (True, 6):
         return "resnet50"
-    raise CheckpointError(f"{path} is no ResNet-18 or ResNet-50 (its third stage has {third} blocks)")
+    raise CheckpointError(f"{path} is not a ResNet-18 or ResNet-50 (its third stage has {third} blocks)")

@@ -14,7 +14,7 @@ RANDOM_FROM = "random numbers (seed {seed}), never trained; BatchNorm calibrated
 
 
 def random_encoder(seed: int = 0, config: EncoderConfig | None = None) -> Encoder:
-    """Random weights from `seed`; the caller's random state is left alone."""
+    """Random weights from `seed`; the caller's random state is unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = Encoder(config)
@@ -24,13 +24,13 @@ def random_encoder(seed: int = 0, config: EncoderConfig | None = None) -> Encode
 
 
 def calibrate(encoder: Encoder, batches: Iterable[Tensor]) -> None:
-    """Gather the BatchNorm statistics anew, as the plain mean over `batches` of RGB uint8 (N, H, W, 3)."""
+    """Recompute the BatchNorm statistics as the plain mean over `batches` of RGB uint8 (N, H, W, 3)."""
     gather_statistics(encoder, (encoder.normalise(frames) for frames in batches))
 
 
 @torch.no_grad()
 def gather_statistics(encoder: Encoder, batches: Iterable[Tensor]) -> None:
-    """Gather the BatchNorm statistics anew, as the plain mean over `batches` of normalised images (N, 3, H, W)."""
+    """Recompute the BatchNorm statistics as the plain mean over `batches` of normalised images (N, 3, H, W)."""
     layers = [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [layer.momentum for layer in layers]
     mode = encoder.training

@@ -1,4 +1,4 @@
-"""The encoder without padding (a control of appendix C): no convolution can feel where the border is.
+"""The encoder without padding (a control of appendix C): no convolution depends on the position of the border.
 
 Each 3 x 3 convolution takes one cell off each side, so shortcuts are cropped to what the main path kept.
 """

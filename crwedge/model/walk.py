@@ -77,7 +77,7 @@ def walk_loss(
     Args:
         nodes: (B, T, N, d) embeddings of unit length.
         temperature: tau of the transitions.
-        dropout: share of the edges cut, drawn anew in each direction.
+        dropout: share of the edges cut, drawn again in each direction.
         back: (B, M, d) embeddings of a second view of frame 1, where the walk returns to; nodes[:, 0] by default.
         target: (B, N, M) rows that sum to 1: where in `back` each node of frame 1 should return to; itself by default.
         seen: (B, N) bool: the nodes of frame 1 that count; all by default.

@@ -99,7 +99,7 @@ def run_study(
     features = Path(work) / "features" if work else Path("runs") / "study-features"
     work = Path(work) if work else Path("runs") / f"study-{name}"
     if out is not None and (Path(out) / "results.json").exists() and not overwrite:
-        raise SettingError(f"{out} holds results of a study; choose another --out or give --overwrite")
+        raise SettingError(f"{out} holds results of a study; choose another --out, or add --overwrite")
     out = Path(out) if out is not None else work / "results"
     clips = davis_clips(Path(root), "2017", list(sequences))
     if small and not sequences:

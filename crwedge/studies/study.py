@@ -1,4 +1,4 @@
-"""What every study is: points, and the score of a point on a clip."""
+"""The interface of studies: points, and the score of a point on a clip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every study writes: results.csv, results.json, plot.png, README.md."""
+"""The results of a study: results.csv, results.json, plot.png, README.md."""
 
 from __future__ import annotations
 
@@ -64,8 +64,7 @@ def conclusion(study: Study, rows: Sequence[Row]) -> str:
     if study.topic.numeric:
         line = (
             f"J&F is highest at {study.topic.axis} = {best['point']} ({100 * best['JF']:.1f}) and lowest at "
-            f"{worst['point']} ({100 * worst['JF']:.1f}): the choice is worth {100 * (best['JF'] - worst['JF']):.1f} "
-            "points here"
+            f"{worst['point']} ({100 * worst['JF']:.1f}), a difference of {100 * (best['JF'] - worst['JF']):.1f} points"
         )
     else:
         rest = ", ".join(f"{row['point']} {100 * row['JF']:.1f}" for row in ranked[1:])
@@ -75,12 +74,12 @@ def conclusion(study: Study, rows: Sequence[Row]) -> str:
         return line
     seeds = max(row["seeds"] for row in rows)
     if seeds == 1:
-        return f"{line}; one run of each point, so chance is not known"
+        return f"{line}; one run of each point, so the variance is unknown"
     return f"{line}; the {seeds} seeds of a point differ by up to {_spread(rows):.1f}"
 
 
 def _gains(baseline: str, rows: Sequence[Row]) -> str:
-    """One encoder: what the best point is worth against the baseline."""
+    """One encoder: the best and the worst point relative to the baseline."""
     base = next((row for row in rows if row["point"] == baseline), None)
     others = [row for row in rows if row["point"] != baseline]
     best, worst = max(others, key=lambda row: float(row["JF"])), min(others, key=lambda row: float(row["JF"]))

@@ -1,4 +1,4 @@
-"""BatchNorm statistics gathered anew on whole frames.
+"""The end of a training: BatchNorm statistics gathered anew on whole frames, and whitening of the features.
 
 Statistics gathered on small patches do not fit the whole frames that propagation encodes.
 """
@@ -15,30 +15,32 @@ from torch import Tensor
 from crwedge.core.images import resize_frame
 from crwedge.model.encoder import Encoder
 from crwedge.model.random import gather_statistics
+from crwedge.model.whiten import whitened
 from crwedge.train.clips import ClipSource
 from crwedge.train.objective import autocast
+from crwedge.train.run_config import RunConfig
 
 
-def calibrated(encoder: Encoder, source: ClipSource, *, frames: int, side: int, precision: str, seed: int) -> Encoder:
-    """A copy of the encoder, in evaluation mode, with statistics over whole frames of short side `side`.
+def calibrated(encoder: Encoder, source: ClipSource, run: RunConfig) -> Encoder:
+    """A copy of the encoder, in evaluation mode, fitted to whole frames of short side `run.calibrate_side`.
 
-    Every frame counts alike; `frames` = 0 leaves the statistics as they are.
+    Every frame counts alike; `run.calibrate` = 0 leaves the encoder as it is.
     """
     encoder = copy.deepcopy(encoder)
-    if frames == 0:
+    if run.calibrate == 0:
         return encoder.eval()
-    rng = np.random.default_rng((seed, 0xCA11B))
     device = next(encoder.parameters()).device
 
     def pictures() -> Iterator[Tensor]:
-        for _ in range(frames):
+        rng = np.random.default_rng((run.seed, 0xCA11B))
+        for _ in range(run.calibrate):
             frame = source.frame(rng)
             height, width = frame.shape[:2]
-            scale = side / min(height, width)
+            scale = run.calibrate_side / min(height, width)
             frame = resize_frame(frame, (round(height * scale), round(width * scale)))
             whole = torch.from_numpy(np.array(frame))[None].to(device)
             yield encoder.normalise(whole).contiguous(memory_format=torch.channels_last)
 
-    with autocast(device, precision):
+    with autocast(device, run.precision):
         gather_statistics(encoder, pictures())
-    return encoder.eval()
+        return whitened(encoder, pictures(), run.whiten) if run.whiten else encoder.eval()

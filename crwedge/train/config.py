@@ -59,7 +59,7 @@ class TrainConfig:
         if self.encoder.padding == "none" and own:
             raise SettingError('encoder.padding = "none" is a control for views.mode = "shared"')
         if self.data.clip_length == 1 and not own:
-            raise SettingError('data.clip_length 1 needs views.mode = "own": a walk over one shared view goes nowhere')
+            raise SettingError('data.clip_length 1 needs views.mode = "own": a walk needs two frames or two views')
 
     def changes(self) -> dict[str, Any]:
         """Settings that differ from their defaults, by name; plain values."""

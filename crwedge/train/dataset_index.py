@@ -17,6 +17,7 @@ from typing import Any
 from crwedge.core.errors import SourceError
 from crwedge.core.files import atomic_write
 from crwedge.core.films import VIDEO_SUFFIXES
+from crwedge.core.json_text import parse_json
 from crwedge.core.location import Location, existing, is_hidden, natural_key, read_lines, repeated_stem, walk_folders
 from crwedge.core.pictures import IMAGE_SUFFIXES, is_animated
 from crwedge.core.user_folders import cache_home
@@ -69,7 +70,8 @@ def index_dataset(paths: Iterable[str], folder_rate: float, *, stills: bool = Fa
 
     A folder is searched through, each folder once also where links lead in circles; hidden and system files do not count.
     One that holds pictures directly is one clip of frames in natural order (or, with `stills`, that many photographs);
-    where two of them have one name but for the suffix, it is left out. A `.txt` lists paths, one a line, relative to
+    where two of them have one name but for the suffix, it is skipped. Masks beside a video, `NAME.png` or
+    `NAME_mask.png` of `NAME.mp4`, are not read. A `.txt` lists paths, one a line, relative to
     itself. A `.tar` is a WebDataset shard: its videos are items, and so are its runs of pictures `key.000001.jpg`.
     Durations are kept in an index beside the data.
 
@@ -92,7 +94,7 @@ def index_dataset(paths: Iterable[str], folder_rate: float, *, stills: bool = Fa
                 try:
                     members, pictures = _shard(found, folder_rate, stills)
                 except (OSError, tarfile.TarError) as error:
-                    broken.append((str(found), f"it is no readable .tar shard ({error})"))
+                    broken.append((str(found), f"it is not a readable .tar shard ({error})"))
                     continue
                 videos += members
                 items += pictures
@@ -111,7 +113,13 @@ def _walk(path: Path, stills: bool) -> Iterator[Path | list[Path]]:
     suffix = path.suffix.lower()
     if os.path.isdir(path):
         for _, files in walk_folders(path):
-            pictures = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+            videos = {file.stem for file in files if file.suffix.lower() in VIDEO_SUFFIXES}
+            # `dog.png` and `dog_mask.png` beside `dog.mp4` are masks for `crwedge batch`, not footage.
+            pictures = [
+                file
+                for file in files
+                if file.suffix.lower() in IMAGE_SUFFIXES and not videos & {file.stem, file.stem.removesuffix("_mask")}
+            ]
             if pictures:
                 yield pictures
             yield from (file for file in files if file.suffix.lower() in (*VIDEO_SUFFIXES, ".tar"))
@@ -227,7 +235,7 @@ def _index_paths(folder: Path) -> tuple[Path, Path]:
 def _read_index(folder: Path) -> dict[str, Any]:
     for path in _index_paths(folder):
         try:
-            table = json.loads(path.read_text(encoding="utf-8"))
+            table = parse_json(path.read_bytes())
         except (OSError, ValueError):
             continue
         if isinstance(table, dict) and table.get("version") == _VERSION:

@@ -52,7 +52,7 @@ def fit(
 
     Raises:
         MissingExtraError: PyTorch, safetensors or kornia is not installed.
-        UserError: bad data, bad settings, a checkpoint that does not fit, a full disk, a loss that is no number.
+        UserError: bad data, bad settings, a checkpoint that does not fit, a full disk, a loss that is not a number.
     """
     for module in ("safetensors", "kornia"):
         import_optional(module, "train")

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import SettingError, SourceError
+from crwedge.core.json_text import parse_json
 from crwedge.core.pictures import PictureSequence
 from crwedge.train.clips import CachedClips
 from crwedge.train.data_config import DataConfig
@@ -78,7 +79,10 @@ def cached_clips(
     folder = (Path(config.cache) if config.cache else cache_folder() / "frames") / _key(items, config)
     if not (folder / "index.json").is_file():
         _fill(folder, items, config)
-    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    try:
+        index = parse_json((folder / "index.json").read_bytes())
+    except ValueError as error:
+        raise SettingError(f"the cache {folder} is damaged ({error}); remove it: it is made again") from error
     path = (folder / "frames.bin").resolve()
     arrays = [
         MappedFrames(path, entry["offset"], tuple(entry["shape"])) if entry["shape"][0] else None

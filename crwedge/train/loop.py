@@ -190,22 +190,18 @@ def train(
         if context.is_main:
             if saved != at.step:
                 save_run(folder, at, model, ema, optimiser)
+            final = _plain(ema or model)
             if run.calibrate and share >= 1:
-                journal.log("gathering the statistics of BatchNorm on whole frames")
-            final = calibrated(
-                _plain(ema or model),
-                source,
-                frames=run.calibrate if share >= 1 else 0,
-                side=run.calibrate_side,
-                precision=run.precision,
-                seed=run.seed,
-            )
+                journal.log("computing the BatchNorm statistics on whole frames")
+                final = calibrated(final, source, run)
             _write_encoder(folder, final, config, at)
             if isinstance(probe, Footage) and at.step:
                 metrics = {**metrics, **_score_footage(probe, final, config, at, journal)}
             write_curve(folder)
-            word = "done" if share >= 1 else "stopped; --resume goes on"
-            journal.log(f"{word}: {at.step} steps, {folder / 'encoder.safetensors'}")
+            word, hint = (
+                ("done", f"; next: crwedge export {folder}") if share >= 1 else ("stopped; --resume goes on", "")
+            )
+            journal.log(f"{word}: {at.step} steps, {folder / 'encoder.safetensors'}{hint}")
         skipped = journal.skipped
     context.barrier()
     context.close()

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from crwedge.core.checked import Checked, bounded
 from crwedge.core.described import described
+from crwedge.core.errors import SettingError
 
 USUAL_MINUTES = 60.0
 """How long a run of the recipe `default` lasts when no length is given."""
@@ -44,6 +45,14 @@ class RunConfig(Checked):
     picture_every: int = bounded(500, min=0)
     """Steps between two pictures of patches with their strongest transitions; 0: none."""
     calibrate: int = bounded(40, min=0)
-    """Whole frames on which the BatchNorm statistics of the written encoder are gathered anew; 0: left as trained."""
+    """Whole frames on which the BatchNorm statistics of the written encoder are computed again; 0: keep those of training."""
     calibrate_side: int = bounded(480, min=1)
     """Short side of these frames, in pixels."""
+    whiten: float = bounded(0.0, min=0, max=1)
+    """How far the features of the written encoder are whitened, on the same frames: 0 not at all, 1 in full."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that contradict each other."""
+        super().__post_init__()
+        if self.whiten and not self.calibrate:
+            raise SettingError("run.whiten needs frames: raise run.calibrate, or set run.whiten = 0")

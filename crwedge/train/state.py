@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from crwedge.core.errors import CheckpointError
+from crwedge.core.json_text import parse_json
 from crwedge.model.checkpoint import load_tensors, save_tensors, write_bytes
 
 FORMAT = "crwedge-run-1"
@@ -76,12 +77,12 @@ def load_run(folder: Path, model: nn.Module, ema: nn.Module | None, optimiser: t
     """
     steps = saved_steps(folder)
     if not steps:
-        raise CheckpointError(f"{folder} holds no checkpoint to resume; leave --resume out to start anew")
+        raise CheckpointError(f"{folder} holds no checkpoint to resume; leave --resume out to start again")
     reasons = []
     for step in reversed(steps):
         stem = folder / f"step-{step:08d}"
         try:
-            facts = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))
+            facts = parse_json(stem.with_suffix(".json").read_bytes())
             weights, _ = load_tensors(stem.with_suffix(".safetensors"))
             moments, _ = load_tensors(stem.with_suffix(".optimiser.safetensors"))
         except (OSError, ValueError, CheckpointError) as error:

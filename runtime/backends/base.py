@@ -1,4 +1,4 @@
-"""The seam between the tracker and the machine that computes.
+"""The interface between the tracker and the device that computes.
 
 A backend encodes frames, holds the context, and labels frames from it. Features, context and soft labels stay where the
 backend computes; only what is asked for comes to the host. `CpuBackend` and `CudaBackend` are chosen in `open.py` alone.
@@ -54,7 +54,12 @@ class Prediction(Protocol):
 
     @property
     def soft(self) -> NDArray[np.float32]:
-        """(K, h, w) float32 on the host; channel 0 is the background."""
+        """(K, h, w) float32 on the host, the mean of `fine` in each cell; channel 0 is the background."""
+        ...
+
+    @property
+    def fine(self) -> NDArray[np.float32]:
+        """(K, h * s, w * s) float32 on the host, with s the `label_scale` of the settings; the same as `soft` for s = 1."""
         ...
 
     @property
@@ -84,7 +89,7 @@ class Search:
     settings: PropagationSettings
     """Neighbourhood, k and temperature. The context itself is that of the backend's own settings."""
     newest: int | None = None
-    """Look back at no more places of the ring than this; None for all."""
+    """Largest number of ring places to compare; None for all."""
     entropy: bool = False
     """Whether the entropy of the top-k weights is kept, for `Prediction.confidence_signs`."""
     support: bool = False
@@ -96,8 +101,8 @@ class ContextState:
     """A copy of a context, for snapshots; the same on every backend."""
 
     tensors: dict[str, NDArray[Any]]
-    """`features` (n, capacity, C) and `labels` (n, capacity, K) of the n slots in use, where unused cells are zero; and those
-    of `ContextSlots.tensors`."""
+    """`features` (n, capacity, C) and `labels` (n, capacity, K * s * s) of the n slots in use, where unused cells are zero; and
+    those of `ContextSlots.tensors`."""
     facts: dict[str, Any]
     """Plain values: see `ContextSlots.state`, and `slots`, the slot of each row."""
 
@@ -140,11 +145,11 @@ class Backend(Protocol):
         ...
 
     def label(self, features: Features, soft: NDArray[np.float32]) -> Prediction:
-        """A frame whose soft labels (K, h, w) come from outside: a prompt, or a prediction that was corrected."""
+        """A frame whose soft labels (K, h * s, w * s) come from outside: a prompt, or a prediction that was corrected."""
         ...
 
     def relabel(self, prediction: Prediction, soft: NDArray[np.float32]) -> Prediction:
-        """The same frame with other soft labels (K, h, w); what was measured of it stays."""
+        """The same frame with other soft labels (K, h * s, w * s); what was measured of it stays."""
         ...
 
     def remember(self, prediction: Prediction, *, pinned: bool, trust: float) -> None:
@@ -152,7 +157,7 @@ class Backend(Protocol):
 
         Args:
             prediction: made by this backend. Its K may be smaller than the context's: missing channels are zero.
-            pinned: whether its labels come from a person. The ring then starts anew.
+            pinned: whether its labels come from a prompt. The ring is then reset.
             trust: 0 to 1, for `keep_trusted`.
         """
         ...

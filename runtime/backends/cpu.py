@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from crwedge.runtime.backends.base import ContextState, Features, Prediction, Se
 from crwedge.runtime.backends.engine import Engine
 from crwedge.runtime.propagation.confidence import Signs, object_signs
 from crwedge.runtime.propagation.context import ContextBuffer
+from crwedge.runtime.propagation.label_grid import cell_means
 from crwedge.runtime.propagation.propagator import LabelPropagator, check_features, labels_to_ids
 from crwedge.runtime.propagation.view import Size, View
 
@@ -42,20 +44,25 @@ class CpuPrediction:
     """Soft labels of one frame in host memory."""
 
     features: Features
-    soft: NDArray[np.float32]
+    fine: NDArray[np.float32]
     context: ContextBuffer = field(repr=False)
     settings: PropagationSettings = field(repr=False)
-    output_norm: str
     entropy: NDArray[np.float32] | None = field(default=None, repr=False)
     support: NDArray[np.float32] | None = field(default=None, repr=False)
 
+    @cached_property
+    def soft(self) -> NDArray[np.float32]:
+        """See `Prediction.soft`."""
+        return cell_means(self.fine, self.settings.label_scale)
+
     def ids(self, object_ids: tuple[int, ...], size: Size) -> NDArray[np.uint8]:
         """See `Prediction.ids`."""
-        return labels_to_ids(self.soft, object_ids, size, self.output_norm, self.features.view)
+        view = self.features.view.finer(self.settings.label_scale)
+        return labels_to_ids(self.fine, object_ids, size, self.settings.output_norm, view)
 
     def confidence_signs(self) -> list[Signs | None]:
         """See `Prediction.confidence_signs`."""
-        found: list[Signs | None] = [None] * (self.soft.shape[0] - 1)
+        found: list[Signs | None] = [None] * (self.fine.shape[0] - 1)
         for pinned in reversed([frame for frame in self.context.frames() if frame.pinned]):
             signs = object_signs(
                 self.features.numpy(),
@@ -130,7 +137,7 @@ class CpuBackend:
         """See `Backend.remember`."""
         features = prediction.features
         add = self._context.pin if pinned else self._context.append
-        add(features.numpy(), prediction.soft, features.view, trust, features.pixels)
+        add(features.numpy(), prediction.fine, features.view, trust, features.pixels)
 
     def keep_trusted(self, trust: float, count: int) -> None:
         """See `Backend.keep_trusted`."""
@@ -184,4 +191,4 @@ class CpuBackend:
         entropy: NDArray[np.float32] | None = None,
         support: NDArray[np.float32] | None = None,
     ) -> CpuPrediction:
-        return CpuPrediction(features, soft, self._context, self.settings, self.settings.output_norm, entropy, support)
+        return CpuPrediction(features, soft, self._context, self.settings, entropy, support)

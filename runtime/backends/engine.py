@@ -25,7 +25,7 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back threads and memory."""
+        """Release threads and memory."""
         ...
 
 
@@ -63,7 +63,7 @@ class DeviceEngine(Protocol):
 
 
 class LockedEngine:
-    """An engine that several streams share: one frame is encoded at a time. Whoever opened the engine closes it."""
+    """An engine that several streams share: one frame is encoded at a time. The caller that opened the engine closes it."""
 
     def __init__(self, engine: Engine) -> None:
         self.name = engine.name

@@ -77,8 +77,8 @@ def open_backend(
     """
     if settings.cells is not None and bundle.manifest.size is not None:
         raise SettingError(
-            f"the bundle {bundle.manifest.name} takes frames of one size; a region needs any size: choose a preset that "
-            "computes whole frames (--preset crw), or export without --size"
+            f"the bundle {bundle.manifest.name} takes frames of one size, and a region needs other sizes: choose a preset "
+            "that computes whole frames (--preset crw), or export without --size"
         )
     if not isinstance(engine, str):
         return backend_of(engine, settings, workers, keep_frames)

@@ -59,7 +59,7 @@ class TensorRtEngine:
         self._engine = self._load()
         self._context = self._engine.create_execution_context()
         if self._context is None:
-            raise DeviceError("TensorRT could not take memory for the engine; end other programs on the GPU")
+            raise DeviceError("TensorRT could not allocate memory for the engine; end other programs on the GPU")
         self._input, self._output = self._names()
         self._fresh: tuple[Any, Any] | None = None
         self._exchange = threading.Lock()
@@ -89,10 +89,10 @@ class TensorRtEngine:
         refitter = self._trt.Refitter(engine, self._logger)
         parser = self._trt.OnnxParserRefitter(refitter, self._logger)
         if not parser.refit_from_bytes(onnx) or not refitter.refit_cuda_engine():
-            raise BundleError("TensorRT refuses the new weights: they are of another network than the engine")
+            raise BundleError("TensorRT refuses the new weights: they are not of the engine's network")
         context = engine.create_execution_context()
         if context is None:
-            raise DeviceError("TensorRT could not take memory for a second engine; end other programs on the GPU")
+            raise DeviceError("TensorRT could not allocate memory for a second engine; end other programs on the GPU")
         with self._exchange:
             self._fresh = engine, context
 
@@ -152,7 +152,9 @@ class TensorRtEngine:
             mode = self._trt.TensorIOMode
             return names[sides.index(mode.INPUT)], names[sides.index(mode.OUTPUT)]
         except ValueError as error:
-            raise BundleError(f"the engine {self._found.path} is no encoder; delete it and build it again") from error
+            raise BundleError(
+                f"the engine {self._found.path} is not an encoder; delete it and build it again"
+            ) from error
 
     def _enqueue(self, frame: int, size: tuple[int, int], features: int) -> None:
         context = self._context

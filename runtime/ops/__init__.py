@@ -1,1 +1,1 @@
-"""Running for days: events, metrics, snapshots, commands, rate control."""
+"""Long runs: events, metrics, snapshots, commands, rate control."""

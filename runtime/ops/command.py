@@ -1,4 +1,4 @@
-"""What can be asked of a stream that runs: add, correct or remove objects, begin anew, follow nothing."""
+"""Commands to a running stream: add, correct or remove objects, start again, follow nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Command:
     index: int | None = None
     """`index` of the frame in the outputs that it belongs to; None for the next one."""
     forget: bool = False
-    """Follow nothing any longer; with a mask, what it shows and nothing else."""
+    """Stop following everything; with a mask, follow only the objects of the mask."""
     frame: Frame | None = None
     """The frame that the mask was painted on, where it is an older one: it joins the context. None: the next one."""
 

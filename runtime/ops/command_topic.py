@@ -24,14 +24,14 @@ _MOST_WAITING = 100
 
 
 class CommandTopic:
-    """Commands from `TOPIC/commands`; what became of each goes to `TOPIC/commands/done`.
+    """Commands from `TOPIC/commands`; the outcome of each goes to `TOPIC/commands/done`.
 
     A message is `{"remove": [2]}`, `{"forget": true}`, or `{"png": "..."}` with a mask in base64: files of this machine
     cannot be named.
 
     Args:
         address: `mqtt://[user:password@]host[:port]/topic`, or `mqtts://` with TLS.
-        on_event: called for each message that is no command.
+        on_event: called for each message that is not a command.
 
     Raises:
         MissingExtraError: paho-mqtt is not installed.
@@ -74,7 +74,7 @@ class CommandTopic:
             return
         try:
             if len(self._waiting) >= _MOST_WAITING:
-                raise CommandError(f"{_MOST_WAITING} commands wait already")
+                raise CommandError(f"{_MOST_WAITING} commands are waiting already")
             self._waiting.append(parse_message(message.payload))
         except UserError as error:
             self._on_event("control_refused", command="", reason=str(error))
@@ -88,10 +88,10 @@ def parse_message(payload: bytes) -> Command:
     """Parse a message; see `CommandTopic`.
 
     Raises:
-        UserError: it is no command.
+        UserError: it is not a command.
     """
     if len(payload) > _MOST_BYTES:
-        raise CommandError(f"a command has at most {_MOST_BYTES >> 20} MiB")
+        raise CommandError(f"a command can have at most {_MOST_BYTES >> 20} MiB")
     text = payload.decode("utf-8", "replace")
     try:
         words = parse_json(text)
@@ -102,7 +102,7 @@ def parse_message(payload: bytes) -> Command:
     if "png" not in words:
         return parse_command(text, Path())
     if words.keys() != {"png"} or not isinstance(words["png"], str):
-        raise CommandError('"png" is a mask in base64, and stands alone')
+        raise CommandError('"png" is a mask in base64, and cannot be combined with other keys')
     try:
         data = base64.b64decode(words["png"], validate=True)
     except ValueError as error:

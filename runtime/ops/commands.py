@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from crwedge.runtime.tracker import Tracker
 
 _LONGEST = 65536
-"""Bytes of a line; a longer one is no command."""
+"""Bytes of a line; a longer one is not a command."""
 
 
 class Commands(Observer):
     """Carries out each command once, in order, with the frame it belongs to.
 
-    A command that cannot be carried out is reported and passed over; the stream goes on. A command that waits for its frame
+    A command that cannot be carried out is reported and skipped; the stream goes on. A command that waits for its frame
     holds up those after it. Nothing is read before the first objects are tracked, unless frames are previewed.
 
     Args:
@@ -87,16 +87,20 @@ class Commands(Observer):
 
     def _carry_out(self, command: Command, size: tuple[int, int]) -> NDArray[np.uint8] | None:
         if command.forget and not self._preview:
-            raise CommandError("this run follows objects to its end: remove some, or stop it")
+            raise CommandError("this run cannot stop following: remove objects, or stop the run")
         if command.mask is None:
+            searched = self._tracker.searched
             # Where nothing may be followed, the last objects can be removed too.
-            if command.forget or (self._preview and set(command.remove) == set(self._tracker.object_ids)):
+            if command.forget:
                 self._tracker.reset(keep_index=True)
+            elif self._preview and set(command.remove) - set(searched) == set(self._tracker.object_ids):
+                self._tracker.reset(keep_index=True)
+                self._tracker.look_for(*(i for i in searched if i not in command.remove))
             else:
                 self._tracker.remove(*command.remove)
             return None
         if self._tracker.joint_names and not command.forget:
-            raise MaskError("joints are tracked, which a mask cannot correct; remove takes their numbers")
+            raise MaskError("joints are tracked, and a mask cannot correct them; they can be removed by number")
         past = command.frame
         if past is not None:
             size = past.image.shape[0], past.image.shape[1]
@@ -117,7 +121,7 @@ class CommandReader(Protocol):
     """The last command of `peek`, for events."""
 
     def peek(self) -> Command | None:
-        """The next command, which stays until `done`; None when there is none. CommandError where it is no command."""
+        """The next command, which stays until `done`; None when there is none. CommandError where it is not a command."""
         ...
 
     def done(self, index: int, error: UserError | None = None) -> None:
@@ -178,12 +182,12 @@ class CommandFile:
     A line counts once its line end is written. A file that becomes shorter is not read until it is longer again.
 
     Args:
-        path: the file; it need not exist yet. Lines that stand in it already are old and passed over, except those that name
+        path: the file; it need not exist yet. Lines that it already has are old and skipped, except those that name
             their frame.
         on_event: called when the file becomes shorter.
 
     Raises:
-        SettingError: it is no plain file, or its folder does not exist.
+        SettingError: it is not a regular file, or its folder does not exist.
     """
 
     def __init__(self, path: str | Path, on_event: Callable[..., None] = silent) -> None:
@@ -193,7 +197,7 @@ class CommandFile:
         if not self.path.parent.is_dir():
             raise SettingError(f"--set control={path}: there is no folder {self.path.parent}")
         if self.path.exists() and not stat.S_ISREG(self.path.stat().st_mode):
-            raise SettingError(f"--set control={path} is no plain file")
+            raise SettingError(f"--set control={path} is not a regular file")
         self._shorter = False
         self._read, self._old = 0, self._length()
         self._end = 0
@@ -203,11 +207,11 @@ class CommandFile:
         return {"done": self._read, "old": self._old}
 
     def restore(self, state: Mapping[str, int]) -> None:
-        """Go on where a snapshot was taken: no command is lost, none is carried out twice."""
+        """Continue from a snapshot: no command is lost, none is carried out twice."""
         self._read, self._old = state["done"], state["old"]
 
     def peek(self) -> Command | None:
-        """See `CommandQueue.peek`; CommandError where a line is no command."""
+        """See `CommandQueue.peek`; CommandError where a line is not a command."""
         while (line := self._line()) is not None:
             self.text, self._end = line
             command = parse_command(self.text, self.path.parent)
@@ -227,7 +231,7 @@ class CommandFile:
         length = self._length()
         if length < self._read and not self._shorter:
             # Perhaps an editor that is saving. Reading from the start would carry out every old command again.
-            reason = f"{self.path} became shorter; lines are only added to it"
+            reason = f"{self.path} became shorter; only add lines to it"
             self._on_event("control_refused", command="", reason=reason)
         self._shorter = length < self._read
         if length <= self._read:

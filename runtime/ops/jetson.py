@@ -1,4 +1,4 @@
-"""What a Jetson says of itself: board, JetPack, power mode, clocks, temperature and watts, from the files it keeps."""
+"""Facts about a Jetson: board, JetPack, power mode, clocks, temperature and watts, from the board's files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 _JETPACK = {"36.3": "6.0", "36.4.0": "6.1", "36.4.3": "6.2", "36.4.4": "6.2.1", "38.2": "7.0"}
-"""JetPack of a Jetson Linux release, as far as they are known here."""
+"""JetPack version of each known Jetson Linux release."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class JetsonFacts:
     temperature_c: float | None = None
     """The hottest zone."""
     watts: float | None = None
-    """What the whole board draws now."""
+    """Watts that the whole board draws at present."""
 
     def lines(self) -> list[str]:
         """One line for each fact that is known, for `crwedge doctor`."""
@@ -49,7 +49,7 @@ class JetsonFacts:
 
 
 def read_jetson(root: Path = Path("/")) -> JetsonFacts | None:
-    """The facts of the Jetson whose files stand under `root`, or None when it is no Jetson."""
+    """The facts of the Jetson whose files stand under `root`, or None where it is not a Jetson."""
     board = _text(root / "proc/device-tree/model")
     release = _text(root / "etc/nv_tegra_release")
     if release is None and not (board and "jetson" in board.lower()):

@@ -1,4 +1,4 @@
-"""`/metrics` in Prometheus' text format and `/healthz`, for whoever watches the device."""
+"""`/metrics` in Prometheus' text format, and `/healthz`."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class _Collector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         frames = CounterMetricFamily(
-            "crwedge_frames", "Frames of the source by what became of them.", labels=("source", "outcome")
+            "crwedge_frames", "Frames of the source, by outcome.", labels=("source", "outcome")
         )
-        fps = GaugeMetricFamily("crwedge_fps", "Frames written a second, now.", labels=("source",))
+        fps = GaugeMetricFamily("crwedge_fps", "Frames written per second, at present.", labels=("source",))
         flowing = GaugeMetricFamily("crwedge_flowing", "1 while frames flow.", labels=("source",))
         latency = GaugeMetricFamily(
             "crwedge_latency_ms",
@@ -86,7 +86,7 @@ def serve_metrics(address: str, streams: Sequence[StreamMetrics], events: Counte
         SettingError: the port cannot be used.
     """
     host, _, port = address.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
+    if not port.isdecimal() or len(port) > 15 or int(port) > 65535:
         raise SettingError(f"--set metrics={address} must be PORT or HOST:PORT")
     registry = CollectorRegistry()
     registry.register(_Collector(streams, events))

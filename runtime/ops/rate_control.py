@@ -23,7 +23,7 @@ _log = logging.getLogger("crwedge")
 _WINDOW = 12
 """Frames between two changes. Their median decides, so one slow frame changes nothing."""
 _USUAL_RATE = 30.0
-"""Frames a second of a camera that does not say."""
+"""Frames a second of a camera that does not give its rate."""
 _ROOM = 0.6
 """Quality is raised only below this share of the time allowed, because a step up costs about a third more."""
 

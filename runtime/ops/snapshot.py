@@ -1,4 +1,4 @@
-"""A tracker's state in a file, so that a run goes on after a stop as if there had been none."""
+"""A tracker's state in a file, so that a run can continue after a stop with the same results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SnapshotError(UserError):
 
 @dataclass(frozen=True)
 class State:
-    """What a tracker knows after a frame: its arrays, and everything else in plain values."""
+    """The state of a tracker after a frame: arrays and plain values."""
 
     tensors: dict[str, NDArray[Any]]
     facts: dict[str, Any]
@@ -78,17 +78,19 @@ def read_snapshot(path: str | Path) -> State:
 
     Raises:
         TensorFileError: the file is missing or damaged.
-        SnapshotError: it is no snapshot.
+        SnapshotError: it is not a snapshot.
     """
     tensors, words = read_tensors(Path(path))
     if words.get("format") != FORMAT:
-        raise SnapshotError(f"{path} is no snapshot of this version ({words.get('format')!r}); remove it to start anew")
+        raise SnapshotError(
+            f"{path} is not a snapshot of this version ({words.get('format')!r}); remove it to start again"
+        )
     try:
         facts = parse_json(words["state"])
         state = State(tensors, facts)
         _ = state.index, facts["object_ids"], facts["settings"], tensors["features"]
     except (KeyError, ValueError, TypeError) as error:
-        raise SnapshotError(f"the snapshot {path} is damaged ({error}); remove it to start anew") from error
+        raise SnapshotError(f"the snapshot {path} is damaged ({error}); remove it to start again") from error
     return state
 
 
@@ -170,4 +172,4 @@ def plain(values: dict[str, Any]) -> dict[str, Any]:
 def _number(value: Any) -> Any:
     if isinstance(value, np.integer | np.floating):
         return value.item()
-    raise TypeError(f"{type(value).__name__} is no plain value")
+    raise TypeError(f"{type(value).__name__} is not a plain value")

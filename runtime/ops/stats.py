@@ -123,7 +123,7 @@ class StreamStats:
         return {stage: samples.percentiles() for stage, samples in self.stages_ms.items()}
 
     def shares(self) -> dict[str, float]:
-        """Share of each stage of `WORK` in the work on a frame, by medians. Waiting is no work."""
+        """Share of each stage of `WORK` in the work on a frame, by medians. Waiting is not work."""
         medians = {stage: self.stages_ms[stage].percentiles()["p50"] for stage in WORK}
         whole = sum(medians.values()) or 1.0
         return {stage: round(median / whole, 4) for stage, median in medians.items()}

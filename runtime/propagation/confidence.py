@@ -1,7 +1,7 @@
-"""How far each object's labels can be trusted, without knowing the truth.
+"""Confidence of each object: an estimate of its overlap with the truth.
 
-Two signs are read from what the tracker has anyway. The entropy of an object's top-k weights says how undecided its cells
-were. The cycle error is the training objective itself, at work: walk from the object in the pinned frame to the present
+Two kinds of signs need no extra encoding. The entropy of an object's top-k weights says how undecided its cells
+were. The cycle error is the training objective: walk from the object in the pinned frame to the present
 frame and ask for its label there, and from the present object back to the pinned frame.
 """
 
@@ -19,10 +19,10 @@ from crwedge.runtime.propagation.blas import one_blas_thread
 from crwedge.runtime.propagation.components import leaders
 
 _MOST_CELLS = 48
-"""Cells of an object that walk; more tell no more."""
+"""Cells of an object that walk; more do not change the estimate."""
 _FEWEST_CELLS = 6
 _FEW_OBJECTS = 5
-"""Up to so many objects, as many cells of each walk as there may be."""
+"""Up to this number of objects, each walks with the full number of cells."""
 
 Signs = dict[str, float]
 SIGNS = ("topk_entropy", "forward_cycle", "backward_cycle", "margin")

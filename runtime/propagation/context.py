@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.settings import PropagationSettings
+from crwedge.runtime.propagation.label_grid import label_rows, packed_change, row_means
 from crwedge.runtime.propagation.rescale import resample_features, resample_labels, rescaled, trimmed
 from crwedge.runtime.propagation.slots import ContextSlots
 from crwedge.runtime.propagation.view import Size, View
@@ -46,16 +47,16 @@ class ContextBuffer:
         self.storage = np.dtype(settings.storage)
         self._features: NDArray[Any] = np.zeros((0, 0, 0), self.storage)
         self._labels = np.zeros((0, 0, 0), np.float32)
-        self._budget = settings.cells or 0
+        self._budget, self._scale = settings.cells or 0, settings.label_scale
 
     @property
     def labels(self) -> NDArray[np.float32]:
-        """(slots * capacity, K) soft labels, channel 0 the background."""
+        """(slots * capacity, K * s * s) soft labels of the cells' parts, see `packed`; channel 0 is the background."""
         return self._labels.reshape(-1, self._labels.shape[2])
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to look back at yet."""
+        """Whether the context is still empty."""
         return self.slots.empty
 
     @property
@@ -76,8 +77,8 @@ class ContextBuffer:
         ]
 
     def labels_of(self, frame: StoredFrame) -> NDArray[np.float32]:
-        """(h * w, K) soft labels of one frame."""
-        return self.labels[frame.first_entry : frame.first_entry + frame.view.cells]
+        """(h * w, K) soft labels of the cells of one frame."""
+        return row_means(self.labels[frame.first_entry : frame.first_entry + frame.view.cells], self._scale)
 
     def pin(
         self,
@@ -91,7 +92,7 @@ class ContextBuffer:
 
         Args:
             features: (C, h, w), unit length over C.
-            soft: (K, h, w) soft labels.
+            soft: (K, h * s, w * s) soft labels.
             view: what they cover; by default a whole frame.
             trust: see `keep_trusted`.
             pixels: RGB uint8 (H, W, 3), used where frames are kept.
@@ -114,6 +115,7 @@ class ContextBuffer:
 
     def edit_labels(self, change: NDArray[np.float32]) -> None:
         """Multiply the labels of every frame with `change` (K, K')."""
+        change = packed_change(change, self._scale)
         self._labels = np.ascontiguousarray(self._labels @ change)
         self.slots.edit_first(change)
 
@@ -125,7 +127,7 @@ class ContextBuffer:
                 self._cells(slot, view)[...] = encode(pixels, view).transpose(1, 2, 0)
 
     def rescale(self, view: View, encode: Callable[[Pixels, View], NDArray[np.float32]]) -> None:
-        """Bring every frame to the scale of a view.
+        """Convert every frame to the scale of a view.
 
         Frames whose pixels were kept are encoded again; features of the others are resampled, and so are all labels, from
         those that each frame first had. A frame that would then have more cells than a slot holds keeps those nearest to
@@ -136,7 +138,7 @@ class ContextBuffer:
             old, pixels = self.slots.view(slot), self.slots.pixels(slot)
             first = self.slots.first_labels(slot, self._labels[slot, : old.cells])
             new = trimmed(rescaled(first.view, view.size), self.capacity, view)
-            labels = resample_labels(first.labels, first.view, new)
+            labels = resample_labels(first.labels, first.view, new, self._scale)
             if pixels is not None:
                 features = encode(pixels, new).transpose(1, 2, 0).reshape(new.cells, -1)
             else:
@@ -174,7 +176,7 @@ class ContextBuffer:
         self._features[rows, :capacity], self._labels[rows, :capacity] = features, labels
 
     def clear(self) -> None:
-        """Forget everything and give the memory back."""
+        """Forget everything and release the memory."""
         self.slots.clear()
         self._features, self._labels = np.zeros((0, 0, 0), self.storage), np.zeros((0, 0, 0), np.float32)
 
@@ -182,11 +184,12 @@ class ContextBuffer:
         return self._features[slot, : view.cells].reshape(*view.grid, -1)
 
     def _write(self, slot: int, view: View, features: NDArray[np.float32], soft: NDArray[np.float32]) -> None:
-        channels, count = features.shape[0], soft.shape[0]
+        labels = label_rows(soft, self._scale)
+        channels, count = features.shape[0], labels.shape[1]
         if view.cells > self.capacity:
             self._grow(max(view.cells, self._budget), channels, count)
         self._cells(slot, view)[...] = features.transpose(1, 2, 0)
-        self._labels[slot, : view.cells, :count] = soft.reshape(count, -1).T
+        self._labels[slot, : view.cells, :count] = labels
         self._labels[slot, : view.cells, count:] = 0
 
     def _grow(self, capacity: int, channels: int, count: int) -> None:
@@ -207,13 +210,13 @@ def whole_view(features: NDArray[np.float32]) -> View:
 def memory_formula(
     settings: PropagationSettings, cells: int, channels: int, labels: int, frame: Size | None = None
 ) -> tuple[str, int]:
-    """What the context takes: the formula in words and figures, and its value in bytes.
+    """Memory of the context: the formula in words and figures, and its value in bytes.
 
     Args:
         settings: the protocol.
         cells: of a frame, at most.
         channels: C of the features.
-        labels: K, the background included.
+        labels: K * s * s, the background included.
         frame: (H, W), counted where the settings keep the pixels of the context's frames.
     """
     # Where the scale may change, the labels that each frame first had are kept beside those it has.

@@ -27,7 +27,7 @@ def half_heights(settings: PropagationSettings) -> NDArray[np.int64]:
     if settings.window == "square":
         return np.full(int(r) + 1, int(r), np.int64)
     reach = int(np.ceil(r)) - 1
-    return np.ceil(np.sqrt(r * r - np.arange(reach + 1) ** 2)).astype(np.int64) - 1
+    return np.asarray(np.ceil(np.sqrt(r * r - np.arange(reach + 1) ** 2)) - 1, np.int64)
 
 
 def compared_pairs(settings: PropagationSettings, grid: tuple[int, int], pinned: bool) -> int:

@@ -49,7 +49,7 @@ def propagate_masks(
     first = next(frames, None)
     if first is None:
         return
-    first_soft = prompt.soft((first.shape[1], first.shape[2]))
+    first_soft = prompt.soft((settings.label_scale * first.shape[1], settings.label_scale * first.shape[2]))
     for number, soft in enumerate(propagate_soft(itertools.chain([first], frames), first_soft, settings, workers)):
         kept = soft if len(channels) == len(soft) else np.ascontiguousarray(soft[channels])
         ids = labels_to_ids(kept, shown, size, settings.output_norm)
@@ -66,12 +66,12 @@ def propagate_soft(
 
     Args:
         features: (C, h, w) float32 of each frame in order, unit length over C.
-        first_soft: (K, h, w) float32; channel 0 is the background.
+        first_soft: (K, h * s, w * s) float32 with s the `label_scale`; channel 0 is the background.
         settings: the propagation protocol; `crw` by default.
         workers: threads; by default every processor this process may use.
 
     Yields:
-        (K, h, w) float32 of each frame; the first is `first_soft`.
+        (K, h * s, w * s) float32 of each frame; the first is `first_soft`.
 
     Raises:
         CrwedgeError: features are not finite, or their grid changes.

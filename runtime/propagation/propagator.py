@@ -12,6 +12,7 @@ from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.propagation import kernels
 from crwedge.runtime.propagation.attention import LocalAttention
 from crwedge.runtime.propagation.context import ContextBuffer, whole_view
+from crwedge.runtime.propagation.label_grid import unpacked
 from crwedge.runtime.propagation.view import Size, View
 
 NOT_FINITE = (
@@ -46,7 +47,7 @@ class LabelPropagator:
 
         Args:
             features: (C, h, w) float32, unit length over C.
-            context: the frames to look back at.
+            context: the frames to compare with.
             view: what the features cover; by default a whole frame.
             settings: another neighbourhood, k or temperature, for this frame alone.
             newest: see `ContextSlots.frames`.
@@ -54,7 +55,7 @@ class LabelPropagator:
             support: (h * w,) takes how alike each cell's neighbours are: see `kernels.topk_signs`.
 
         Returns:
-            (K, h, w) float32 soft labels.
+            (K, h * s, w * s) float32 soft labels.
 
         Raises:
             CrwedgeError: the features are not finite, or of another scale than the context's.
@@ -67,7 +68,7 @@ class LabelPropagator:
             raise CrwedgeError(f"features of a frame of {sizes[1]} do not fit a context of frames of {sizes[0]}")
         query = np.ascontiguousarray(features.transpose(1, 2, 0), np.float32)
         flat = self._attention(query, view, frames, context.labels, settings or self.settings, entropy, support)
-        return np.ascontiguousarray(flat.T).reshape(-1, *view.grid)
+        return unpacked(np.ascontiguousarray(flat.T).reshape(-1, *view.grid), self.settings.label_scale)
 
     def close(self) -> None:
         """End the threads."""

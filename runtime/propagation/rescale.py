@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.images import grid_size
 from crwedge.core.labels import Taps
+from crwedge.runtime.propagation.label_grid import packed, unpacked
 from crwedge.runtime.propagation.view import Size, View
 
 
@@ -38,15 +39,19 @@ def trimmed(view: View, cells: int, around: View) -> View:
     return View(view.size, (low[0], low[1]), (grid[0], grid[1]))
 
 
-def resample_labels(labels: NDArray[np.float32], old: View, new: View) -> NDArray[np.float32]:
-    """Soft labels (h * w, K) of one view, linearly, in the cells of another: (h' * w', K).
+def resample_labels(labels: NDArray[np.float32], old: View, new: View, s: int = 1) -> NDArray[np.float32]:
+    """Soft labels (h * w, K * s * s) of one view, linearly, in the cells of another: (h' * w', K * s * s).
 
-    Cells whose centre lies outside the old view are background.
+    Parts of cells whose centre lies outside the old view are background.
     """
-    found, inside = _resample(labels, old, new)
-    background = np.zeros(labels.shape[1], np.float32)
+    fine = unpacked(labels.T.reshape(-1, *old.grid), s)
+    found, inside = _resample(fine.reshape(len(fine), -1).T, old.finer(s), new.finer(s))
+    background = np.zeros(len(fine), np.float32)
     background[0] = 1
-    return np.where(inside[:, None], found, background)
+    found = np.where(inside[:, None], found, background)
+    if s == 1:
+        return found
+    return packed(found.T.reshape(len(fine), *new.finer(s).grid), s).reshape(labels.shape[1], -1).T
 
 
 def resample_features(features: NDArray[np.float32], old: View, new: View) -> NDArray[np.float32]:

@@ -75,14 +75,14 @@ class ContextSlots:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to look back at yet."""
+        """Whether the context is still empty."""
         return not self._pinned
 
     def frames(self, newest: int | None = None) -> list[ContextFrame]:
         """The frames newest first, so that a threshold is high early; the pinned ones, oldest first, come last.
 
         Args:
-            newest: look back at no more places of the ring than this; None for all.
+            newest: largest number of ring places to compare; None for all.
         """
         most = self.length if newest is None else newest
         found = [ContextFrame(slot, self._held[slot].view, False) for slot in self._ring[::-1][:most]]
@@ -130,9 +130,9 @@ class ContextSlots:
     def pin(self, view: View, trust: float = 1.0, pixels: NDArray[np.uint8] | None = None) -> int:
         """Make room for a frame whose labels came from outside; returns its slot.
 
-        The ring starts anew: full of copies of this frame when `prefill` is on, else empty. What was predicted before a
-        correction would outvote it otherwise, as m frames stand against one. Beyond `max_pinned` the oldest frame but the
-        first makes way; where only one can be pinned, a later frame goes to the ring.
+        The ring is reset: full of copies of this frame when `prefill` is on, else empty. Otherwise the predictions before a
+        correction would outvote it, m frames against one. Beyond `max_pinned` the oldest frame but the
+        first is dropped; where only one can be pinned, a later frame goes to the ring.
         """
         self._ring = []
         if len(self._pinned) < self.max_pinned:
@@ -221,7 +221,7 @@ class ContextSlots:
         if not pinned or state["length"] != self.length or not set(pinned) | set(ring) == set(views) == set(trust):
             raise ValueError("the context does not fit together")
         if max(pinned) >= self.max_pinned or not all(self.max_pinned <= slot < self.total for slot in ring):
-            raise ValueError("a frame of the context stands where none can")
+            raise ValueError("a frame of the context has a position that is not possible")
         self._pinned, self._ring = pinned, ring
         self._copies, self._copied = int(state["copies"]), int(state["copied"])
         self._count, self._pinned_at = int(state["count"][0]), int(state["count"][1])

@@ -1,4 +1,4 @@
-"""Background that no context frame shows: what comes into a region from outside of it.
+"""Background that no context frame shows: cells that enter a region from outside.
 
 Everything outside the region is background, but its features are unknown. A cell that shows something from there finds no
 true match: all its neighbours are poor ones, and it would take an object's label from them. So the cells that the last frame's

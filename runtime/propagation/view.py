@@ -1,4 +1,4 @@
-"""Which part of a frame is computed, at which scale."""
+"""The part of a frame that is computed, and its scale."""
 
 from __future__ import annotations
 
@@ -48,6 +48,17 @@ class View:
         """The view of plain values: size, origin and grid."""
         size, origin, grid = ((int(a), int(b)) for a, b in sides)
         return cls(size, origin, grid)
+
+    def finer(self, s: int) -> View:
+        """The view of labels that are `s` times as fine as the cells; it has no pixels of its own."""
+        if s == 1:
+            return self
+        full = grid_size(*self.size)
+        size, origin, grid = (
+            (factor * pair[0], factor * pair[1])
+            for factor, pair in ((STRIDE * s, full), (s, self.origin), (s, self.grid))
+        )
+        return View(size, origin, grid)
 
     @property
     def covers_frame(self) -> bool:

@@ -31,12 +31,12 @@ class AnnotationSink(Sink):
         target: a file or folder.
         form: name of the format; by default by the suffix.
         video: what is annotated.
-        overwrite: replace a result that stands there.
+        overwrite: replace an existing result.
         resume_at: go on with what a killed run has left, from this frame on. Where nothing is left, because that run had
             finished its file, a new one with a number in its name is begun.
 
     Raises:
-        FormatError: the target cannot hold the format, or a result stands there.
+        FormatError: the target cannot hold the format, or a result exists there.
         SinkError: a run that was cut off has left its frames there.
     """
 
@@ -53,7 +53,7 @@ class AnnotationSink(Sink):
         if self._partial.exists() and not overwrite and resume_at is None:
             raise SinkError(
                 f"{self._partial} is left of a run that was cut off: finish it with crwedge convert {self._partial} "
-                f"{target} --to {self.form}, or give --overwrite"
+                f"{target} --to {self.form}, or add --overwrite"
             )
         self._lines = JsonLinesSink(self._partial, resume_at)
         self._begun = False

@@ -1,4 +1,4 @@
-"""What label maps are written to."""
+"""The interface of outputs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class MaskSink(Protocol):
 
 
 class Sink(Closing):
-    """What all sinks share. Nothing is created before the first write, so a run that fails at once leaves nothing."""
+    """Base class of sinks. Nothing is created before the first write, so a run that fails at once leaves nothing."""
 
     name: str
 
@@ -44,4 +44,4 @@ class Sink(Closing):
 
 
 class StopStream(Exception):  # noqa: N818 - no error: a person asked for the end
-    """Raised by a sink to end the stream in good order."""
+    """Raised by a sink to end the stream cleanly."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from crwedge.core.joints import FrameJoints
 from crwedge.core.labels import LabelMap
 from crwedge.core.palette import bright_palette
-from crwedge.core.places import object_places
+from crwedge.core.places import ObjectPlace, object_places
 
 _NAMED_JOINTS = 240
 """Shorter side in pixels of frames on which joints are drawn with their names."""
@@ -59,11 +59,11 @@ def draw_names(frame: NDArray[np.uint8], labels: LabelMap) -> NDArray[np.uint8]:
         width, height = right - left + 4, bottom - top + 4
         x, y = 2, corner
         if i in places:
-            box = places[i].box
-            x, y = box[0], box[1] - height - 1
+            top_x, top_y = _anchor(labels.ids == i, places[i])
+            x, y = top_x - width // 2, top_y - height - 1
             if y < 0:
                 # No room above: inside, below the upper edge.
-                y = box[1] + 1
+                y = top_y + 1
         else:
             corner += height + 2
         x, y = max(0, min(x, frame.shape[1] - width)), max(0, min(y, frame.shape[0] - height))
@@ -75,6 +75,17 @@ def draw_names(frame: NDArray[np.uint8], labels: LabelMap) -> NDArray[np.uint8]:
         dark = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] > 110
         pen.text((x + 2 - left, y + 2 - top), text, font=font, fill=(0, 0, 0) if dark else (255, 255, 255))
     return np.asarray(image)
+
+
+def _anchor(mask: NDArray[np.bool_], place: ObjectPlace) -> tuple[int, int]:
+    """Column and row of the object's uppermost pixel in the column through its centre, or nearest to that column.
+
+    The corner of its box is often on another object.
+    """
+    x, y, width, height = place.box
+    columns = np.flatnonzero(mask[y : y + height, x : x + width].any(axis=0)) + x
+    nearest = int(columns[np.argmin(np.abs(columns - place.centre[0]))])
+    return nearest, int(np.argmax(mask[:, nearest]))
 
 
 def draw_joints(
@@ -126,6 +137,16 @@ def draw(frame: NDArray[np.uint8], labels: LabelMap) -> NDArray[np.uint8]:
     drawn = draw_joints(frame, labels.joints.xy, labels.object_ids, radius)
     # On a smaller picture names would hide what they are of.
     return drawn if min(frame.shape[:2]) < _NAMED_JOINTS else draw_joint_names(drawn, labels.joints, radius)
+
+
+def caption(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
+    """The picture RGB (H, W, 3) with a line of white text in its upper left corner."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    image = Image.fromarray(picture)
+    font = ImageFont.load_default(max(12, round(min(picture.shape[:2]) / 12)))
+    ImageDraw.Draw(image).text((6, 4), text, font=font, fill="white", stroke_width=2, stroke_fill="black")
+    return np.asarray(image)
 
 
 def sheet(rows: list[list[NDArray[np.uint8]]], gap: int = 4) -> NDArray[np.uint8]:

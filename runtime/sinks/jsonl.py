@@ -22,7 +22,7 @@ class JsonLinesSink(Sink):
 
     Args:
         path: the file; None for standard output.
-        resume_at: keep the lines of the frames before this one, which stand there already.
+        resume_at: keep the existing lines of the frames before this one.
     """
 
     def __init__(self, path: Path | None, resume_at: int | None = None) -> None:

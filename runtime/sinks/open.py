@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from crwedge.runtime.sources.frame import FrameSource
 
 _OTHER_FILES = tuple(s for s in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, ".csv", ".txt", ".npy", ".npz") if s != ".mp4")
-"""What somebody means a file by; any other name with a dot in it, such as `run.2`, is a folder."""
+"""Suffixes of files; any other name with a dot in it, such as `run.2`, is a folder."""
 
 
 def open_sink(
@@ -41,14 +41,14 @@ def open_sink(
         target: `*.mp4`, `*.jsonl`, `-` (JSON Lines on standard output), `mqtt://host/topic`, `window`, a folder, or an
             annotation: `*.xml` (CVAT), `*.json` (COCO), and a zip or folder with its format, `x.zip?format=cvat`.
         fps: frames a second of a video; 25 when unknown.
-        overwrite: whether results that stand there may be replaced.
-        resume_at: go on with results that stand there, from this frame on. A video cannot be gone on with: a new one
+        overwrite: whether existing results may be replaced.
+        resume_at: continue existing results from this frame on. A video cannot be continued: a new one
             with a number in its name is begun.
         timed: show the frames of a video at their own time stamps.
         source: what the frames come from. A video has its frame rate, time stamps, pixel aspect and sound.
 
     Raises:
-        SinkError: it cannot be written, results stand there, or it is the source itself.
+        SinkError: it cannot be written, results exist there, or it is the source itself.
     """
     if source is not None:
         fps, timed = fps or source.fps, True
@@ -77,7 +77,7 @@ def open_sink(
     _check_not_source(path, source)
     if suffix in (".mp4", ".jsonl"):
         if path.exists() and not overwrite:
-            raise SinkError(f"{path} exists; choose another --out or give --overwrite")
+            raise SinkError(f"{path} exists; choose another --out, or add --overwrite")
         check_writable(path)
         if suffix == ".jsonl":
             return JsonLinesSink(path, resume_at)
@@ -91,13 +91,13 @@ def open_sink(
         )
     if suffix in _OTHER_FILES:
         raise SinkError(
-            f"--out {target}: no output of kind {suffix}; give a folder, *.mp4, *.jsonl, *.xml, *.json or window "
+            f"--out {target}: there is no output of the kind {suffix}; give a folder, *.mp4, *.jsonl, *.xml, *.json or window "
             f"(a folder of that name: {target}{os.sep})"
         )
     if path.exists() and not path.is_dir():
         raise SinkError(f"{path} is a file, not a folder")
     if path.is_dir() and not overwrite and any(path.glob("*.png")):
-        raise SinkError(f"{path} already holds masks; choose another --out or give --overwrite")
+        raise SinkError(f"{path} already holds masks; choose another --out, or add --overwrite")
     replace = overwrite and resume_at is None
     if replace:
         old_masks(path)
@@ -111,7 +111,7 @@ def _check_not_source(path: Path, source: FrameSource | None) -> None:
     pictures: list[Path] = getattr(source, "paths", [])
     own = [film] if film is not None else [*{p.parent for p in pictures}, *pictures[:1]]
     if path.exists() and any(p.exists() and p.samefile(path) for p in own):
-        raise SinkError(f"--out {path} is where the frames are read from; choose another")
+        raise SinkError(f"--out {path} is the folder of the source frames; choose another")
 
 
 def _next_free(path: Path) -> Path:

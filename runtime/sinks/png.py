@@ -17,8 +17,8 @@ class PngSink(Sink):
     """A palette PNG a frame in a folder, called as the frame's file or by its number; each is written whole or not at all.
 
     Args:
-        folder: where.
-        replace: take away the masks that stand there, before the first one is written.
+        folder: to write to.
+        replace: remove the existing masks before the first one is written.
     """
 
     def __init__(self, folder: Path, replace: bool = False) -> None:
@@ -42,17 +42,17 @@ class PngSink(Sink):
 
 
 def old_masks(folder: Path) -> list[Path]:
-    """Masks in a folder: palette PNG with our palette, and numbered files that are no colour pictures.
+    """Masks in a folder: palette PNG with our palette, and numbered files that are not colour pictures.
 
     Raises:
-        SinkError: it also holds other pictures, which are nobody's to take away.
+        SinkError: it also holds other pictures, which are never removed.
     """
     found = []
     for path in sorted(folder.glob("*.png")) if folder.is_dir() else ():
         if is_hidden(path.name):
             continue
         if not _is_mask(path):
-            raise SinkError(f"{folder} holds {path.name}, which is no mask; give a folder of its own")
+            raise SinkError(f"{folder} holds {path.name}, which is not a mask; give an empty folder")
         found.append(path)
     return found
 

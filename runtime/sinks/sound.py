@@ -65,6 +65,6 @@ class SoundCopy:
             output.mux(packet)
 
     def close(self) -> None:
-        """Give the film back."""
+        """Close the film."""
         if self._input is not None:
             self._input.close()

@@ -129,7 +129,7 @@ class VideoSink(Sink):
 class _FrameClock:
     """When frames are shown: at their own times, each later than the one before.
 
-    One stamp that falls is an error of that frame; when the next one is behind too, the stamps have begun anew, and go on
+    One falling stamp is an error of that frame. If the next one falls too, the stamps have restarted, and they continue
     from there.
     """
 

@@ -1,4 +1,4 @@
-"""Frames that a program has already: arrays, lists of pictures, generators."""
+"""Frames from a program: arrays, lists of pictures, generators."""
 
 from __future__ import annotations
 

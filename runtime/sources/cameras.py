@@ -27,7 +27,7 @@ def camera_aliases() -> dict[str, str]:
     """The table `[cameras]` of the configuration: lines such as `camera0 = "rtsp://10.0.0.7/live"`.
 
     Raises:
-        SettingError: the file is no TOML, or an alias is no string.
+        SettingError: the file is not TOML, or an alias is not a string.
     """
     path = config_file()
     try:
@@ -36,7 +36,7 @@ def camera_aliases() -> dict[str, str]:
         # A home folder that may not be entered is one without a configuration.
         return {}
     except ValueError as error:
-        raise SettingError(f"{path} is no TOML file ({error}); correct it") from error
+        raise SettingError(f"{path} is not a TOML file ({error}); correct it") from error
     for name, address in table.items() if isinstance(table, dict) else [("cameras", table)]:
         if not isinstance(address, str):
             raise SettingError(f'{path}: {name} = {address!r}; in the table [cameras] write  name = "address"')

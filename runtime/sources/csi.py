@@ -53,7 +53,7 @@ class CsiSource(Closing):
             yield Frame(image, index, time.monotonic() - start, time=time.time())
             index += 1
         if index == 0:
-            raise SourceError(f"{self.name} gives no picture; is a camera attached? (try gst-launch-1.0 by hand)")
+            raise SourceError(f"{self.name} delivers no picture; is a camera attached? (try gst-launch-1.0 directly)")
 
     def close(self) -> None:
         """End the pipeline."""

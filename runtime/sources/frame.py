@@ -29,7 +29,7 @@ class Frame:
     name: str | None = None
     """Name of its file without the suffix, where it has one: what its mask is called."""
     time: float | None = None
-    """When it came, of a file when it was read, in seconds since 1970."""
+    """Arrival time (of a file: the time it was read), in seconds since 1970."""
 
 
 class FrameSource(Protocol):
@@ -37,7 +37,7 @@ class FrameSource(Protocol):
 
     name: str
     live: bool
-    """Whether frames come by themselves, so that late ones may have to be dropped."""
+    """Whether frames arrive at their own rate, so that late ones may have to be dropped."""
     fps: float | None
     """Frames a second, where known."""
     length: int | None
@@ -58,5 +58,5 @@ class FrameSource(Protocol):
         ...
 
     def close(self) -> None:
-        """Give the device or file back."""
+        """Close the device or file."""
         ...

@@ -47,11 +47,11 @@ def open_source(
             (the alias table of the user's configuration, else /dev/video0), `v4l2:///dev/video0`, `csi://0`, or a network
             address (rtsp, http, udp, srt, ...). Options follow a `#`: see `parse_source_options`. A path that exists is
             that file, whatever it looks like.
-        on_event: told of what happens to a live source: a word and its facts. By default one JSON line each on stderr.
+        on_event: called with each event of a live source: its name and its facts. By default one JSON line each on stderr.
         patience: seconds without a frame after which a live source is opened again.
         start: number of the frame to begin with, from 0; not of a live source.
         reverse: go backwards, from `start` or from the last frame; not a live source.
-        skip_damaged: pass over damaged packets of a file, and count them, instead of ending there.
+        skip_damaged: skip and count damaged packets of a file instead of stopping there.
 
     Raises:
         SourceError: one line that says what is wrong.
@@ -95,14 +95,14 @@ def _open(
     if scheme == "file":
         text = file_path(text)
     elif scheme:
-        raise SourceError(f"unknown kind of source {scheme}://; known are v4l2, csi, file, {', '.join(NETWORK)}")
+        raise SourceError(f"unknown kind of source {scheme}://; choose one of v4l2, csi, file, {', '.join(NETWORK)}")
     path = Path(text)
     options: dict[str, str] = {}
     if not os.path.lexists(path) and "#" in text and os.path.isfile(text.partition("#")[0]):
         text, options = parse_source_options(text)
         path = Path(text)
         if foreign := set(options) - set(FILE_OPTIONS):
-            raise SourceError(f"a file has no option {sorted(foreign)[0]}; known are {', '.join(FILE_OPTIONS)}")
+            raise SourceError(f"a file has no option {sorted(foreign)[0]}; choose one of {', '.join(FILE_OPTIONS)}")
     if os.path.isdir(path):
         return ImageSource(_of_folder(path), str(path))
     if not os.path.lexists(path) and any(character in text for character in "*?["):

@@ -13,12 +13,12 @@ from crwedge.runtime.sources.random_access import RandomAccess
 
 
 class PacedSource(Closing):
-    """Plays a film at its own rate; after the last frame it begins anew, where it is to go on.
+    """Plays a film at its own rate, and with `loop` over and over.
 
     Args:
         frames: the film; closed with this source.
         fps: frames a second; by default those of the film, else 25.
-        loop: whether it begins anew at its end; frames after the cut are marked as after a gap.
+        loop: whether it starts again at its end; the first frame of each round is marked as after a gap.
     """
 
     live = True
@@ -31,7 +31,7 @@ class PacedSource(Closing):
         self._ended = threading.Event()
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield frames as their time comes; those that are late are not made up for."""
+        """Yield each frame at its time; a delay is not made up for."""
         assert self.fps is not None
         begin, count = time.monotonic(), 0
         while not self._ended.is_set() and (self._loop or count < self._frames.length):

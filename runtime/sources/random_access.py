@@ -27,12 +27,12 @@ class RandomAccess(Closing):
         source: a folder, glob, picture or video file; closed with this one.
 
     Raises:
-        SourceError: the source is live, or its frames have no place.
+        SourceError: the source is live, or its frames cannot be found by number.
     """
 
     def __init__(self, source: FrameSource) -> None:
         if source.live or not (isinstance(source, ImageSource) or getattr(source, "path", None) is not None):
-            raise SourceError(f"{source.name} has no frames that can be chosen by number; save it as a file first")
+            raise SourceError(f"{source.name} cannot give frames by number; save it as a file first")
         self.name, self.fps = source.name, source.fps
         self._source, self._lock = source, threading.RLock()
         self._kept: OrderedDict[int, Frame] = OrderedDict()
@@ -97,7 +97,7 @@ class RandomAccess(Closing):
         raise SourceError(f"{self.name} has no readable frame {number}")
 
     def _from(self, number: int) -> Iterator[tuple[int, Frame]]:
-        """The frames from `number` on; those before it are decoded and passed over."""
+        """The frames from `number` on; those before it are decoded and skipped."""
         times, at = self._times, None
         for seconds, picture in self._film.timed(times[number]):
             if at is None:

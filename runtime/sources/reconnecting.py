@@ -1,4 +1,4 @@
-"""A live source that comes back: watched, opened again with growing pauses, and every event told."""
+"""A live source that is monitored and reopened with growing pauses; every event is reported."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from crwedge.runtime.sources.frame import Frame, FrameSource
 BACK_OFF = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds before each attempt to open the source again; the last one repeats."""
 STORM = (5, 60.0)
-"""So many restarts in so many seconds are a storm: from then on the longest pause is kept."""
+"""After this many restarts in this many seconds the longest pause is used."""
 SETTLED = 10.0
 """Seconds of frames after which the pauses start from the shortest again."""
 _ASK_EVERY = 0.1
@@ -37,7 +37,7 @@ class ReconnectingSource(Closing):
         connect: opens the source; SourceError when it is not there.
         name: what events call it, without credentials.
         patience: seconds without a frame that count as a failure.
-        on_event: told of each event: a word and its facts.
+        on_event: called with each event: its name and its facts.
         is_reachable: a cheap question whether the source is there. While a pause runs it is asked several times a second, and a
             source that was away and is back ends the pause.
         back_off: the pauses in seconds.
@@ -124,7 +124,7 @@ class ReconnectingSource(Closing):
         self._halt.set()
 
     def close(self) -> None:
-        """Give the device or connection back."""
+        """Close the device or connection."""
         self._halt.set()
         if self._first is not None:
             self._first.close()

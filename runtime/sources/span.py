@@ -54,7 +54,7 @@ class SpanSource(Closing):
 
     @property
     def damaged(self) -> int:
-        """Packets that could not be decoded and were passed over."""
+        """Packets that could not be decoded and were skipped."""
         return getattr(self.source, "damaged", 0)
 
     def __iter__(self) -> Iterator[Frame]:

@@ -54,7 +54,7 @@ def parse_source_options(text: str) -> tuple[str, dict[str, str]]:
     options = dict(parse_qsl(fragment, keep_blank_values=True))
     for name, value in options.items():
         if name not in _OPTIONS:
-            raise SourceError(f"unknown option {name!r} of a source; known are {', '.join(_OPTIONS)}")
+            raise SourceError(f"unknown option {name!r} of a source; choose one of {', '.join(_OPTIONS)}")
         if not re.fullmatch(_OPTIONS[name], value):
             raise SourceError(f"the option {name}={value!r} of a source must look like {_OPTIONS[name]}")
     return address, options
@@ -67,7 +67,7 @@ def camera_size(text: str) -> tuple[int, int]:
     is most likely one of theirs.
 
     Raises:
-        SourceError: it is no size, or higher than wide.
+        SourceError: it is not a size, or higher than wide.
     """
     try:
         height, width = parse_size(text)

@@ -80,13 +80,13 @@ class VideoSource(Closing):
         self.pixel_aspect = self._film.pixel_aspect
         """Width of a pixel over its height, where it is not square."""
         self.finite = self._film.finite
-        """Whether it says how long it is."""
+        """Whether its length is known."""
         self._busy = threading.Lock()
         self._closing = False
 
     @property
     def damaged(self) -> int:
-        """Packets that could not be decoded and were passed over."""
+        """Packets that could not be decoded and were skipped."""
         return self._film.damaged
 
     def __iter__(self) -> Iterator[Frame]:
@@ -119,7 +119,7 @@ class VideoSource(Closing):
     def _tell_of_damage(self) -> None:
         log = logging.getLogger("crwedge")
         if self.damaged:
-            log.warning("note: %s: %d damaged packets were passed over", self.name, self.damaged)
+            log.warning("note: %s: %d damaged packets were skipped", self.name, self.damaged)
         if self._film.concealed:
             log.warning("note: %s: %d frames are damaged; the decoder filled them in", self.name, self._film.concealed)
 

@@ -1,4 +1,4 @@
-"""Who may use the page: a token, sessions that cookies name, and a limit on wrong guesses."""
+"""Access to the page: a token, sessions with cookies, and a limit on wrong tokens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PER = 60.0
 
 
 class TooManyGuessesError(Exception):
-    """Too many wrong tokens came; the right one is refused too, for a while."""
+    """Too many wrong tokens; for a while the right one is refused too."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()

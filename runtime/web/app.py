@@ -52,7 +52,7 @@ def create_app(
     """The guarded application of a desk.
 
     Args:
-        desk: what the page works on; closed by whoever made it.
+        desk: the state behind the page; the caller closes it.
         access: tokens and sessions.
         hosts: see `Guard`.
         loopback: see `Guard`.
@@ -159,4 +159,4 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return JSONResponse({"detail": "the server made a mistake; its log says more"}, 500)
+        return JSONResponse({"detail": "internal error of the server; see its log"}, 500)

@@ -1,4 +1,4 @@
-"""What the page works on: held frames, drafts, objects, viewers. A stream and a film fill in the rest."""
+"""The state behind the page: held frames, drafts, objects, viewers. The desks of a stream and of a film add the rest."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from crwedge.runtime.web.viewers import Viewers
 
 
 class NotHereError(UserError):
-    """What was asked for does not exist (yet)."""
+    """The requested thing does not exist (yet)."""
 
 
 class Desk(Closing, ABC):
@@ -85,11 +85,11 @@ class Desk(Closing, ABC):
 
     @abstractmethod
     def remove(self, object_id: int) -> Future[int]:
-        """Follow an object no longer."""
+        """Stop following an object."""
 
     @abstractmethod
     def stop(self) -> Future[int]:
-        """Follow nothing any longer. A run that has nothing to go back to ends, as `Session.stop` ends it."""
+        """Stop following. A run that has nothing to go back to ends, as with `Session.stop`."""
 
     @abstractmethod
     def record(self, on: bool) -> None:
@@ -119,7 +119,7 @@ class Desk(Closing, ABC):
             return self._revision
 
     def state(self) -> dict[str, Any]:
-        """All that a page has to know."""
+        """The state for the page."""
         return {
             **self.facts(),
             "model": self._model,

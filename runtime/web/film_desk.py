@@ -31,7 +31,7 @@ from crwedge.runtime.web.pictures import live_message
 
 
 class BusyError(UserError):
-    """Something else has to end first."""
+    """Another operation has to end first."""
 
 
 class FilmDesk(Desk):
@@ -94,12 +94,12 @@ class FilmDesk(Desk):
         held = self.held.get(frame_id)
         with self._job_lock:
             if self._job is not None:
-                raise BusyError("a propagation runs already: wait for it or cancel it")
+                raise BusyError("a propagation is running: wait for it or cancel it")
             if self.held.current == frame_id or held.frame.index not in self.labels.painted:
                 self.apply(frame_id, False)
             painted = self.labels.get(held.frame.index)
             if painted is None or not object_ids(painted):
-                raise MaskError(f"frame {held.frame.index} shows no object: propagate from a frame that shows some")
+                raise MaskError(f"frame {held.frame.index} has no object: propagate from a frame that has one")
             self._job_error = None
             self._job = FilmJob(
                 self._source,
@@ -122,9 +122,9 @@ class FilmDesk(Desk):
         self.changed()
 
     def remove(self, object_id: int) -> Future[int]:
-        """Take an object away from every frame."""
+        """Remove an object from every frame."""
         if self._job is not None:
-            raise BusyError("a propagation runs: wait for it or cancel it, then remove the object")
+            raise BusyError("a propagation is running: wait for it or cancel it, then remove the object")
         if object_id not in self._present() and object_id not in self.objects.ids:
             raise NotHereError(f"there is no object {object_id}")
         self.labels.remove(object_id)
@@ -139,7 +139,7 @@ class FilmDesk(Desk):
 
     def record(self, on: bool) -> None:
         """A film is not recorded."""
-        raise BusyError("a film needs no recording: propagate, then download")
+        raise BusyError("a film cannot be recorded: propagate, then download")
 
     def download(self, name: str) -> Path:
         """See `Desk.download`."""

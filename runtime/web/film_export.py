@@ -1,4 +1,4 @@
-"""Labels of a film as files to take away."""
+"""Labels of a film as files for download."""
 
 from __future__ import annotations
 

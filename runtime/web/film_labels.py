@@ -106,7 +106,7 @@ class FilmLabels:
             return True
 
     def remove(self, object_id: int) -> None:
-        """Take an object away from every frame; a painted frame that shows nothing any longer is not painted."""
+        """Remove an object from every frame; a painted frame without any object left no longer counts as painted."""
         with self._lock:
             for number in self.numbers:
                 ids = self.get(number)

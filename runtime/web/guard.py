@@ -1,4 +1,4 @@
-"""What every request passes first: host, origin, login, size. An ASGI middleware, so that WebSockets pass it too."""
+"""Checks of every request: host, origin, login, size. It is ASGI middleware, so that it covers WebSockets too."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _CSRF = "crwedge"
 
 
 class Guard:
-    """Refuses what no page of ours sends, and adds the security headers to every answer.
+    """Refuses requests that the page would not send, and adds the security headers to every answer.
 
     Args:
         app: what is guarded.
@@ -57,7 +57,7 @@ class Guard:
         for raw_name, raw in scope["headers"]:
             name = raw_name.decode("latin-1").lower()
             if name in headers and name in ("host", "origin"):
-                await _refuse(scope, receive, send, 400, f"the header {name} came twice")
+                await _refuse(scope, receive, send, 400, f"the header {name} was sent twice")
                 return
             headers[name] = raw.decode("latin-1")
         if (refusal := self._refusal(scope, headers)) is not None:

@@ -1,4 +1,4 @@
-"""Frames that are held for painting, and what was painted on them. Painted work is kept on the disk."""
+"""Frames that are held for painting, and their drafts. Drafts are kept on the disk."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class HeldFrames:
 
     Args:
         folder: `ID/frame.png`, `ID/draft.png`, `ID/facts.json`, `draft.json`.
-        most: painted frames that are kept; those painted longest ago make way.
+        most: painted frames that are kept; the oldest are dropped.
     """
 
     def __init__(self, folder: Path, most: int = 1000) -> None:
@@ -88,7 +88,7 @@ class HeldFrames:
                 image = read_picture(folder / "frame.png")
                 labels = read_label_ids(folder / "labels.png") if (folder / "labels.png").exists() else None
             except (OSError, ValueError, UserError) as error:
-                raise FrameGoneError(f"the frame {frame_id} is not held any longer: freeze another") from error
+                raise FrameGoneError(f"the frame {frame_id} is no longer held: freeze another") from error
             frame = Frame(image, int(facts["index"]), facts["pts"], name=facts["name"], time=facts["time"])
             return self.hold(frame_id, frame, labels)
 

@@ -1,4 +1,4 @@
-"""What the server accepts of one request."""
+"""Limits of one request."""
 
 MOST_JSON = 1 << 20
 """Bytes of a body that is no picture."""

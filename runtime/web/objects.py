@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ class NamedObjects:
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
         self._known: dict[int, NamedObject] = {}
+        self._usual: Mapping[int, str] = {}
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             for one in json.loads(path.read_text()):
                 self._known[int(one["id"])] = NamedObject(int(one["id"]), str(one["name"]), str(one["color"]))
@@ -46,6 +47,10 @@ class NamedObjects:
     def names(self) -> dict[int, str]:
         """By id."""
         return {i: one.name for i, one in self._known.items()}
+
+    def call(self, names: Mapping[int, str]) -> None:
+        """Names by id of objects that nobody has named here."""
+        self._usual = names
 
     def set(self, objects: Iterable[NamedObject]) -> None:
         """Replace all."""
@@ -64,4 +69,6 @@ class NamedObjects:
         if (known := self._known.get(object_id)) is not None:
             return known
         red, green, blue = (int(part) for part in bright_palette()[object_id])
-        return NamedObject(object_id, f"object {object_id}", f"#{red:02x}{green:02x}{blue:02x}")
+        return NamedObject(
+            object_id, self._usual.get(object_id, f"object {object_id}"), f"#{red:02x}{green:02x}{blue:02x}"
+        )

@@ -64,7 +64,7 @@ def run_routes(desk: Desk, access: Access, mode: str) -> APIRouter:
 
     @routes.get("/state")
     def state() -> State:
-        """All that a page has to know."""
+        """The state for the page."""
         return State(**desk.state(), mode="paint" if mode == "paint" else "track")
 
     @routes.get("/timeline")
@@ -82,12 +82,12 @@ def run_routes(desk: Desk, access: Access, mode: str) -> APIRouter:
 
     @routes.delete("/objects/{object_id}", status_code=202)
     async def remove(object_id: Annotated[int, InPath(ge=1, le=254)]) -> Done:
-        """Follow an object no longer."""
+        """Stop following an object."""
         return await outcome(await asyncio.to_thread(desk.remove, object_id))
 
     @routes.post("/stop", status_code=202)
     async def stop() -> Done:
-        """Follow nothing any longer; live pictures go on. A run through a film ends, its outputs complete."""
+        """Stop following; live pictures go on. A run through a film ends, with complete outputs."""
         return await outcome(await asyncio.to_thread(desk.stop))
 
     @routes.post("/recording")
@@ -98,7 +98,7 @@ def run_routes(desk: Desk, access: Access, mode: str) -> APIRouter:
 
     @routes.get("/download/{name}", response_class=FileResponse)
     def download(name: Literal["masks.zip", "masks.jsonl", "overlay.mp4", "init.png"]) -> FileResponse:
-        """Take away what was recorded or propagated, or the first mask."""
+        """Download recorded or propagated labels, or the first mask."""
         path: Path = desk.folder / "init.png" if name == "init.png" else desk.download(name)
         if not path.is_file():
             raise NotHereError("there is no mask yet: paint one and apply it")

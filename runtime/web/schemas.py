@@ -75,7 +75,7 @@ class Selection(Body):
     @classmethod
     def _one_is_positive(cls, points: list[Point]) -> list[Point]:
         if not any(point.positive for point in points):
-            raise ValueError("click on the object first; clicks that take away come after")
+            raise ValueError("click on the object first; negative clicks come after a positive one")
         return points
 
 
@@ -143,7 +143,7 @@ class SeenObject(BaseModel):
     id: int
     name: str
     color: str
-    state: Literal["ok", "recovering", "lost"] | None
+    state: Literal["ok", "recovering", "lost", "searching"] | None
     confidence: float | None
     area: int
 
@@ -164,7 +164,7 @@ class Job(BaseModel):
 
 
 class State(BaseModel):
-    """All that a page has to know."""
+    """The state for the page."""
 
     source: Source
     model: Model
@@ -188,7 +188,7 @@ class State(BaseModel):
 class Moment(BaseModel):
     """What is known of one object in one frame."""
 
-    state: Literal["ok", "recovering", "lost"] | None
+    state: Literal["ok", "recovering", "lost", "searching"] | None
     confidence: float | None
     area: int
 

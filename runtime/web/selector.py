@@ -55,7 +55,7 @@ class Selector:
             MaskError: no click is positive.
         """
         if not any(click.positive for click in clicks):
-            raise MaskError("click on the object first; clicks that take away come after")
+            raise MaskError("click on the object first; negative clicks come after a positive one")
         height, width = image.shape[:2]
         clicks = [Click(min(max(c.x, 0), width - 1), min(max(c.y, 0), height - 1), c.positive) for c in clicks]
         with self._lock:

@@ -22,12 +22,12 @@ _START = 15.0
 
 @dataclass(frozen=True)
 class Served:
-    """Where the page is."""
+    """Address of the page."""
 
     host: str
     port: int
     token: str | None
-    """What a browser has to give; None on the loopback address."""
+    """Token that a browser has to give; None on the loopback address."""
 
     @property
     def url(self) -> str:
@@ -44,7 +44,7 @@ def parse_address(text: str) -> tuple[str, int]:
     """
     host, _, port = text.rpartition(":")
     host = host.strip("[]") or "127.0.0.1"
-    if not port.isdecimal() or int(port) > 65535:
+    if not port.isdecimal() or len(port) > 15 or int(port) > 65535:
         raise SettingError(f"{text!r} must be PORT or HOST:PORT")
     return host, int(port)
 
@@ -56,9 +56,9 @@ def serve_desk(
     """Serve a desk while the block runs.
 
     Args:
-        desk: what the page works on; it is not closed.
+        desk: the state behind the page; it is not closed.
         address: `PORT` on the loopback address, or `HOST:PORT`; port 0 takes a free one.
-        token: what a browser has to give; by default none on a loopback address, and a new one on others.
+        token: the token that a browser has to give; by default none on a loopback address, and a new one on others.
         hosts: names that the page is opened by, beside addresses and `localhost`.
         mode: `paint` where the page ends with the first mask.
 
@@ -116,7 +116,7 @@ def _wait(server: object, thread: threading.Thread) -> None:
         if not thread.is_alive():
             break
         waited.wait(0.02)
-    raise SettingError("the server did not start; its log says why")
+    raise SettingError("the server did not start; see its log")
 
 
 def _is_loopback(host: str) -> bool:

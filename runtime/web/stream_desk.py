@@ -67,6 +67,8 @@ class StreamDesk(Desk, Observer):
     def after(self, labels: LabelMap) -> None:
         """Show a labelled frame."""
         assert labels.frame is not None
+        if self.session.tracker is not None:
+            self.objects.call(self.session.tracker.names)
         number = labels.index if labels.source_index is None else labels.source_index
         frame = Frame(labels.frame, number, labels.pts, name=labels.name, time=labels.time)
         view = self.session.tracker.view if self.session.tracker is not None else None
@@ -97,17 +99,17 @@ class StreamDesk(Desk, Observer):
         return send(mask, held.frame)
 
     def begins(self, replace: bool) -> bool:
-        """See `Desk.begins`. A run that has to follow objects to its end is corrected; it cannot begin anew."""
-        return self.session.options.preview and (replace or not self._followed)
+        """See `Desk.begins`. A run without preview can only be corrected; it cannot start again."""
+        return self.session.options.preview and (replace or not self._known)
 
     def remove(self, object_id: int) -> Future[int]:
         """See `Desk.remove`."""
-        followed = self._followed
-        if object_id not in followed and object_id not in self.objects.ids:
+        known = self._known
+        if object_id not in known and object_id not in self.objects.ids:
             raise NotHereError(f"there is no object {object_id}")
         self.objects.remove(object_id)
         self.changed()
-        if object_id not in followed:
+        if object_id not in known:
             return self._done()
         return self.session.remove(object_id)
 
@@ -153,11 +155,11 @@ class StreamDesk(Desk, Observer):
                 "frames": self.session.length,
                 "fps": self.session.fps,
             },
-            "tracking": bool(followed),
+            "tracking": bool(self._known),
             "recording": self.recorder.on,
             "recorded_frames": self.recorder.frames,
             "recording_error": self.recorder.error,
-            "objects": self.seen(followed),
+            "objects": self.seen(self._known),
             "frame": None if seen is None else {"index": seen.frame.index, "time": seen.frame.time},
             "region": None if seen is None else seen.region,
             "fps": round(stats.recent.rate(), 2),
@@ -175,6 +177,16 @@ class StreamDesk(Desk, Observer):
     def _followed(self) -> tuple[int, ...]:
         seen = self._newest
         return () if seen is None or seen.labels is None else seen.labels.object_ids
+
+    @property
+    def _known(self) -> tuple[int, ...]:
+        """What is followed, and what is looked for."""
+        seen = self._newest
+        return (
+            ()
+            if seen is None or seen.labels is None
+            else tuple({**dict.fromkeys(self._followed), **seen.labels.states})
+        )
 
     def _done(self) -> Future[int]:
         """What is done at once, by the newest frame."""
@@ -202,7 +214,7 @@ class StreamDesk(Desk, Observer):
     def _briefly(self) -> dict[str, Any]:
         stats = self.session.stats
         return {
-            "objects": self.seen(self._followed),
+            "objects": self.seen(self._known),
             "fps": round(stats.recent.rate(), 2),
             "latency_ms": stats.percentiles()["p50"] if self._followed else None,
         }

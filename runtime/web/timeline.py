@@ -29,7 +29,7 @@ class Timeline:
                 "confidence": round(float(labels.confidence[i]), 4) if i in labels.confidence else None,
                 "area": int(pixels[i]),
             }
-            for i in labels.object_ids
+            for i in {**dict.fromkeys(labels.object_ids), **labels.states}
         }
         with self._lock:
             self._frames.append({"index": number, "time": labels.time, "objects": objects})

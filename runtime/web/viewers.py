@@ -16,7 +16,7 @@ MOST_VIEWERS = 64
 
 
 class Viewer:
-    """One open page. It holds the newest message alone; what it did not fetch in time is dropped and counted.
+    """One open page. It holds the newest message only; messages that it did not fetch in time are dropped and counted.
 
     All methods belong to the thread of the event loop.
     """

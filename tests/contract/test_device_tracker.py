@@ -44,12 +44,17 @@ def small_scene() -> Scene:
     return render_scene(6, 64, 96)
 
 
-def on_cpu(bundle: Bundle, options: TrackerOptions | None = None) -> Tracker:
-    return Tracker(CpuBackend(open_engine(bundle, "cpu"), SETTINGS), options)
+FINE = SETTINGS.with_changes(label_scale=2, labels="area")
 
 
-def on_device(bundle: Bundle, options: TrackerOptions | None = None) -> Tracker:
-    return Tracker(CudaBackend(device_engine(bundle), SETTINGS), options)
+def on_cpu(bundle: Bundle, options: TrackerOptions | None = None, settings: PropagationSettings = SETTINGS) -> Tracker:
+    return Tracker(CpuBackend(open_engine(bundle, "cpu"), settings), options)
+
+
+def on_device(
+    bundle: Bundle, options: TrackerOptions | None = None, settings: PropagationSettings = SETTINGS
+) -> Tracker:
+    return Tracker(CudaBackend(device_engine(bundle), settings), options)
 
 
 def follow(tracker: Tracker, scene: Scene, gap_at: int | None = None) -> list[LabelMap]:
@@ -63,12 +68,25 @@ def follow(tracker: Tracker, scene: Scene, gap_at: int | None = None) -> list[La
     return maps
 
 
-@pytest.mark.parametrize(("size", "gap_at"), [(None, None), ((48, 72), None), (None, 2)])
+@pytest.mark.parametrize(
+    ("settings", "size", "gap_at"),
+    [
+        (SETTINGS, None, None),
+        (SETTINGS, (48, 72), None),
+        (SETTINGS, None, 2),
+        (FINE, None, None),
+        (FINE.with_changes(cells=96), None, 2),
+    ],
+)
 def test_the_same_label_maps(
-    bundle: Bundle, small_scene: Scene, size: tuple[int, int] | None, gap_at: int | None
+    bundle: Bundle,
+    small_scene: Scene,
+    settings: PropagationSettings,
+    size: tuple[int, int] | None,
+    gap_at: int | None,
 ) -> None:
     options = TrackerOptions(size, confidence=True)
-    with on_cpu(bundle, options) as cpu, on_device(bundle, options) as tracker:
+    with on_cpu(bundle, options, settings) as cpu, on_device(bundle, options, settings) as tracker:
         expected, found = follow(cpu, small_scene, gap_at), follow(tracker, small_scene, gap_at)
         assert tracker.object_ids == cpu.object_ids
         # Once more after a reset, as the first time.
@@ -83,8 +101,15 @@ def test_the_same_label_maps(
         assert bool(have.confidence) == (have.index not in (0, 3))
 
 
-def test_a_state_goes_from_one_tracker_to_another(bundle: Bundle, small_scene: Scene) -> None:
-    with on_device(bundle) as first, on_device(bundle) as second, on_cpu(bundle) as third:
+@pytest.mark.parametrize("settings", [SETTINGS, FINE])
+def test_a_state_goes_from_one_tracker_to_another(
+    bundle: Bundle, small_scene: Scene, settings: PropagationSettings
+) -> None:
+    with (
+        on_device(bundle, None, settings) as first,
+        on_device(bundle, None, settings) as second,
+        on_cpu(bundle, None, settings) as third,
+    ):
         for number in range(3):
             first.step(small_scene.frames[number], small_scene.masks[0] if number == 0 else None)
         for other in (second, third):
@@ -200,5 +225,5 @@ def test_a_named_device_that_is_too_small_is_one_line(bundle: Bundle, small_scen
     tracker = Tracker(CudaBackend(device_engine(bundle, driver), SETTINGS))
     with pytest.raises(DeviceError, match="out of device memory") as failed:
         tracker.step(small_scene.frames[0], small_scene.masks[0])
-    assert "\n" not in str(failed.value)
+    assert "\n" not in failed.value.args[0]
     tracker.close()

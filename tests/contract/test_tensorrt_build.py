@@ -119,14 +119,14 @@ def bad_graph(kind: str) -> bytes:
     return data
 
 
-@pytest.mark.parametrize("kind", ["zero point", "mixed types", "top k", "unknown operator", "no protobuf", "empty"])
+@pytest.mark.parametrize("kind", ["zero point", "mixed types", "top k", "unknown operator", "not protobuf", "empty"])
 def test_bad_graphs_are_refused_in_one_line(trt: Any, kind: str) -> None:
-    data = {"no protobuf": b"\xff" * 64, "empty": onnx.ModelProto().SerializeToString()}.get(kind)
+    data = {"not protobuf": b"\xff" * 64, "empty": onnx.ModelProto().SerializeToString()}.get(kind)
     with pytest.raises(BundleError, match=r"refuses the graph|could not build|not the graph of an encoder") as caught:
         build_engine(
             trt, bad_graph(kind) if data is None else data, BuildOptions(Profile.of((64, 64)), refittable=False)
         )
-    assert "\n" not in str(caught.value)
+    assert "\n" not in caught.value.args[0]
 
 
 def test_an_engine_is_built_kept_and_left_unjudged_without_a_gpu(
@@ -141,7 +141,7 @@ def test_an_engine_is_built_kept_and_left_unjudged_without_a_gpu(
     assert ensure_engine(bundle, "tensorrt_rtx", options).data == found.data
     if found.facts.key.compute_capability == "any":
         assert build_and_verify(bundle, "tensorrt-rtx", Profile.of((240, 320))) is None
-        assert "cannot be run here" in said[-1]
+        assert "cannot run on this machine" in said[-1]
 
 
 def test_a_device_needs_neither_torch_nor_onnx(tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ from crwedge.runtime.backends.base import ContextState, Features, Prediction, Se
 from crwedge.runtime.backends.cuda.driver import Driver
 from crwedge.runtime.backends.cuda.kernels import Kernels, KeyFrame, LabelMemory, bitmask_words, label_bitmask
 from crwedge.runtime.backends.cuda.memory import Block, DeviceMemory
-from crwedge.runtime.backends.cuda.prediction import CudaFeatures, CudaPrediction, FeatureBlock, StoredFrame
+from crwedge.runtime.backends.cuda.prediction import CudaFeatures, CudaPrediction, FeatureBlock, Measured, StoredFrame
 from crwedge.runtime.backends.cuda.pycuda_driver import open_driver
 from crwedge.runtime.backends.cuda.source import Variant
 from crwedge.runtime.backends.engine import DeviceEngine, Engine
 from crwedge.runtime.propagation.confidence import Signs, object_signs
+from crwedge.runtime.propagation.label_grid import label_rows, packed_change, row_means
 from crwedge.runtime.propagation.neighbourhood import is_global
 from crwedge.runtime.propagation.rescale import resample_features, resample_labels, rescaled, trimmed
 from crwedge.runtime.propagation.slots import ContextSlots
@@ -78,9 +79,8 @@ class CudaBackend:
         """See `Backend.encode`. The first frame takes the memory for the features of all slots."""
         engine = self._resident()
         if engine is None:
-            return CudaFeatures(
-                self._upload(view.without_halo(self.engine.run(view.encoded.pixels(frame))), view), frame
-            )
+            values = self.engine.run(view.encoded.pixels(frame))
+            return CudaFeatures(self._upload(view.without_halo(values), view), frame)
         output = engine.run_resident(frame, view.encoded)
         if engine.stream == self._memory.stream:
             return CudaFeatures(self._store(output.address, output.shape, view, view.encoded), frame)
@@ -97,7 +97,7 @@ class CudaBackend:
         context = self._slots.frames(search.newest)
         settings, view = search.settings, features.view
         if not context:
-            raise CrwedgeError("there is no context yet: remember a frame whose labels are known first")
+            raise CrwedgeError("there is no context yet: remember a labelled frame first")
         frames = []
         for frame in context:
             stored = self._slot_to_buffer[frame.slot]
@@ -116,7 +116,7 @@ class CudaBackend:
             LabelMemory(labels.address, bitmask.address, self._count), entropy.address if entropy else 0,
             support.address if support else 0,
         )  # fmt: skip
-        return self._prediction(features, labels, bitmask, self._count, entropy, support)
+        return self._prediction(features, labels, bitmask, self._count, (entropy, support))
 
     def label(self, features: Features, soft: NDArray[np.float32]) -> CudaPrediction:
         """See `Backend.label`."""
@@ -126,29 +126,28 @@ class CudaBackend:
     def relabel(self, prediction: Prediction, soft: NDArray[np.float32]) -> CudaPrediction:
         """See `Backend.relabel`."""
         measured = prediction.measured if isinstance(prediction, CudaPrediction) else (None, None)
-        return self._labelled(prediction.features, soft, *measured)
+        return self._labelled(prediction.features, soft, measured)
 
     def _labelled(
-        self, features: Features, soft: NDArray[np.float32], entropy: Block | None = None, support: Block | None = None
+        self, features: Features, soft: NDArray[np.float32], measured: Measured = (None, None)
     ) -> CudaPrediction:
-        count = soft.shape[0]
-        rows = np.ascontiguousarray(soft.reshape(count, -1).T, np.float32)
-        labels, bitmask = self._take_labels(len(rows), count)
+        rows = label_rows(soft, self.settings.label_scale)
+        labels, bitmask = self._take_labels(*rows.shape)
         self._driver.upload(labels.address, rows, self._memory.stream)
         self._driver.upload(bitmask.address, label_bitmask(rows), self._memory.stream)
-        return self._prediction(features, labels, bitmask, count, entropy, support)
+        return self._prediction(features, labels, bitmask, rows.shape[1], measured)
 
     def remember(self, prediction: Prediction, *, pinned: bool, trust: float) -> None:
         """See `Backend.remember`."""
         if not isinstance(prediction, CudaPrediction) or prediction.memory is not self._memory:
-            prediction = self.label(prediction.features, prediction.soft)
+            prediction = self.label(prediction.features, prediction.fine)
         features, labels = prediction.features, prediction.labels
         if self.empty:
             self._count = prediction.count
         elif prediction.count > self._count:
-            self.edit_labels(np.eye(self._count, prediction.count, dtype=np.float32))
+            self._edit_channels(np.eye(self._count, prediction.count, dtype=np.float32))
         if prediction.count < self._count:
-            rows = np.ascontiguousarray(prediction.soft.reshape(prediction.soft.shape[0], -1).T)
+            rows = label_rows(prediction.fine, self.settings.label_scale)
             labels = self._upload_labels(np.pad(rows, ((0, 0), (0, self._count - prediction.count))))
         add = self._slots.pin if pinned else self._slots.append
         slot = add(features.view, trust, features.pixels)
@@ -162,6 +161,9 @@ class CudaBackend:
 
     def edit_labels(self, change: NDArray[np.float32]) -> None:
         """See `Backend.edit_labels`. Labels go to the host and back: rare, when objects come or go."""
+        self._edit_channels(packed_change(change, self.settings.label_scale))
+
+    def _edit_channels(self, change: NDArray[np.float32]) -> None:
         for slot, stored in self._slot_to_buffer.items():
             labels = self._upload_labels(self._labels_of(stored) @ change)
             self._slot_to_buffer[slot] = StoredFrame(stored.features, labels)
@@ -192,7 +194,7 @@ class CudaBackend:
             old, pixels = stored.features.view, self._slots.pixels(slot)
             first = self._slots.first_labels(slot, self._labels_of(stored))
             new = trimmed(rescaled(first.view, view.size), max(self._capacity, self.settings.cells or 0), view)
-            labels = resample_labels(first.labels, first.view, new)
+            labels = resample_labels(first.labels, first.view, new, self.settings.label_scale)
             if pixels is not None:
                 block = self.encode(pixels, new).block
             else:
@@ -241,9 +243,8 @@ class CudaBackend:
         for row, slot in sorted(enumerate(rows), key=lambda pair: -slots.view(pair[1]).cells):
             view = slots.view(slot)
             one = features[row, : view.cells].astype(np.float32).T.reshape(-1, *view.grid)
-            self._slot_to_buffer[slot] = StoredFrame(
-                self._upload(one, view), self._upload_labels(labels[row, : view.cells])
-            )
+            block = self._upload(one, view)
+            self._slot_to_buffer[slot] = StoredFrame(block, self._upload_labels(labels[row, : view.cells]))
 
     def clear(self) -> None:
         """See `Backend.clear`."""
@@ -316,20 +317,13 @@ class CudaBackend:
         self._pinned_on_host = {slot: found for slot, found in self._pinned_on_host.items() if slot in used}
 
     def _prediction(
-        self,
-        features: Features,
-        labels: Block,
-        bitmask: Block,
-        count: int,
-        entropy: Block | None,
-        support: Block | None,
+        self, features: Features, labels: Block, bitmask: Block, count: int, measured: Measured
     ) -> CudaPrediction:
-        norm = self.settings.output_norm
-        return CudaPrediction(features, self._kernels, labels, bitmask, count, norm, (entropy, support), self._signs)
+        return CudaPrediction(features, self._kernels, labels, bitmask, count, self.settings, measured, self._signs)
 
     def _signs(self, prediction: CudaPrediction) -> list[Signs | None]:
         """See `Prediction.confidence_signs`. The host does the few walks, on cells that are downloaded."""
-        found: list[Signs | None] = [None] * (prediction.count - 1)
+        found: list[Signs | None] = [None] * (len(prediction.soft) - 1)
         now, entropy = prediction.features.numpy(), prediction.entropy
         for frame in reversed([frame for frame in self._slots.frames() if frame.pinned]):
             features, labels = self._on_host(frame.slot)
@@ -340,9 +334,10 @@ class CudaBackend:
         return found
 
     def _on_host(self, slot: int) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
-        """Features (h, w, C) and labels (h * w, K) of a pinned frame, downloaded once."""
+        """Features (h, w, C) and labels (h * w, K) of the cells of a pinned frame, downloaded once."""
         stored = self._slot_to_buffer[slot]
         have = self._pinned_on_host.get(slot)
         if have is None or have[0] is not stored:
-            have = self._pinned_on_host[slot] = stored, stored.features.numpy(), self._labels_of(stored)
+            labels = row_means(self._labels_of(stored), self.settings.label_scale)
+            have = self._pinned_on_host[slot] = stored, stored.features.numpy(), labels
         return have[1], have[2]

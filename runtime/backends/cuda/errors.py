@@ -30,9 +30,9 @@ _RESULTS = {
     2: "out of device memory; use a smaller size or context (--set size=, context-length=), or end other programs on the GPU",
     3: FORKED,
     35: "the NVIDIA driver is too old for this CUDA; update the driver",
-    46: "the GPU is in use by a process that keeps it to itself; end that process",
+    46: "another process uses the GPU exclusively; end that process",
     100: "there is no NVIDIA GPU on this machine (or CUDA_VISIBLE_DEVICES hides it); use --engine cpu",
-    101: "there is no NVIDIA GPU of that number",
+    101: "there is no NVIDIA GPU with that number",
     209: "the kernels were compiled for another GPU; delete the kernel cache so that they are compiled again",
     214: "the GPU's memory has an error that cannot be corrected (ECC); reset or replace the device",
     218: "the kernels were compiled by a newer CUDA than the driver knows; update the driver",
@@ -41,7 +41,7 @@ _RESULTS = {
     702: "a kernel ran too long and was stopped by the system; the device is lost to this process; start again",
     719: "a kernel failed and the device is lost to this process; start again and report it",
     803: "the NVIDIA driver and its libraries are of different versions; restart the machine",
-    999: "the NVIDIA driver failed for a reason it does not know; restart the machine if it stays so",
+    999: "the NVIDIA driver reports an unknown failure; restart the machine if it happens again",
 }
 LOST = frozenset({214, 700, 702, 710, 714, 715, 716, 717, 718, 719})
 """Results after which the process can do nothing more on the device."""

@@ -10,12 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import CrwedgeError
+from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.backends.base import Features
 from crwedge.runtime.backends.cuda.kernels import Kernels, LabelMemory
 from crwedge.runtime.backends.cuda.memory import Block, DeviceMemory
 from crwedge.runtime.propagation.confidence import Signs
-from crwedge.runtime.propagation.propagator import NOT_FINITE
+from crwedge.runtime.propagation.label_grid import cell_means, unpacked
+from crwedge.runtime.propagation.propagator import NOT_FINITE, labels_to_ids
 from crwedge.runtime.propagation.view import Size, View
+
+Measured = tuple[Block | None, Block | None]
+"""Entropy of the top-k weights and `Prediction.support`, (h * w) float32, each where it was asked for."""
 
 
 class FeatureBlock:
@@ -95,11 +100,11 @@ class CudaPrediction:
     Args:
         features: what was labelled.
         kernels: of the device.
-        labels: (h * w, count) float32.
+        labels: (h * w, count) float32, see `packed`.
         bitmask: (h * w, bitmask_words) uint32.
-        count: K.
-        output_norm: see `PropagationSettings`.
-        measured: entropy of the top-k weights and `Prediction.support`, (h * w) float32, each where it was asked for.
+        count: K * s * s.
+        settings: the protocol.
+        measured: see `Measured`.
         signs: gives the confidence signs of a prediction.
     """
 
@@ -110,20 +115,26 @@ class CudaPrediction:
         labels: Block,
         bitmask: Block,
         count: int,
-        output_norm: str,
-        measured: tuple[Block | None, Block | None],
+        settings: PropagationSettings,
+        measured: Measured,
         signs: Callable[[CudaPrediction], list[Signs | None]],
     ) -> None:
         self.features, self.labels, self.count = features, labels, count
         self.memory = kernels.memory
-        self._kernels, self._bitmask, self._output_norm = kernels, bitmask, output_norm
+        self._kernels, self._bitmask, self._settings = kernels, bitmask, settings
         self.measured, self._signs = measured, signs
 
     @cached_property
     def soft(self) -> NDArray[np.float32]:
         """See `Prediction.soft`."""
+        return cell_means(self.fine, self._settings.label_scale)
+
+    @cached_property
+    def fine(self) -> NDArray[np.float32]:
+        """See `Prediction.fine`."""
         rows = self._download(self.labels, self.count)
-        return np.ascontiguousarray(rows.T).reshape(self.count, *self.features.view.grid)
+        channels = np.ascontiguousarray(rows.T).reshape(self.count, *self.features.view.grid)
+        return unpacked(channels, self._settings.label_scale)
 
     @property
     def entropy(self) -> NDArray[np.float32] | None:
@@ -138,11 +149,12 @@ class CudaPrediction:
         return None if support is None else self._download(support, 1).reshape(self.features.view.grid)
 
     def ids(self, object_ids: tuple[int, ...], size: Size) -> NDArray[np.uint8]:
-        """See `Prediction.ids`."""
+        """See `Prediction.ids`. Labels that are finer than cells are resized on the host."""
+        view, norm, s = self.features.view, self._settings.output_norm, self._settings.label_scale
+        if s > 1:
+            return labels_to_ids(self.fine, object_ids, size, norm, view.finer(s))
         labels = LabelMemory(self.labels.address, self._bitmask.address, self.count)
-        return self._kernels.upsample_argmax(
-            labels, self.features.view, object_ids, size, self._output_norm == "minmax"
-        )
+        return self._kernels.upsample_argmax(labels, view, object_ids, size, norm == "minmax")
 
     def confidence_signs(self) -> list[Signs | None]:
         """See `Prediction.confidence_signs`."""

@@ -61,8 +61,8 @@ class PyCuda:
         version = self._cuda.get_driver_version()
         if version < OLDEST_DRIVER:
             raise DeviceError(
-                f"the NVIDIA driver is too old: it knows CUDA {_dotted(version)} and needs {_dotted(OLDEST_DRIVER)}; "
-                "update the driver"
+                f"the NVIDIA driver is too old: it supports CUDA {_dotted(version)}, and CUDA "
+                f"{_dotted(OLDEST_DRIVER)} is needed; update the driver"
             )
         try:
             handle = self._cuda.Device(device)

@@ -301,7 +301,7 @@ export class App extends EventTarget {
       const erased = this.objects.list.filter(({ id, state }) => state && gone.includes(id));
       const painted = sheet.labels.data.some((id) => id);
       if (!painted && !erased.length) return say("Paint an object first.", "error");
-      const question = `Follow ${erased.map(({ name }) => name).join(", ")} no longer? Nothing of it is left on this frame.`;
+      const question = `Stop following ${erased.map(({ name }) => name).join(", ")}? It was erased completely from this frame.`;
       const ends = erased.length > 0 && (await confirmed(question, "Remove"));
       if (!painted && !ends) return;
       await this.objects.flush();

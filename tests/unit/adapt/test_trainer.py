@@ -156,7 +156,7 @@ def test_without_torch_one_line_says_what_to_install(
         (["--set", "save-adapted=x"], "add --ttt causal or --ttt lookahead"),
         (["--ttt", "causal", "--set", "ttt-budget=lots"], "neither milliseconds"),
         (["--ttt", "causal", "--set", "ttt-speed=1"], "no setting 'ttt-speed'"),
-        (["--ttt", "causal", "--set", "save-adapted=."], "exists and is no bundle"),
+        (["--ttt", "causal", "--set", "save-adapted=."], "exists and is not a bundle"),
     ],
 )
 def test_options_that_cannot_be(

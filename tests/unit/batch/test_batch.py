@@ -176,7 +176,7 @@ def test_lines_of_other_videos_stay(clips: Path, tmp_path: Path) -> None:
 def test_a_second_batch_is_refused(clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with LocalResults(tmp_path / "out").hold():
         assert batch(clips, "--out", tmp_path / "out") == 2
-    assert "another batch is at work" in capsys.readouterr().err
+    assert "another batch is running" in capsys.readouterr().err
 
 
 def test_a_signal_finishes_what_is_begun(tmp_path: Path, clips: Path) -> None:

@@ -74,7 +74,7 @@ def test_trees_of_davis(tmp_path: Path) -> None:
 def test_a_mask_that_belongs_to_no_frame(tmp_path: Path) -> None:
     tree(tmp_path, "c/a/x1.jpg", "c/b/1.jpg", "m/a/00000.png", "m/b/1.png")
     found = plan(tmp_path, "c", masks=tmp_path / "m")
-    assert "has not the name of a frame" in found["a"][1]
+    assert "is not named after a frame" in found["a"][1]
     assert found["b"] == ("c/b", "m/b/1.png", {})
 
 
@@ -158,8 +158,8 @@ def test_a_table_of_json_lines(tmp_path: Path) -> None:
         ("video,mask,start\na.mp4,a.png,\nb.mp4,b.png,soon\n", "line 3: start"),
         ("mask\na.png\n", "line 2: it names no video"),
         ("video,mask\na.mp4,a.png,1\n", "line 2: it has more cells"),
-        ("video,mask,name\na.mp4,a.png,../x\n", "no name for results"),
-        ("video,mask,name\na.mp4,a.png,.x\n", "no name for results"),
+        ("video,mask,name\na.mp4,a.png,../x\n", "not a name for results"),
+        ("video,mask,name\na.mp4,a.png,.x\n", "not a name for results"),
         ("", "is empty"),
         ("video,mask\n", "no video in"),
     ],

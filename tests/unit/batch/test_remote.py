@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,41 @@ def test_what_is_not_there(store: Any, capsys: pytest.CaptureFixture[str]) -> No
         from crwedge.core.remote import fetch
 
         fetch("memory://nowhere/a.mp4", Path("/nonexistent"))
+
+
+@pytest.mark.parametrize(("uri", "package"), [("gs://bucket/clips", "gcsfs"), ("s3://bucket/clips", "s3fs")])
+def test_storage_whose_package_is_missing(
+    uri: str,
+    package: str,
+    clips: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    for arguments in ((uri, "--out", tmp_path / "out"), (clips, "--out", uri)):
+        assert batch(*arguments) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"{package} is not installed" in line
+        assert line.endswith(f"install {package}")
+    assert list(tmp_path.glob("out/*")) == []
+
+
+@pytest.mark.usefixtures("in_process")
+def test_files_by_uri_are_local_files(clips: Path, tmp_path: Path) -> None:
+    assert batch(clips, "--out", tmp_path / "out") == 0
+    assert batch(clips.as_uri(), "--out", (tmp_path / "again").as_uri()) == 0
+    assert masks(tmp_path / "again") == masks(tmp_path / "out")
+    assert {line["state"] for line in lines(tmp_path / "again").values()} == {"done"}
+
+
+def test_a_damaged_lease_is_named(store: Any) -> None:
+    store.pipe_file("/out/.crwedge-batch.json", b"{")
+    with (
+        pytest.raises(SinkError, match=r"json is damaged .*; remove it"),
+        RemoteResults("memory://out").hold(),
+    ):
+        pass
 
 
 def test_worker_processes_write_there_too(clips: Path, tmp_path: Path) -> None:

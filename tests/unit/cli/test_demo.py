@@ -25,7 +25,7 @@ def test_demo_draws_and_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str
     result = json.loads(capsys.readouterr().out)
     assert result["J"]["mean"] > 0.7
     with Image.open(tmp_path / "d" / "sheet.png") as sheet:
-        assert sheet.size[1] > 3 * 240
+        assert sheet.size[1] > 3 * 180
     assert len(list((tmp_path / "d" / "masks").iterdir())) == 5
     assert (tmp_path / "d" / "overlay.mp4").stat().st_size > 1000
 

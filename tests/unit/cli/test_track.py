@@ -160,7 +160,7 @@ BAD: dict[str, tuple[Change, str]] = {
     "folder without images": (lambda c: {"source": folder_of_text(c)}, "holds no pictures"),
     "images of differing sizes": (lambda c: {"source": two_sizes(c)}, "0.png|mask is"),
     "unwritable output": (lambda c: {"--out": "/proc/none/masks"}, "cannot write"),
-    "unknown kind of output": (lambda c: {"--out": str(c / "x.gif")}, "no output of kind"),
+    "unknown kind of output": (lambda c: {"--out": str(c / "x.gif")}, "no output of the kind"),
     "changed onnx": (lambda c: {"--model": str(damaged(c, "encoder.onnx"))}, "changed or damaged"),
     "changed weights": (lambda c: {"--model": str(damaged(c, "encoder.safetensors"))}, "changed or damaged"),
     "changed manifest": (lambda c: {"--model": str(damaged(c, "manifest.json", 0))}, "JSON"),
@@ -173,7 +173,7 @@ BAD: dict[str, tuple[Change, str]] = {
     "unknown first frame": (lambda c: {"--set": "first-frame=maybe"}, "first_frame"),
     "unknown option": (lambda c: {"--nonsense": "1"}, "nonsense"),
     "unknown setting": (lambda c: {"--set": "topc=1"}, "did you mean topk"),
-    "no key=value": (lambda c: {"--set": "topk"}, "is not key=value"),
+    "not key=value": (lambda c: {"--set": "topk"}, "is not key=value"),
     "bad value of a setting": (lambda c: {"--watchdog": "soon"}, "watchdog is a number"),
     "a setting without ttt": (lambda c: {"--set": "ttt-updates=3"}, "add --ttt causal"),
 }

@@ -45,7 +45,7 @@ def test_what_was_written_is_found(folder: Path) -> None:
         ({"version": "10.7.0"}, "this machine has 10.7.0"),
         ({"compute_capability": "8.9"}, "compute capability 8.7, this one has 8.9"),
         ({"precision": "int8"}, "precision is float16, the bundle's is int8"),
-        ({"profile": Profile.of((480, 640))}, "wanted is 480x640"),
+        ({"profile": Profile.of((480, 640))}, "not 480x640"),
     ],
 )
 def test_every_mismatch_has_a_message_that_says_what_to_run(
@@ -108,7 +108,7 @@ def test_an_engine_of_another_user_is_refused(folder: Path) -> None:
 def test_facts_that_cannot_be_read_are_left_with_a_reason(folder: Path, text: str, said: list[str]) -> None:
     (folder / f"{KEY.name}.json").write_text(text)
     assert find_engine([folder], KEY) is None
-    assert "left alone" in said[0]
+    assert "ignored" in said[0]
 
 
 def test_an_engine_without_facts_is_never_looked_at(folder: Path) -> None:
@@ -118,7 +118,7 @@ def test_an_engine_without_facts_is_never_looked_at(folder: Path) -> None:
 
 def test_the_key_survives_json() -> None:
     assert EngineKey.from_dict(json.loads(json.dumps(KEY.to_dict()))) == KEY
-    with pytest.raises(BundleError, match="facts are damaged"):
+    with pytest.raises(BundleError, match="description of the engine is damaged"):
         EngineKey.from_dict({"profile": {}})
 
 

@@ -144,7 +144,7 @@ def test_mutated_pictures_are_read_or_refused_in_one_line(
     try:
         read_picture(path)
     except SourceError as error:
-        said = str(error)
+        said = error.args[0]
     assert "\n" not in said
 
 

@@ -153,7 +153,7 @@ def test_davis_tree(tmp_path: Path) -> None:
 def test_bad_trees_are_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no folder"):
         davis_clips(tmp_path / "nowhere")
-    with pytest.raises(SourceError, match="no DAVIS tree"):
+    with pytest.raises(SourceError, match="not a DAVIS tree"):
         davis_clips(tmp_path)
     with pytest.raises(SourceError, match="no masks"):
         mask_folders(tmp_path)
@@ -189,7 +189,7 @@ def test_names_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     for number in range(4, 0, -1):
         (truth / "a" / f"{number - 1:05d}.png").rename(truth / "a" / f"{number:05d}.png")
     for partial in (False, True):
-        with pytest.raises(MaskError, match=r"00000\.png has no true mask, and 00004\.png no prediction"):
+        with pytest.raises(MaskError, match=r"00000\.png has no true mask, and 00004\.png has no prediction"):
             score_folders(predicted, truth, partial=partial)
 
 
@@ -199,7 +199,7 @@ def test_partial_says_what_was_left_out(tmp_path: Path) -> None:
     score = score_folders(predicted, truth, partial=True)
     assert score.left_out == {"b": ("00001.png",)}
     assert score.to_dict()["protocol"]["left_out"] == {"b": ["00001.png"]}
-    assert score.notes() == ["b: 1 frames without a prediction are left out: 00001.png"]
+    assert score.notes() == ["b: 1 frames without a prediction are skipped: 00001.png"]
 
 
 def test_unpadded_numbers_are_in_natural_order(tmp_path: Path) -> None:

@@ -42,5 +42,5 @@ def test_later_frames_may_be_larger(encoder: Encoder) -> None:
 
 
 def test_no_frame_is_an_error(encoder: Encoder) -> None:
-    with pytest.raises(SourceError, match="no frame to calibrate on"):
+    with pytest.raises(SourceError, match="no frame for calibration"):
         calibrate(build_onnx(weights_of(encoder), recipe_of(encoder.config)), [])

@@ -97,6 +97,36 @@ def test_datumaro_reads_cvat_polygons(annotation: Annotation, tmp_path: Path, ca
     assert not warnings(caplog)
 
 
+@pytest.mark.parametrize(
+    ("form", "name", "said"),
+    [
+        # Its reader takes the size of a mask's frame from an image element, which tracks do not have.
+        ("cvat", "cvat", "'NoneType' object has no attribute 'get'"),
+        # Its readers of YOLO take lines of five fields, which are boxes, and know no others.
+        ("yolo", "yolo", "Failed to find dataset 'yolo'"),
+        ("davis", None, ""),
+    ],
+)
+def test_what_datumaro_does_not_read(
+    annotation: Annotation, tmp_path: Path, form: str, name: str | None, said: str
+) -> None:
+    """Once this fails, Datumaro has learnt it: compare what it reads, and mend the table in docs/formats.md."""
+    datumaro = pytest.importorskip("datumaro", reason=f"datumaro {WHY}")
+    write_annotation(annotation, tmp_path / "a.zip", form)
+    folder = unzip(tmp_path / "a.zip")
+    for frame in annotation.frames():
+        Image.new("RGB", frame.ids.shape[::-1]).save(folder / "images" / f"{frame.stem}.png")
+    if name is None:
+        assert datumaro.components.environment.Environment().detect_dataset(str(folder)) == []
+        return
+    with pytest.raises(datumaro.components.errors.DatumaroError) as caught:
+        datumaro.Dataset.import_from(str(folder), name)
+    cause: BaseException = caught.value
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    assert said in str(cause)
+
+
 def test_supervision_reads_yolo(annotation: Annotation, tmp_path: Path) -> None:
     supervision = pytest.importorskip("supervision", reason=f"supervision {WHY}")
     write_annotation(annotation, tmp_path / "yolo", "yolo")

@@ -25,6 +25,7 @@ class Objects:
     def __init__(self, *ids: int) -> None:
         self.object_ids: tuple[int, ...] = ids
         self.joint_names: tuple[str, ...] = ()
+        self.searched: tuple[int, ...] = ()
 
     def remove(self, *ids: int) -> None:
         if set(ids) - set(self.object_ids):
@@ -204,7 +205,7 @@ def test_other_words_are_no_command(text: str) -> None:
 def test_what_can_be_no_control_file(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="no folder"):
         CommandFile(tmp_path / "none" / "c.jsonl")
-    with pytest.raises(SettingError, match="no plain file"):
+    with pytest.raises(SettingError, match="not a regular file"):
         CommandFile(tmp_path)
 
 

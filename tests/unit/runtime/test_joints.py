@@ -112,11 +112,11 @@ def test_a_joint_can_be_removed(tracker: cw.Tracker, scene: Scene) -> None:
 
 def test_masks_and_joints_do_not_mix(tracker: cw.Tracker, scene: Scene) -> None:
     tracker.step(scene.frames[0], scene.masks[0])
-    with pytest.raises(MaskError, match="first frame alone"):
+    with pytest.raises(MaskError, match="first frame only"):
         tracker.step(scene.frames[1], given(scene))
     tracker.reset()
     tracker.step(scene.frames[0], given(scene))
-    with pytest.raises(MaskError, match="no mask after them"):
+    with pytest.raises(MaskError, match="no mask can follow them"):
         tracker.step(scene.frames[1], scene.masks[1])
     tracker.reset()
     assert tracker.step(scene.frames[0], scene.masks[0]).joints is None

@@ -166,7 +166,7 @@ def test_a_camera_without_a_screen_gives_lines(
 def test_what_a_session_refuses_at_once(tmp_path: Path, scene: Scene) -> None:
     for prompt, options, words in (
         (None, OPTIONS, "--mask"),
-        (None, replace(OPTIONS, resume=True, snapshot=tmp_path / "s"), "no snapshot yet"),
+        (None, replace(OPTIONS, resume=True, snapshot=tmp_path / "s"), "no snapshot to resume from"),
         (scene.masks[0], replace(OPTIONS, resume=True), "--snapshot"),
         (scene.masks[0], replace(OPTIONS, control=tmp_path / "none" / "c"), "no folder"),
     ):

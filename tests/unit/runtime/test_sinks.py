@@ -125,7 +125,7 @@ def test_refusals(tmp_path: Path, small_scene: Scene) -> None:
     (tmp_path / "old" / "00000.png").touch()
     (tmp_path / "old.jsonl").touch()
     for target, word in (
-        (tmp_path / "x.avi", "no output of kind .avi"),
+        (tmp_path / "x.avi", "no output of the kind .avi"),
         (tmp_path / "file", "is a file"),
         (tmp_path / "file" / "deep", "not a folder"),
         (tmp_path / "old", "--overwrite"),

@@ -124,7 +124,7 @@ def test_a_damaged_file_is_a_target_or_refused(
     try:
         target = read_target(path)
     except UserError as error:
-        refused = str(error)
+        refused = error.args[0]
     if refused is not None:
         assert "\n" not in refused
         return

@@ -17,7 +17,7 @@ from crwedge.core.errors import SettingError
 from crwedge.core.film import render_film
 from crwedge.core.joints import FrameJoints
 from crwedge.core.labels import LabelMap, region_iou
-from crwedge.core.masks import write_mask
+from crwedge.core.masks import read_mask, write_mask
 from crwedge.core.scene import Scene, render_scene
 from crwedge.runtime.backends.engine import Engine, LockedEngine
 from crwedge.runtime.backends.open import open_engine
@@ -188,7 +188,7 @@ def test_an_object_that_cannot_be_found_is_named(scene: Scene, engine: Engine, s
     with cw.Tracker.open(shipped_bundle(), engine, workers=1) as tracker:
         search(tracker, [Target((TargetFrame(scene.frames[0], mask),), {1: "crumb"})], list(scene.frames[:2]))
     assert [line for line in said if "too small" in line] == [
-        "crumb (object 1) is too small in its target, or fills it: it cannot be found"
+        "crumb (object 1) covers too few cells of its target picture, or nearly all: it cannot be searched"
     ]
 
 
@@ -224,6 +224,40 @@ def test_a_session_keeps_a_target_and_another_starts_from_it(
     assert len(list((tmp_path / "masks").glob("*.png"))) == 4
     assert result["targets"] == {"1": {"name": "dog", "found_at": 2}}
     assert (result["tracked"], result["written"]) == (4, 4)
+
+
+def test_an_object_that_left_is_lost_and_found_again(tmp_path: Path, scene: Scene, write: Callable[..., Path]) -> None:
+    """It is in frames 0 to 3, away to frame 13, and comes back at another place."""
+    background = render_scene(20, *SIZE, objects=2, seed=3).frames
+    frames, truths = [], []
+    for number, place in enumerate(background):
+        picture, inside = scene.frames[min(number, 15)], scene.masks[min(number, 15)] == 1
+        if number >= 14:
+            picture, inside = np.roll(picture, 90, axis=1), np.roll(inside, 90, axis=1)
+        elif number >= 4:
+            inside = np.zeros_like(inside)
+        frames.append(np.where(inside[..., None], picture, place))
+        truths.append(inside.astype(np.uint8))
+    events: list[tuple[int, bool]] = []
+
+    def told(event: str, **facts: Any) -> None:
+        if event == "target_found":
+            events.append((facts["index"], facts["again"]))
+
+    options = replace(OPTIONS, targets=(painted(scene, 1),), confidence=True, preset="edge")
+    out = tmp_path / "out.jsonl"
+    Session(write("film", frames), None, [out, tmp_path / "masks"], options, on_event=told).run()
+    states = [json.loads(line)["states"]["1"] for line in out.read_text().splitlines()]
+    assert states[:4] == 4 * ["ok"]
+    assert states[7:14] == 7 * ["lost"]
+    assert states[18:] == 2 * ["ok"]
+    (first, again) = events
+    assert first == (0, False)
+    assert again[1]
+    # A search of what is lost comes with every fourth frame.
+    assert 14 <= again[0] <= 17
+    for number in (again[0], 19):
+        assert region_iou(read_mask(tmp_path / "masks" / f"{number:05d}.png"), truths[number], (1,))[0] > 0.6
 
 
 def test_corrections_join_the_target_and_what_was_found_does_not(

@@ -123,7 +123,7 @@ def test_refusals(tracker: cw.Tracker, scene: Scene) -> None:
         tracker.step(scene.frames[0], scene.masks[0][:50])
     with pytest.raises(SourceError, match="RGB uint8"):
         tracker.step(scene.frames[0].astype(np.float32), scene.masks[0])
-    with pytest.raises(CrwedgeError, match="memory is known once"):
+    with pytest.raises(CrwedgeError, match="memory is known only"):
         _ = tracker.memory_statement
     tracker.step(scene.frames[0], scene.masks[0])
     assert "MB" in tracker.memory_statement

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from crwedge.runtime.written_files import check_written
 
 
 def check(folder: Path, outputs: list[str], **options: str) -> None:
-    given = SessionOptions(**{name: folder / value for name, value in options.items() if name != "log"})
+    given = SessionOptions()
+    for name in options.keys() - {"log"}:
+        given = replace(given, **{name: folder / options[name]})  # type: ignore[arg-type]
     log = folder / options["log"] if "log" in options else None
     places = [place if "://" in place or place == "-" else str(folder / place) for place in outputs]
     check_written(given, places, folder / "film.mp4", folder / "mask.png", log)

@@ -163,6 +163,16 @@ def test_hidden_files_are_left_alone(clips: Path) -> None:
     assert len(index_dataset([str(clips)], 10.0).items) == 3
 
 
+def test_masks_beside_a_video_are_not_footage(clips: Path) -> None:
+    before = index_dataset([str(clips)], 8)
+    video = next(path for path in sorted(clips.iterdir()) if path.suffix == ".mp4")
+    for name in (f"{video.stem}.png", f"{video.stem}_mask.png"):
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(clips / name)
+    assert index_dataset([str(clips)], 8).items == before.items
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(clips / "photograph.png")
+    assert len(index_dataset([str(clips)], 8).items) == len(before.items) + 1
+
+
 def test_frames_are_in_natural_order(tmp_path: Path) -> None:
     folder = pictures(tmp_path / "clip", 12)
     for path in sorted(folder.iterdir(), reverse=True):
