@@ -104,7 +104,7 @@ def test_a_snapshot_of_other_settings_is_refused(tmp_path: Path, scene: Scene) -
     with other, pytest.raises(SnapshotError, match="size"):
         other.restore(state)
     write_tensors(tmp_path / "t", {"a": np.zeros(1, np.float32)}, {})
-    with pytest.raises(SnapshotError, match="no snapshot"):
+    with pytest.raises(SnapshotError, match="not a snapshot"):
         read_snapshot(tmp_path / "t")
 
 
