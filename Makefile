@@ -10,7 +10,9 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 # Old versions warn of what is new; only errors count there.
-LOWEST := tests/unit/core tests/unit/runtime tests/unit/eval tests/unit/cli/test_track.py tests/unit/cli/test_eval.py
+COMMA := ,
+LOWEST_EXTRAS ?= cpu,mqtt,eval
+LOWEST ?= tests/unit/core tests/unit/runtime tests/unit/eval tests/unit/cli/test_track.py tests/unit/cli/test_eval.py
 
 # Installations take minutes: what they are, and each package as it comes.
 define install
@@ -69,12 +71,13 @@ wheel: .venv/.dev
 	rm -rf .venv-wheel
 
 # The lowest versions that pyproject.toml allows, in an environment of its own, with the tests that need no PyTorch. About ten
-# minutes on two cores, so it is not a part of `make test`.
+# minutes on two cores, so it is not a part of `make test`. Those of training bring a PyTorch of several gigabytes:
+#   make lowest LOWEST_EXTRAS=cpu,mqtt,eval,train,export LOWEST="tests/unit/model tests/unit/export tests/unit/adapt tests/unit/train"
 lowest: .venv/.dev
 	@echo "installing the lowest versions: a few minutes"
 	$(PYTHON) -m venv --clear .venv-lowest
-	$(BIN)/python tests/lowest.py cpu mqtt eval > .venv-lowest/lowest.txt
-	.venv-lowest/bin/python -m pip --disable-pip-version-check install -q -c .venv-lowest/lowest.txt -e ".[cpu,mqtt,eval]" \
+	$(BIN)/python tests/lowest.py $(subst $(COMMA), ,$(LOWEST_EXTRAS)) > .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m pip --disable-pip-version-check install -q -c .venv-lowest/lowest.txt -e ".[$(LOWEST_EXTRAS)]" \
 		"pytest>=8" "hypothesis>=6.100" "tomli>=2"
 	.venv-lowest/bin/python -m pytest -q -W default $(LOWEST)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from crwedge.core.errors import SourceError
-from crwedge.core.images import size_text
+from crwedge.core.images import grid_size, size_text
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.propagation.context import memory_formula
 from crwedge.runtime.propagation.view import Size
@@ -46,11 +47,21 @@ class Position:
         self.index, self.source_index = self.index + 1, source_index
         return self.index - 1
 
-    def memory_formula(self, settings: PropagationSettings, labels: int) -> str:
-        """Memory of the context with `labels` soft labels a cell, as a formula and a number."""
+    def memory_formula(self, settings: PropagationSettings, labels: int, size: Size | None = None) -> str:
+        """Memory of the context with `labels` soft labels a cell, as a formula and a number.
+
+        Args:
+            settings: the protocol.
+            labels: K, the background included.
+            size: (H, W) that whole frames are computed at; by default their own.
+        """
         cells, channels = self.cells_and_channels
         labels *= settings.label_scale**2
-        return memory_formula(settings, settings.cells or cells, channels, labels, self.frame_size)[0]
+        computed = size or self.frame_size
+        if settings.cells is not None and computed is not None:
+            # A part of a frame has no more cells than the frame.
+            cells = min(settings.cells, math.prod(grid_size(*computed)))
+        return memory_formula(settings, cells, channels, labels, self.frame_size)[0]
 
     def state(self) -> dict[str, Any]:
         """Plain values."""

@@ -129,7 +129,7 @@ class Tracker(Closing):
         """The context's memory as a formula and a number; known after the first mask."""
         if self.backend.empty:
             raise CrwedgeError("the memory is known only after the first frame with a mask")
-        return self._position.memory_formula(self.settings, 1 + len(self.object_ids))
+        return self._position.memory_formula(self.settings, 1 + len(self.object_ids), self.options.size)
 
     def step(
         self, frame: PixelsLike | Frame, prompt: PromptLike | str | Path | None = None, past: bool = False

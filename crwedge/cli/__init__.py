@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -131,6 +132,9 @@ def run(arguments: list[str]) -> int:
         return 141
     except OSError as error:
         # A name that is too long, a disk that is full or gone: the file and the system's reason say what to do.
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if error.filename is None and not full:
+            raise
         code = _fail(f"{error.filename or 'an output cannot be written'}: {error.strerror or error}", 2)
         try:
             sys.stdout.flush()

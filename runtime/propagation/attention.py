@@ -63,7 +63,7 @@ class LocalAttention:
             labels: (entries, K) soft labels of the context.
             settings: neighbourhood, k, temperature.
             entropy: (h * w,) takes the entropy of each cell's top-k weights, 0 to 1, where it is wanted.
-            support: (h * w,) takes how alike each cell's neighbours are, where it is wanted: see `kernels.topk_support`.
+            support: (h * w,) takes how alike each cell's neighbours are, where it is wanted: see `kernels.topk_signs`.
 
         Returns:
             (h * w, K) soft labels of the target frame. A cell that has no neighbour is background.
@@ -118,8 +118,12 @@ class _Job:
         support: NDArray[np.float32] | None,
     ) -> None:
         self._query, self._view, self._frames, self._labels = query, view, frames, labels
-        self._settings, self._half, self._out, self._entropy = settings, half, out, entropy
-        self._support = support
+        self._settings, self._half, self._out = settings, half, out
+        self._signs: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+        if entropy is not None or support is not None:
+            # They come from one loop; the one that nobody wants goes nowhere.
+            nowhere = np.empty(view.cells, np.float32)
+            self._signs = (nowhere if entropy is None else entropy, nowhere if support is None else support)
         self._reach = len(half) - 1
         self._everywhere = {
             number: np.ascontiguousarray(frame.features.reshape(frame.view.cells, -1), np.float32)
@@ -151,10 +155,8 @@ class _Job:
                 self._scan_windows(queries, rows, frame, copies, similarity, *found)
         tau = self._settings.temperature
         kernels.gather(best, entries, weights, self._labels, tau, (w, height), (y0, w), self._out)
-        if self._entropy is not None:
-            kernels.topk_entropy(best, weights, tau, (w, height), (y0, w), self._entropy)
-        if self._support is not None:
-            kernels.topk_support(best, weights, tau, (w, height), (y0, w), self._support)
+        if self._signs is not None:
+            kernels.topk_signs(best, weights, tau, (w, height), (y0, w), *self._signs)
 
     def _most_keys(self, height: int) -> int:
         """The most keys that a tile is multiplied with at once."""

@@ -238,15 +238,19 @@ def argmax_upsampled(
 
 
 @kernel
-def topk_entropy(
+def topk_signs(
     best: NDArray[np.float32],
     weights: NDArray[np.float32],
     temperature: float,
     tile: tuple[int, int],
     rows: tuple[int, int],
-    out: NDArray[np.float32],
+    entropy: NDArray[np.float32],
+    support: NDArray[np.float32],
 ) -> None:
-    """How undecided the kept similarities are: the entropy of their softmax, over its greatest possible value.
+    """What the kept similarities say of each cell, by their softmax.
+
+    The entropy, over its greatest possible value, says how undecided they are. The support, temperature x log of the sum of
+    exp(similarity / temperature), says how alike the kept neighbours are to the cell.
 
     Args:
         best: (queries, kept) similarities, -inf where nothing was found; queries run down the columns of a strip.
@@ -254,58 +258,26 @@ def topk_entropy(
         temperature: tau.
         tile: (w, number of rows) of the strip.
         rows: first row of the strip and w.
-        out: (h * w,) 0 for one neighbour alone, 1 for all alike. Changed in place.
+        entropy: (h * w,) 0 for one neighbour alone, 1 for all alike and where there is none. Changed in place.
+        support: (h * w,) -inf where there is no neighbour. Changed in place.
     """
     w, height = tile
     kept = best.shape[1]
-    inverse = np.float32(1.0) / np.float32(temperature)
+    tau = np.float32(temperature)
     most = np.log(np.float32(max(kept, 2)))
     for x in range(w):
         for dy in range(height):
-            row = x * height + dy
+            row, cell = x * height + dy, (rows[0] + dy) * w + x
             top = best[row].max()
             if top == -np.inf:
-                out[(rows[0] + dy) * w + x] = np.float32(1.0)
+                entropy[cell], support[cell] = np.float32(1.0), top
                 continue
             total, mean = np.float32(0.0), np.float32(0.0)
             for i in range(kept):
-                power = (best[row, i] - top) * inverse
+                power = (best[row, i] - top) / tau
                 share = weights[i] * np.exp(power)
                 if share > 0:
                     total += share
                     mean += share * power
-            out[(rows[0] + dy) * w + x] = (np.log(total) - mean / total) / most
-
-
-@kernel
-def topk_support(
-    best: NDArray[np.float32],
-    weights: NDArray[np.float32],
-    temperature: float,
-    tile: tuple[int, int],
-    rows: tuple[int, int],
-    out: NDArray[np.float32],
-) -> None:
-    """How alike the kept neighbours are to each cell: temperature x log of the sum of exp(similarity / temperature).
-
-    Args:
-        best: (queries, kept) similarities, -inf where nothing was found; queries run down the columns of a strip.
-        weights: (kept,) how often each place counts.
-        temperature: tau.
-        tile: (w, number of rows) of the strip.
-        rows: first row of the strip and w.
-        out: (h * w,) -inf where there is no neighbour. Changed in place.
-    """
-    w, height = tile
-    tau = np.float32(temperature)
-    for x in range(w):
-        for dy in range(height):
-            row = x * height + dy
-            top = best[row].max()
-            cell = (rows[0] + dy) * w + x
-            out[cell] = top
-            if top > -np.inf:
-                total = np.float32(0.0)
-                for i in range(best.shape[1]):
-                    total += weights[i] * np.exp((best[row, i] - top) / tau)
-                out[cell] += tau * np.log(total)
+            entropy[cell] = (np.log(total) - mean / total) / most
+            support[cell] = top + tau * np.log(total)

@@ -52,7 +52,7 @@ class LabelPropagator:
             settings: another neighbourhood, k or temperature, for this frame alone.
             newest: see `ContextSlots.frames`.
             entropy: (h * w,) takes the entropy of each cell's top-k weights: 0 (one neighbour) to 1 (all alike).
-            support: (h * w,) takes how alike each cell's neighbours are: see `kernels.topk_support`.
+            support: (h * w,) takes how alike each cell's neighbours are: see `kernels.topk_signs`.
 
         Returns:
             (K, h * s, w * s) float32 soft labels.

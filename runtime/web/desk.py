@@ -89,7 +89,7 @@ class Desk(Closing, ABC):
 
     @abstractmethod
     def stop(self) -> Future[int]:
-        """Stop following."""
+        """Stop following. A run that has nothing to go back to ends, as with `Session.stop`."""
 
     @abstractmethod
     def record(self, on: bool) -> None:

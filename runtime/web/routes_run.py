@@ -87,7 +87,7 @@ def run_routes(desk: Desk, access: Access, mode: str) -> APIRouter:
 
     @routes.post("/stop", status_code=202)
     async def stop() -> Done:
-        """Stop following; live pictures go on."""
+        """Stop following; live pictures go on. A run through a film ends, with complete outputs."""
         return await outcome(await asyncio.to_thread(desk.stop))
 
     @routes.post("/recording")

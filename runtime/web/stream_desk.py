@@ -110,15 +110,17 @@ class StreamDesk(Desk, Observer):
         self.objects.remove(object_id)
         self.changed()
         if object_id not in known:
-            done: Future[int] = Future()
-            done.set_result(self._index)
-            return done
+            return self._done()
         return self.session.remove(object_id)
 
     def stop(self) -> Future[int]:
         """See `Desk.stop`."""
         self.changed()
-        return self.session.forget()
+        if self.session.options.preview:
+            return self.session.forget()
+        # A run that has to follow objects to its end has no preview to go back to: it ends, its outputs complete.
+        self.session.stop()
+        return self._done()
 
     def record(self, on: bool) -> None:
         """See `Desk.record`."""
@@ -186,10 +188,11 @@ class StreamDesk(Desk, Observer):
             else tuple({**dict.fromkeys(self._followed), **seen.labels.states})
         )
 
-    @property
-    def _index(self) -> int:
-        seen = self._newest
-        return 0 if seen is None else seen.frame.index
+    def _done(self) -> Future[int]:
+        """What is done at once, by the newest frame."""
+        done: Future[int] = Future()
+        done.set_result(0 if self._newest is None else self._newest.frame.index)
+        return done
 
     def _show(self, seen: _Seen) -> None:
         self._newest = seen

@@ -96,6 +96,8 @@ def test_int8_runs_as_integers_in_onnx_runtime(encoder: Encoder, ranges: dict, t
     """What makes it fast: every convolution but the first is fused, and the sums too, save the last."""
     import onnxruntime as ort
 
+    if tuple(map(int, ort.__version__.split(".")[:2])) < (1, 23):
+        pytest.skip("ONNX Runtime before 1.23 does not fuse this graph: the same result, more slowly")
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.optimized_model_filepath = f"{tmp_path}/optimised.onnx"

@@ -107,6 +107,15 @@ def test_odd_sizes_have_rounded_up_grids(tracker: cw.Tracker) -> None:
     assert tracker.step(odd.frames[1]).ids.shape == (75, 109)
 
 
+@pytest.mark.parametrize(("size", "cells"), [(None, 240), ((192, 240), 720), ((480, 640), 1600)])
+def test_the_memory_statement_counts_no_more_cells_than_a_frame_has(
+    scene: Scene, size: tuple[int, int] | None, cells: int
+) -> None:
+    with cw.Tracker.open("shipped", "cpu", "edge", cw.TrackerOptions(size=size)) as tracker:
+        tracker.step(scene.frames[0], scene.masks[0])
+        assert f"x {cells} x" in tracker.memory_statement
+
+
 def test_refusals(tracker: cw.Tracker, scene: Scene) -> None:
     with pytest.raises(MaskError, match="needs a mask"):
         tracker.step(scene.frames[0])
