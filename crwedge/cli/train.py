@@ -75,7 +75,7 @@ def train(
     The run's folder holds checkpoints, metrics.jsonl, TensorBoard files and encoder.safetensors, which `crwedge export`
     reads. Under `torchrun --nproc-per-node 8 -m crwedge train ...` the batch is divided over the processes.
 
-    Without --config the recipe `default` is used, which trained the shipped encoder.
+    Without --config the recipe `default` is used. The shipped encoder was trained with it, then with `moving`.
 
     Example: crwedge train clips/ --minutes 30 --out runs/first
     """

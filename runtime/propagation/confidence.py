@@ -46,7 +46,7 @@ class Calibration:
 CALIBRATION = Calibration(
     bias=-2.654,
     weights={"topk_entropy": -0.165, "forward_cycle": 0.622, "backward_cycle": 2.394, "margin": 1.709},
-    made_with="the shipped encoder walk-r18 (11,301 steps), eleven sequences, 12 frames each at every fifth, 240x432",
+    made_with="walk-r18 after 11,301 steps, eleven sequences, 12 frames each at every fifth, 240x432",
 )
 
 
