@@ -7,7 +7,6 @@ from typing import ClassVar, Literal
 
 from crwedge.core.checked import Checked, bounded
 from crwedge.core.described import described
-from crwedge.core.errors import SettingError
 
 USUAL_MINUTES = 60.0
 """How long a run of the recipe `default` lasts when no length is given."""
@@ -49,10 +48,5 @@ class RunConfig(Checked):
     calibrate_side: int = bounded(480, min=1)
     """Short side of these frames, in pixels."""
     whiten: float = bounded(0.0, min=0, max=1)
-    """How far the features of the written encoder are whitened, on the same frames: 0 not at all, 1 in full."""
-
-    def __post_init__(self) -> None:
-        """Refuse values that contradict each other."""
-        super().__post_init__()
-        if self.whiten and not self.calibrate:
-            raise SettingError("run.whiten needs frames: raise run.calibrate, or set run.whiten = 0")
+    """How far the features of the written encoder are whitened, on the same frames: 0 not at all, 1 in full. Not at all where
+    `calibrate` is 0."""

@@ -97,7 +97,7 @@ def test_what_is_erased_from_a_frame_stays_away(film: Page, scene: Scene) -> Non
         assert client.get("/api/video/labels").json()["painted"] == [0, 5, 7]
         assert ids_of(client.get("/api/download/init.png").content).any()
         answer = client.post("/api/video/propagate", json={"frame_id": "7", "direction": "both"})
-        assert (answer.status_code, "shows no object" in answer.json()["detail"]) == (409, True)
+        assert (answer.status_code, "has no object" in answer.json()["detail"]) == (409, True)
 
 
 def test_cancel_busy_and_remove(film: Page, scene: Scene) -> None:

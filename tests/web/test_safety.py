@@ -182,8 +182,8 @@ def test_pictures_of_ids_are_checked_before_they_are_decoded() -> None:
         (png(ids)[:45], "damaged"),
         (bomb(5, 4)[:44], "damaged"),
         (png(colours), "colours"),
-        (b"GIF89a" + bytes(99), "no PNG"),
-        (b"", "no PNG"),
+        (b"GIF89a" + bytes(99), "not a PNG"),
+        (b"", "not a PNG"),
         (png(ids[:2]), "2x5"),
     ):
         with pytest.raises(MaskError, match=words):

@@ -94,7 +94,7 @@ def test_the_start_says_what_the_mask_holds(folder: Path, scene: Scene, capsys: 
     assert track("clip.mp4", "--out", "m", "--set", "max-frames=1", mask="small.png") == 0
     said = capsys.readouterr().err
     assert f"2 objects: 1 ({(small == 1).sum():,} pixels), 2 (4 pixels)" in said
-    assert "too small for cells of 8x8 pixels: 2" in said
+    assert "too small for cells of 4x4 pixels: 2" in said
 
 
 def test_an_antialiased_mask_is_one_object(folder: Path, scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,7 +133,7 @@ def test_overwriting_leaves_nothing_of_a_longer_run(folder: Path) -> None:
 def test_the_frames_are_never_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for out in ("frames", "frames/", "./frames"):
         assert track("frames", "--out", out, "--overwrite") == 2
-        assert "read from" in capsys.readouterr().err
+        assert "would replace the source" in capsys.readouterr().err
     assert track("clip.mp4", "--out", "clip.mp4", "--overwrite") == 2
     assert len(names(folder / "frames")) == 8
 
