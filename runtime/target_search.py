@@ -29,7 +29,7 @@ Rows = NDArray[np.float32]
 
 _EVIDENCE = 0.0125
 """Least product of lead and cover of an object that is found."""
-_LEAST_COVER = 0.15
+_LEAST_COVER = 0.3
 """Least cover of an object that is found: a look-alike has parts of its skin in common."""
 _FEWEST = 8
 """Fewest distinct coherent matches of an object that is found."""

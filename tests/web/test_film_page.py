@@ -53,7 +53,7 @@ def test_paint_in_the_middle_and_propagate_both_ways(film: Page, scene: Scene) -
         assert client.get("/api/video/labels").json() == {"labelled": [[0, FRAMES - 1]], "painted": [6]}
         for number in range(FRAMES):
             ids = ids_of(client.get(f"/api/video/labels/{number}.png").content)
-            assert region_iou(ids, scene.masks[number], (1, 2)).mean() > 0.6, number
+            assert region_iou(ids, scene.masks[number], (1, 2)).mean() > 0.5, number
         np.testing.assert_array_equal(ids_of(client.get("/api/video/labels/6.png").content), scene.masks[6])
         archive = zipfile.ZipFile(io.BytesIO(client.get("/api/download/masks.zip").content))
         assert archive.namelist() == [f"{n:05d}.png" for n in range(FRAMES)]
