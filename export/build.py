@@ -149,7 +149,7 @@ def write_graph(
     """The ONNX file of an encoder; int8 is calibrated first."""
     config = encoder.config
     weights = {key: value.detach().cpu().numpy() for key, value in encoder.state_dict().items()}
-    recipe = Recipe(config.architecture, config.padding, config.mean, config.std, size, precision, whiten=config.whiten)
+    recipe = Recipe(config.architecture, config.padding, config.mean, config.std, size, precision)
     facts = {
         "crwedge_version": crwedge.__version__,
         "name": info.name,

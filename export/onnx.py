@@ -44,8 +44,6 @@ class Recipe:
     precision: Precision = "float32"
     stored_as: type[np.floating[Any]] = np.float32
     """Type of the stored weights: float16 halves the file of a float32 graph, which still computes in float32."""
-    whiten: bool = False
-    """The features are whitened, in float32 at every precision."""
 
 
 def build_onnx(
@@ -70,7 +68,7 @@ def build_onnx(
     for name, stride in block_names(recipe.architecture):
         x = _block(trunk, weights, x, name, stride, recipe.architecture)
     x = trunk.leave(x)
-    if recipe.whiten:
+    if "whiten.weight" in weights:  # in float32 at every precision
         x = _unit_length(writer, x, "features.plain")
         x = _whiten(writer, weights, x, recipe.stored_as)
     _unit_length(writer, x, OUTPUT)

@@ -61,7 +61,6 @@ def encoder_graph(encoder: Encoder, manifest: Manifest, precision: str) -> bytes
         config.std,
         size=manifest.size,
         precision="float16" if precision == "float16" else "float32",
-        whiten=config.whiten,
     )
     return build_onnx({key: value.detach().cpu().numpy() for key, value in encoder.state_dict().items()}, recipe)
 
