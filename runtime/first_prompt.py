@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from crwedge.core.images import grid_size
 from crwedge.core.joints import FrameJoints, Joints
 from crwedge.core.labels import LabelMap
 from crwedge.core.masks import check_mask, describe_mask, object_ids, resize_mask
 from crwedge.core.prompts import PromptLike
 from crwedge.runtime.observer import Observer
+from crwedge.runtime.propagation.view import View
 from crwedge.runtime.sources.frame import Frame
 from crwedge.runtime.tracker import Tracker
 
@@ -39,8 +39,7 @@ class FirstPrompt(Observer):
             return None
         if isinstance(prompt, np.ndarray):
             mask = check_mask(resize_mask(prompt, size) if self._resize and prompt.shape != size else prompt, size)
-            h, w = grid_size(*(self._tracker.options.size or size))
-            grid = h * self._tracker.settings.label_scale, w * self._tracker.settings.label_scale
+            grid = View.whole(self._tracker.options.size or size).finer(self._tracker.settings.label_scale).grid
             _log.info("mask: %s", describe_mask(mask, self._tracker.names, grid=grid))
             if absent := sorted(set(self._tracker.names) - set(object_ids(mask))):
                 _log.info("note: these named ids are not in the mask: %s", ", ".join(map(str, absent)))

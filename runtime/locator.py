@@ -181,10 +181,8 @@ class RegionLocator:
 
     def observe(self, prediction: Prediction, labels: LabelMap, prompted: bool) -> None:
         """See `Locator.observe`."""
-        view, winner = (
-            prediction.features.view.finer(self._backend.settings.label_scale),
-            prediction.fine.argmax(axis=0),
-        )
+        view = prediction.features.view.finer(self._backend.settings.label_scale)
+        winner = prediction.fine.argmax(axis=0)
         boxes = object_boxes(view, winner, prediction.fine.shape[0])
         self._boxes = dict(zip(labels.object_ids, boxes, strict=True))
         self.region.follow(around_all(boxes))

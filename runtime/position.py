@@ -56,7 +56,6 @@ class Position:
             size: (H, W) that whole frames are computed at; by default their own.
         """
         cells, channels = self.cells_and_channels
-        labels *= settings.label_scale**2
         computed = size or self.frame_size
         if settings.cells is not None and computed is not None:
             # A part of a frame has no more cells than the frame.

@@ -104,7 +104,7 @@ class Follower:
                     yield labels, sum(tracker.stages_ms.values())
 
     def soft(self, frames: Sequence[Path], prompt: Prompt) -> Iterator[NDArray[np.float32]]:
-        """Propagate the prompt of the first frame; yields the soft labels (K, h, w) of every other frame."""
+        """Propagate the prompt of the first frame; yields the soft labels (K, h * s, w * s) of every other frame."""
         if self.settings.cells is not None:
             raise SettingError("keypoints need whole frames: choose a preset without a cell budget, such as crw")
         first_soft = repeated(prompt.soft(grid_size(*(self.size or prompt.size))), self.settings.label_scale)

@@ -216,9 +216,10 @@ def memory_formula(
         settings: the protocol.
         cells: of a frame, at most.
         channels: C of the features.
-        labels: K * s * s, the background included.
+        labels: K, the background included.
         frame: (H, W), counted where the settings keep the pixels of the context's frames.
     """
+    labels *= settings.label_scale**2
     # Where the scale may change, the labels that each frame first had are kept beside those it has.
     width, per_label = np.dtype(settings.storage).itemsize, 4 if settings.cells is None else 8
     m, p = settings.context_length, settings.max_pinned

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.images import grid_size
 from crwedge.core.labels import Taps
-from crwedge.runtime.propagation.label_grid import packed, unpacked
+from crwedge.runtime.propagation.label_grid import label_rows, unpacked
 from crwedge.runtime.propagation.view import Size, View
 
 
@@ -49,9 +49,7 @@ def resample_labels(labels: NDArray[np.float32], old: View, new: View, s: int = 
     background = np.zeros(len(fine), np.float32)
     background[0] = 1
     found = np.where(inside[:, None], found, background)
-    if s == 1:
-        return found
-    return packed(found.T.reshape(len(fine), *new.finer(s).grid), s).reshape(labels.shape[1], -1).T
+    return label_rows(found.T.reshape(len(fine), *new.finer(s).grid), s)
 
 
 def resample_features(features: NDArray[np.float32], old: View, new: View) -> NDArray[np.float32]:

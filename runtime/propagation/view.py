@@ -53,12 +53,8 @@ class View:
         """The view of labels that are `s` times as fine as the cells; it has no pixels of its own."""
         if s == 1:
             return self
-        full = grid_size(*self.size)
-        size, origin, grid = (
-            (factor * pair[0], factor * pair[1])
-            for factor, pair in ((STRIDE * s, full), (s, self.origin), (s, self.grid))
-        )
-        return View(size, origin, grid)
+        (height, width), (y, x), (h, w) = grid_size(*self.size), self.origin, self.grid
+        return View((STRIDE * s * height, STRIDE * s * width), (s * y, s * x), (s * h, s * w))
 
     @property
     def covers_frame(self) -> bool:

@@ -182,11 +182,9 @@ class StreamDesk(Desk, Observer):
     def _known(self) -> tuple[int, ...]:
         """What is followed, and what is looked for."""
         seen = self._newest
-        return (
-            ()
-            if seen is None or seen.labels is None
-            else tuple({**dict.fromkeys(self._followed), **seen.labels.states})
-        )
+        if seen is None or seen.labels is None:
+            return ()
+        return tuple({**dict.fromkeys(self._followed), **seen.labels.states})
 
     def _done(self) -> Future[int]:
         """What is done at once, by the newest frame."""
