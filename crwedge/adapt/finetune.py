@@ -15,7 +15,7 @@ from crwedge.adapt.shrink import shrink
 from crwedge.adapt.window import PROBE, Picture, draw_batch, loss_config, split_window
 from crwedge.model.encoder import Encoder
 from crwedge.model.nodes import NodeEncoder
-from crwedge.train.objective import Objective
+from crwedge.train.objective import Objective, build_model
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,11 @@ class FineTuner:
         self.settings = settings
         self.config = loss_config(settings, encoder.config)
         with torch.random.fork_rng(devices=[]):  # the random weights that are replaced at once
-            self.model = NodeEncoder(replace(encoder.config, stage="res3"), encoder.config.channels, layers=0)
+            self.model: NodeEncoder = build_model(self.config.encoder, replace(encoder.config, stage="res3"))
         config = self.config
         self.objective = Objective(config.views, config.walk, config.encoder, config.run.precision)
         self.model.encoder.load_weights(encoder.state_dict())
         self.device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model.to(self.device, torch.float64 if settings.precision == "float64" else torch.float32)
         for name, parameter in self.model.encoder.named_parameters():
             trained = settings.layers == "all" or name.startswith("layer3.")

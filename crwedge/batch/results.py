@@ -64,6 +64,6 @@ def parse_manifest(data: bytes) -> list[Record]:
         lines = [parse_json(line) for line in data.decode().splitlines() if line.strip()]
         for line in lines:
             line["name"], line["state"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise SinkError(f"{MANIFEST} was edited ({error}); remove it: it is made again") from error
     return lines

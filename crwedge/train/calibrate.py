@@ -26,13 +26,8 @@ _log = logging.getLogger("crwedge")
 
 
 def calibrated(encoder: Encoder, source: ClipSource, run: RunConfig) -> Encoder:
-    """A copy of the encoder, in evaluation mode, fitted to whole frames of short side `run.calibrate_side`.
-
-    Every frame counts alike; `run.calibrate` = 0 leaves the encoder as it is.
-    """
+    """A copy of the encoder, in evaluation mode, fitted to `run.calibrate` whole frames, which count alike."""
     encoder = copy.deepcopy(encoder)
-    if run.calibrate == 0:
-        return encoder.eval()
     device = next(encoder.parameters()).device
 
     def pictures() -> Iterator[Tensor]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from crwedge.core.errors import SettingError
+from crwedge.model.encoder import EncoderConfig
 from crwedge.model.nodes import NodeEncoder, border_cells
 from crwedge.model.walk import WalkResult, walk_loss
 from crwedge.train.augment import colour_views, jittered_patches
@@ -21,9 +22,14 @@ from crwedge.train.views_config import ViewsConfig
 from crwedge.train.walk_config import WalkConfig
 
 
-def build_model(config: TrainedEncoderConfig) -> NodeEncoder:
-    """The encoder with its head, random weights, in the memory layout that convolutions are fastest in."""
-    model = NodeEncoder(config.exported, config.dim, config.head, padded=config.padding != "none")
+def build_model(config: TrainedEncoderConfig, encoder: EncoderConfig | None = None) -> NodeEncoder:
+    """The encoder with its head, random weights, in the memory layout that convolutions are fastest in.
+
+    Args:
+        config: settings of training.
+        encoder: of the network, where it is not that of the settings, which have no whitening.
+    """
+    model = NodeEncoder(encoder or config.exported, config.dim, config.head, padded=config.padding != "none")
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model
 
