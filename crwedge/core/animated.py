@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crwedge.core.pictures import Where, image_to_rgb, open_image, white_of
+from crwedge.core.location import Where
+from crwedge.core.pictures import image_to_rgb, open_image, white_of
 
 
 class AnimatedPicture:

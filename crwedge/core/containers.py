@@ -7,21 +7,20 @@ recorders write numbers that they never correct.
 from __future__ import annotations
 
 import os
-from typing import IO, Any
+from typing import IO
 
-from crwedge.core.location import Location
+from crwedge.core.location import Where, open_bytes, path_of
 
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp", b"sidx", b"uuid", b"pnot", b"mfra")
 
 
-def is_cut_short(where: str | os.PathLike[str] | Location) -> bool:
+def is_cut_short(where: Where) -> bool:
     """Whether bytes are missing at the end of a file. False where its container does not tell."""
-    if not os.path.isfile(where.path if isinstance(where, Location) else where):
+    if not os.path.isfile(path_of(where)):
         # A pipe would wait for its next writer.
         return False
-    source: Any = where.open() if isinstance(where, Location) else where
     try:
-        with open(source, "rb") if isinstance(source, (str, os.PathLike)) else source as file:
+        with open_bytes(where) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
             start = file.read(12)

@@ -12,8 +12,8 @@ from typing import Any
 from crwedge.core.animated import AnimatedPicture
 from crwedge.core.containers import is_cut_short
 from crwedge.core.errors import SourceError
-from crwedge.core.location import Location
-from crwedge.core.pictures import Where, begins_as_picture, check_pixels, is_animated, one_line
+from crwedge.core.location import Location, Where, path_of
+from crwedge.core.pictures import begins_as_picture, check_pixels, is_animated, one_line
 
 VIDEO_SUFFIXES = (
     *(".3g2", ".3gp", ".apng", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gif", ".h264", ".h265", ".hevc"),
@@ -167,7 +167,7 @@ class Film:
     def _why_not(self, error: Exception) -> str:
         import av
 
-        path = self.where.path if isinstance(self.where, Location) else self.where
+        path = path_of(self.where)
         if os.path.isfile(path) and os.path.getsize(path) == 0:
             return "it is empty"
         if isinstance(error, av.error.InvalidDataError):

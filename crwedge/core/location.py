@@ -36,6 +36,21 @@ class Location:
         return f"{self.path}:{self.name}" if self.name else self.path
 
 
+Where = str | Path | Location
+"""A file, or a stretch of one."""
+
+
+def path_of(where: Where) -> str | Path:
+    """The path of the file that a place is in."""
+    return where.path if isinstance(where, Location) else where
+
+
+def open_bytes(where: Where) -> IO[bytes]:
+    """A file or a stretch of one, open for reading; OSError when it cannot be."""
+    source: Any = where.open() if isinstance(where, Location) else where
+    return open(source, "rb") if isinstance(source, (str, Path)) else source
+
+
 class _Stretch(io.RawIOBase):
     """A part of a file as a file of its own."""
 

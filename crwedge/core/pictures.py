@@ -8,14 +8,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crwedge.core.errors import CrwedgeError, SourceError
 from crwedge.core.images import resize_frame
-from crwedge.core.location import Location, is_file_or_lost, is_hidden, path_key, repeated_stem
+from crwedge.core.location import (
+    Where,
+    is_file_or_lost,
+    is_hidden,
+    open_bytes,
+    path_key,
+    path_of,
+    repeated_stem,
+)
 
 IMAGE_SUFFIXES = (
     *(".avif", ".bmp", ".bw", ".dds", ".dib", ".icb", ".im", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg"),
@@ -33,8 +41,6 @@ _ANIMATED = ("WEBP", "PNG", "TIFF", "AVIF", "GIF")
 """Formats of which several pictures in one file are a film; in others they are previews or depth maps."""
 _PHOTOMETRIC = 262
 """Tag of TIFF: what a value means."""
-
-Where = str | Path | Location
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -77,12 +83,11 @@ def is_animated(where: Where) -> bool:
 
 def begins_as_picture(where: Where) -> bool:
     """Whether a file, whatever it is called, begins like a kind of picture that may be animated and that Pillow decodes."""
-    path = where.path if isinstance(where, Location) else where
-    if not os.path.isfile(path):
+    if not os.path.isfile(path_of(where)):
         # The first bytes of a pipe are lost to its next reader.
         return False
     try:
-        with _file_of(where) as file:
+        with open_bytes(where) as file:
             head = file.read(12)
     except OSError:
         return False
@@ -199,7 +204,7 @@ def open_image(where: Where) -> Iterator[Any]:
 
     try:
         # Not by its name: Pillow maps uncompressed TIFF files into memory then, and gets those that are turned wrong.
-        with _file_of(where) as file:
+        with open_bytes(where) as file:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
                 image = Image.open(file)
@@ -217,15 +222,9 @@ def open_image(where: Where) -> Iterator[Any]:
 
 
 def _unknown(where: Where) -> str:
-    path = where.path if isinstance(where, Location) else where
-    if os.path.getsize(path) == 0:
+    if os.path.getsize(path_of(where)) == 0:
         return "it is empty"
     return "its format is unknown, or its beginning is damaged; save it as PNG or JPEG"
-
-
-def _file_of(where: Where) -> IO[bytes]:
-    source: Any = where.open() if isinstance(where, Location) else where
-    return open(source, "rb") if isinstance(source, (str, Path)) else source
 
 
 def check_pixels(height: int, width: int, name: str) -> None:
