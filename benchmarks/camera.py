@@ -11,7 +11,6 @@ JSON gives them. The ratio is that of each pair. The server takes a part of the 
 from __future__ import annotations
 
 import argparse
-import io
 import itertools
 import json
 import os
@@ -20,68 +19,31 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import numpy as np
-from PIL import Image
 
 from crwedge.core.images import parse_size, resize_frame
 from crwedge.core.masks import resize_mask, write_mask
 from crwedge.core.pictures import read_picture
 from crwedge.eval.datasets import davis_clips
 from crwedge.eval.davis import true_mask
+from tests.motion_jpeg import jpegs, motion_jpeg
 
 RATE = 30
 WAYS: dict[str, list[str]] = {"no option": [], "--preset crw": ["--preset", "crw"]}
-
-
-def serve(pictures: list[bytes]) -> ThreadingHTTPServer:
-    """A motion JPEG camera that plays the pictures to and fro from the first one, for each viewer anew."""
-
-    class Camera(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-            self.end_headers()
-            start = time.monotonic()
-            for number, data in enumerate(itertools.cycle([*pictures, *pictures[-2:0:-1]])):
-                time.sleep(max(0.0, start + number / RATE - time.monotonic()))
-                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n".encode()
-                try:
-                    self.wfile.write(head + data + b"\r\n")
-                except OSError:
-                    return
-
-        def log_message(self, *_: object) -> None:
-            """Nothing is logged."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Camera)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
 
 
 def run(url: str, mask: Path, seconds: float, words: list[str]) -> dict[str, float]:
     """Track for some seconds after the first result; rate and latency of the whole run."""
     with tempfile.TemporaryDirectory() as folder:
         lines = Path(folder) / "labels.jsonl"
-        command = [
-            sys.executable,
-            "-m",
-            "crwedge",
-            "track",
-            url,
-            "--mask",
-            str(mask),
-            "--out",
-            str(lines),
-            "--json",
-            *words,
-        ]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "crwedge", "track", url, "--mask", mask, "--out", lines, "--json", *words]
+        process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and (not lines.exists() or not lines.stat().st_size):
             time.sleep(0.05)
@@ -102,29 +64,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     clip = davis_clips(options.sequence)[0]
-    pictures = []
-    for path in clip.frames:
-        data = io.BytesIO()
-        Image.fromarray(resize_frame(read_picture(path), options.size)).save(data, "JPEG", quality=85)
-        pictures.append(data.getvalue())
-    server = serve(pictures)
+    pictures = jpegs((resize_frame(read_picture(path), options.size) for path in clip.frames), quality=85)
+    to_and_fro = [*pictures, *pictures[-2:0:-1]]
     rows: list[dict[str, dict[str, float]]] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with motion_jpeg(lambda: itertools.cycle(to_and_fro), RATE) as url, tempfile.TemporaryDirectory() as folder:
         mask = Path(folder) / "mask.png"
         write_mask(mask, np.asarray(resize_mask(true_mask(clip.masks[0], "2016"), options.size)))
         for _ in range(options.pairs):
-            url = f"http://127.0.0.1:{server.server_port}/"
             rows.append({name: run(url, mask, options.seconds, words) for name, words in WAYS.items()})
             print(json.dumps(rows[-1]), flush=True)
-    server.shutdown()
     edge, crw = WAYS
     rate = statistics.median(row[edge]["fps"] / row[crw]["fps"] for row in rows)
     late = statistics.median(row[edge]["p95_ms"] / row[crw]["p95_ms"] for row in rows)
     print(f"{rate:.1f} times the rate, {late:.2f} of the latency (p95); load {os.getloadavg()[0]:.1f}")
     if options.out:
-        options.out.write_text(
-            json.dumps({"clip": clip.name, "size": options.size, "rows": rows, "rate": rate, "latency": late})
-        )
+        result = {"clip": clip.name, "size": options.size, "rows": rows, "rate": rate, "latency": late}
+        options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
+import itertools
 import json
 import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,6 +22,7 @@ import crwedge as cw
 from crwedge.core.masks import write_mask
 from crwedge.core.scene import Scene, render_scene
 from tests.conftest import ROOT
+from tests.motion_jpeg import jpegs, motion_jpeg
 from tests.unit.conftest import write_video
 
 EXAMPLES = ROOT / "examples"
@@ -83,40 +82,9 @@ def run(name: str, place: Path, *arguments: str, timeout: float = 300) -> str:
 @pytest.fixture
 def camera(scene: Scene) -> Iterator[str]:
     """The address of a camera: motion JPEG over HTTP on this machine."""
-    pictures = []
-    for frame in scene.frames:
-        data = io.BytesIO()
-        Image.fromarray(frame).save(data, "JPEG", quality=95)
-        pictures.append(data.getvalue())
-    gone = threading.Event()
-
-    class Camera(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-            self.end_headers()
-            number = 0
-            try:
-                while not gone.wait(0.1):
-                    data = pictures[min(number, FRAMES - 1)]
-                    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-                    self.wfile.write(head.encode() + data + b"\r\n")
-                    number += 1
-            except OSError:
-                pass
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Camera)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    gone.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    pictures = jpegs(scene.frames)
+    with motion_jpeg(lambda: itertools.chain(pictures, itertools.repeat(pictures[-1])), 10) as address:
+        yield address
 
 
 def test_every_example_is_short_listed_and_tested() -> None:

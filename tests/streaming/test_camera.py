@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import itertools
 import json
 import socket
 import subprocess
@@ -12,15 +12,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from crwedge.core.masks import write_mask
 from crwedge.core.scene import Scene, render_scene
 from crwedge.runtime.bundle_lookup import shipped_bundle
+from tests.motion_jpeg import jpegs, motion_jpeg
 
 RATE = 10
 
@@ -33,41 +32,15 @@ def scene() -> Scene:
 @pytest.fixture
 def camera(scene: Scene) -> Iterator[tuple[str, threading.Event]]:
     """The address of a camera, and the event that stops its frames; the connection stays open."""
-    pictures = []
-    for frame in scene.frames:
-        data = io.BytesIO()
-        Image.fromarray(frame).save(data, "JPEG", quality=95)
-        pictures.append(data.getvalue())
-    stall, gone = threading.Event(), threading.Event()
+    pictures, stall = jpegs(scene.frames), threading.Event()
 
-    class Camera(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-            self.end_headers()
-            number = 0
-            try:
-                while not gone.wait(1 / RATE):
-                    if stall.is_set():
-                        continue
-                    data = pictures[number % len(pictures)]
-                    self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\n")
-                    self.wfile.write(f"Content-Length: {len(data)}\r\n\r\n".encode() + data + b"\r\n")
-                    number += 1
-            except OSError:
-                pass
+    def sent() -> Iterator[bytes | None]:
+        coming = itertools.cycle(pictures)
+        while True:
+            yield None if stall.is_set() else next(coming)
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Camera)
-    thread = threading.Thread(target=server.serve_forever, args=(0.1,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/live", stall
-    gone.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with motion_jpeg(sent, RATE) as address:
+        yield address, stall
 
 
 def ask(port: int, path: str) -> tuple[int, str]:

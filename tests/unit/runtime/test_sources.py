@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.server
-import io
+import itertools
 import os
-import threading
 import time
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -21,6 +17,7 @@ from crwedge.core.location import natural_key
 from crwedge.core.scene import Scene
 from crwedge.runtime.sources.cameras import resolve_camera
 from crwedge.runtime.sources.uri import redact
+from tests.motion_jpeg import jpegs, motion_jpeg
 from tests.unit.conftest import write_video
 
 
@@ -270,41 +267,15 @@ def test_a_frame_that_is_not_there_is_refused(tmp_path: Path, small_scene: Scene
                 list(opened)
 
 
-class Camera(http.server.BaseHTTPRequestHandler):
-    """Sends five JPEGs a second, as cameras on a network do."""
-
-    pictures: ClassVar[list[bytes]] = []
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-        self.end_headers()
-        with contextlib.suppress(OSError):
-            for number in range(100):
-                data = self.pictures[number % len(self.pictures)]
-                head = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data)
-                self.wfile.write(head + data + b"\r\n")
-                time.sleep(0.2)
-
-
 def test_a_live_source_is_stamped_by_the_clock_and_cannot_go_backwards(small_scene: Scene) -> None:
-    for frame in small_scene.frames:
-        data = io.BytesIO()
-        Image.fromarray(frame).save(data, "JPEG")
-        Camera.pictures.append(data.getvalue())
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        uri = f"http://127.0.0.1:{server.server_address[1]}/"
+    pictures = jpegs(small_scene.frames, quality=75)
+    with motion_jpeg(lambda: itertools.islice(itertools.cycle(pictures), 100), 5) as uri:
         with cw.open_source(uri) as source:
             begin = time.time()
             frames = [frame for _, frame in zip(range(12), source, strict=False)]
             end = time.time()
         with pytest.raises(SourceError, match="is live"):
             cw.open_source(uri, reverse=True)
-        server.shutdown()
     stamps = [frame.pts for frame in frames if frame.pts is not None]
     assert stamps[0] == 0.0
     # FFmpeg stamps such a stream as 25 frames a second; what was buffered at the start comes at once.
