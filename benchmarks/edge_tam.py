@@ -32,6 +32,8 @@ class EdgeTam:
         transformers: Any = import_module("transformers")
         torch.set_num_threads(threads)
         torch.manual_seed(0)
+        # Without arguments this configuration asks a hub for that of its backbone, even to show itself.
+        transformers.EdgeTamVisionConfig.has_no_defaults_at_init = True
         outputs = {"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]}
         backbone = transformers.TimmWrapperConfig(architecture="repvit_m1", model_args=outputs)
         # The two switches are those of the published model.
@@ -42,7 +44,7 @@ class EdgeTam:
         )
         self._torch, self._objects = torch, objects
         self._model = transformers.EdgeTamVideoModel(config).eval()
-        self._session = transformers.EdgeTamVideoInferenceSession()
+        self._session = transformers.EdgeTamVideoInferenceSession(dtype=torch.float32)
         self._mean, self._spread = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, SPREAD))
 
     def __call__(self, frame: NDArray[np.uint8], mask: NDArray[np.uint8] | None) -> NDArray[np.uint8]:

@@ -2,14 +2,12 @@
 
     python benchmarks/guided_upsampling.py DAVIS [--frames 40] [--every 5] [--skip schoolgirls-240p] [--out FILE]
 
-The preset `edge` tracks each sequence (DAVIS 2016: all objects as one). Of every n-th frame the fine soft labels are upsampled
-in each way; nothing goes back into the context. Needs SciPy (`pip install "crwedge[eval]"`).
+The preset `edge` tracks each sequence (DAVIS 2016: all objects as one). Every n-th frame is upsampled in each way; nothing goes
+back into the context. SciPy is needed (`pip install "crwedge[eval]"`). Colours are 0 to 1; e is the filters' epsilon.
 
-* `guided r e`: the guided filter of the linearly upsampled labels; r in pixels (He, Sun, Tang, "Guided Image Filtering").
-* `fast r e`: its coefficients at label resolution, upsampled linearly; r in labels (He, Sun, "Fast Guided Filter").
-* `bilateral s`: joint bilateral upsampling from 5 x 5 labels; s is the standard deviation of colours (Kopf et al., 2007).
-
-Colours are 0 to 1; e is the filter's epsilon. With two labels, all three are linear in their difference, which is filtered.
+* `guided r e`: guided filter of the linearly upsampled labels, radius r pixels (He, Sun, Tang: Guided Image Filtering).
+* `fast r e`: its coefficients at the labels' resolution, radius r labels, upsampled linearly (He, Sun: Fast Guided Filter).
+* `bilateral s`: joint bilateral upsampling from 5 x 5 labels; s is the spread of colours (Kopf et al. 2007).
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -37,106 +36,69 @@ Map = NDArray[np.float32]
 EPSILONS = (1e-4, 1e-3, 1e-2)
 
 
-def coefficients(guide: Map, map_: Map, radius: int, epsilon: float) -> tuple[Map, Map]:
-    """The guided filter's a (h, w, 3) and b (h, w), already averaged, of a guide (h, w, 3) and a map (h, w)."""
+def coefficients(guide: Map, labels: Map, radius: int, epsilon: float) -> tuple[Map, Map]:
+    """The averaged a (h, w, 3) and b (h, w) of the guided filter of a guide (h, w, 3) and labels (h, w)."""
 
     def mean(x: Map) -> Map:
         window = (2 * radius + 1, 2 * radius + 1, *(1,) * (x.ndim - 2))
         return np.asarray(uniform_filter(x, window, mode="nearest"))
 
-    mu, nu = mean(guide), mean(map_)
+    mu, nu = mean(guide), mean(labels)
     covariance = mean(guide[..., :, None] * guide[..., None, :]) - mu[..., :, None] * mu[..., None, :]
-    with_map = mean(guide * map_[..., None]) - mu * nu[..., None]
-    a = np.linalg.solve(covariance + epsilon * np.eye(3, dtype=np.float32), with_map[..., None])[..., 0]
+    with_labels = mean(guide * labels[..., None]) - mu * nu[..., None]
+    a = np.linalg.solve(covariance + epsilon * np.eye(3, dtype=np.float32), with_labels[..., None])[..., 0]
     return mean(a), mean(nu - (a * mu).sum(axis=-1))
 
 
 def ways(labels: Map, frame: Map, view: View) -> Iterator[tuple[str, Map]]:
-    """Name and upsampled map of each way: above 0 is object.
-
-    Args:
-        labels: (h, w) soft label of the object less that of the background.
-        frame: (H, W, 3) colours from 0 to 1.
-        view: of the labels.
-    """
-    size = (frame.shape[0], frame.shape[1])
-    rows, columns = view.frame_box(size)
-    full = [n // 8 for n in view.size]
-    down, across = (
-        tuple(tap[box] for tap in linear_taps(pixels, cells, first, count))
-        for pixels, cells, first, count, box in zip(size, full, view.origin, view.grid, (rows, columns), strict=True)
-    )
-
-    def enlarged(maps: Map) -> Map:
-        return resize_taps(maps, down, across)
-
-    linear, guide = enlarged(labels[None])[0], frame[rows, columns]
+    """Each way's name and map (H, W) of the view, above 0 for the object, of the labels (h, w): object less background."""
+    guide = frame[view.frame_box(frame.shape[:2])]
+    boxes = zip(view.frame_box(frame.shape[:2]), frame.shape, view.size, view.origin, view.grid, strict=False)
+    axes = [(np.arange(box.start, box.stop), n, side // 8, first, count) for box, n, side, first, count in boxes]
+    down, across = (tuple(t[i] for t in linear_taps(n, cells, first, count)) for i, n, cells, first, count in axes)
+    linear = resize_taps(labels[None], down, across)[0]
     yield "linear", linear
-    for radius in (4, 8, 16):
-        for epsilon in EPSILONS:
-            a, b = coefficients(guide, linear, radius, epsilon)
-            yield f"guided {radius} {epsilon:g}", (a * guide).sum(axis=-1) + b
-    # The mean colour of each label's pixels.
-    ys, xs = (
-        (2 * np.arange(box.start, box.stop) + 1) * cells // (2 * pixels) - first
-        for box, cells, pixels, first in zip((rows, columns), full, size, view.origin, strict=True)
-    )
-    cell = (ys[:, None] * view.grid[1] + xs).reshape(-1)
-    counts = np.maximum(np.bincount(cell, minlength=view.cells), 1)
-    sums = [np.bincount(cell, guide[..., c].reshape(-1), view.cells) for c in range(3)]
-    small = np.asarray(np.stack(sums, axis=-1) / counts[:, None], np.float32).reshape(*view.grid, 3)
-    for radius in (1, 2, 4):
-        for epsilon in EPSILONS:
-            a, b = coefficients(small, labels, radius, epsilon)
-            yield (
-                f"fast {radius} {epsilon:g}",
-                (enlarged(a.transpose(2, 0, 1)) * guide.transpose(2, 0, 1)).sum(axis=0) + enlarged(b[None])[0],
-            )
-    # Where the pixels are among the labels.
-    py, px = (
-        (np.arange(box.start, box.stop) + 0.5) * cells / pixels - 0.5 - first
-        for box, cells, pixels, first in zip((rows, columns), full, size, view.origin, strict=True)
-    )
+    for radius, epsilon in product((4, 8, 16), EPSILONS):
+        a, b = coefficients(guide, linear, radius, epsilon)
+        yield f"guided {radius} {epsilon:g}", (a * guide).sum(axis=-1) + b
+    # The position of each pixel among the labels, the label it lies in, and the mean colour of each label.
+    py, px = ((i + 0.5) * cells / n - 0.5 - first for i, n, cells, first, _ in axes)
+    y, x = ((2 * i + 1) * cells // (2 * n) - first for i, n, cells, first, _ in axes)
+    inside = (y[:, None] * view.grid[1] + x).reshape(-1)
+    counts = np.maximum(np.bincount(inside, minlength=view.cells), 1)
+    sums = [np.bincount(inside, guide[..., c].reshape(-1), view.cells) / counts for c in range(3)]
+    small = np.stack(sums, axis=-1).reshape(*view.grid, 3).astype(np.float32)
+    for radius, epsilon in product((1, 2, 4), EPSILONS):
+        a, b = coefficients(small, labels, radius, epsilon)
+        fine = resize_taps(np.concatenate((a, b[..., None]), axis=-1).transpose(2, 0, 1), down, across)
+        yield f"fast {radius} {epsilon:g}", (fine[:3] * guide.transpose(2, 0, 1)).sum(axis=0) + fine[3]
     for spread in (0.05, 0.1, 0.2):
         total = np.zeros(guide.shape[:2], np.float32)
-        for dy in range(-2, 3):
-            for dx in range(-2, 3):
-                y, x = np.clip(ys + dy, 0, view.grid[0] - 1), np.clip(xs + dx, 0, view.grid[1] - 1)
-                colours = ((guide - small[y][:, x]) ** 2).sum(axis=-1) / (2 * spread**2)
-                places = (py - (ys + dy))[:, None] ** 2 / 2 + (px - (xs + dx)) ** 2 / 2
-                total += np.exp(-colours - places).astype(np.float32) * labels[y][:, x]
+        for dy, dx in product(range(-2, 3), repeat=2):
+            at = np.ix_(np.clip(y + dy, 0, view.grid[0] - 1), np.clip(x + dx, 0, view.grid[1] - 1))
+            far = (py - y - dy)[:, None] ** 2 / 2 + (px - x - dx) ** 2 / 2
+            total += np.exp(-far - ((guide - small[at]) ** 2).sum(axis=-1) / (2 * spread**2)) * labels[at]
         yield f"bilateral {spread:g}", total
 
 
-def scores(labels: Map, frame: NDArray[np.uint8], view: View, truth: NDArray[np.uint8]) -> dict[str, list[float]]:
-    """J and F of one frame by way; isolated specks are removed, as the preset does."""
-    found = {}
-    for name, map_ in ways(labels, np.asarray(frame / np.float32(255), np.float32), view):
-        ids = np.zeros(truth.shape, np.uint8)
-        ids[view.frame_box(truth.shape)] = map_ > 0
-        j, f = frame_scores(remove_specks(ids), truth, (1,))
-        found[name] = [float(j[0]), float(f[0])]
-    return found
-
-
-def track(clip: Clip, every: int) -> Iterator[tuple[Map, NDArray[np.uint8], View, NDArray[np.uint8]]]:
-    """The arguments of `scores` of every n-th frame."""
-    tracker = cw.Tracker.open(cw.shipped_bundle(), "cpu", cw.preset("edge"))
-    kept: dict[str, Any] = {}
+def score(clip: Clip, every: int) -> dict[str, list[float]]:
+    """Mean J and F of a sequence by way."""
+    tracker, kept, found = cw.Tracker.open(None, "cpu", cw.preset("edge")), [], []  # type: ignore[var-annotated]
     remember = tracker.backend.remember
-
-    def keep(prediction: Any, **options: Any) -> None:
-        kept["prediction"] = prediction
-        remember(prediction, **options)
-
-    tracker.backend.remember = keep  # type: ignore[method-assign]
+    tracker.backend.remember = lambda p, **options: (kept.append(p), remember(p, **options))  # type: ignore
     for number, (path, truth_path) in enumerate(zip(clip.frames, clip.masks, strict=True)):
         frame, truth = read_picture(path), true_mask(truth_path, "2016")
         tracker.step(frame, None if number else truth)
+        prediction = kept.pop()
         if number and number % every == 0:
-            fine, view = kept["prediction"].fine, kept["prediction"].features.view
-            yield fine[1] - fine[0], frame, view.finer(tracker.settings.label_scale), truth
+            view = prediction.features.view.finer(tracker.settings.label_scale)
+            found.append({})
+            for name, map_ in ways(prediction.fine[1] - prediction.fine[0], (frame / 255).astype(np.float32), view):
+                ids = np.zeros(truth.shape, np.uint8)
+                ids[view.frame_box(truth.shape)] = map_ > 0
+                found[-1][name] = np.concatenate(frame_scores(remove_specks(ids), truth, (1,)))
     tracker.close()
+    return {name: np.mean([one[name] for one in found], axis=0).tolist() for name in found[0]}
 
 
 def main() -> None:
@@ -148,15 +110,14 @@ def main() -> None:
     parser.add_argument("--skip", nargs="*", default=["schoolgirls-240p"])
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Any] = {}
     for clip in davis_clips(options.root, "2016"):
         if clip.name not in options.skip:
-            frames = [scores(*given) for given in track(clip.first(options.frames), options.every)]
-            found[clip.name] = {name: np.mean([one[name] for one in frames], axis=0).tolist() for name in frames[0]}
+            found[clip.name] = score(clip.first(options.frames), options.every)
             print(clip.name, flush=True)
     means = {name: 100 * np.mean([one[name] for one in found.values()], axis=0) for name in next(iter(found.values()))}
     for name, (j, f) in means.items():
-        print(f"{name:20} J {j:5.1f} ({j - means['linear'][0]:+5.2f})   F {f:5.1f} ({f - means['linear'][1]:+5.2f})")
+        print(f"{name:16} J {j:5.1f} ({j - means['linear'][0]:+5.2f})   F {f:5.1f} ({f - means['linear'][1]:+5.2f})")
     if options.out is not None:
         options.out.write_text(json.dumps(found, indent=1) + "\n")
 
