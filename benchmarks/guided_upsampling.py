@@ -33,7 +33,7 @@ from crwedge.runtime.propagation.specks import remove_specks
 from crwedge.runtime.propagation.view import View
 
 Map = NDArray[np.float32]
-EPSILONS = (1e-4, 1e-3, 1e-2)
+EPSILONS = (1e-5, 1e-4, 1e-3)
 
 
 def coefficients(guide: Map, labels: Map, radius: int, epsilon: float) -> tuple[Map, Map]:
@@ -58,7 +58,7 @@ def ways(labels: Map, frame: Map, view: View) -> Iterator[tuple[str, Map]]:
     down, across = (tuple(t[i] for t in linear_taps(n, cells, first, count)) for i, n, cells, first, count in axes)
     linear = resize_taps(labels[None], down, across)[0]
     yield "linear", linear
-    for radius, epsilon in product((4, 8, 16), EPSILONS):
+    for radius, epsilon in product((8, 16), EPSILONS[1:]):
         a, b = coefficients(guide, linear, radius, epsilon)
         yield f"guided {radius} {epsilon:g}", (a * guide).sum(axis=-1) + b
     # The position of each pixel among the labels, the label it lies in, and the mean colour of each label.

@@ -267,8 +267,9 @@ def _annotations() -> dict[str, Parser]:
         b'<polygon frame="1" outside="0" points="1.0,8.0;14.0,8.0;14.0,11.0"/></track></annotations>'
     )
     pictures = (
-        b'<annotations><image id="0" name="a.png" width="16" height="12"><mask label="dog" rle="2, 3, 1" left="3" top="2"'
-        b' width="3" height="2"><attribute name="track_id">1</attribute></mask></image><image id="1" name="b.png" width="16" height="12">'
+        b'<annotations><image id="0" name="a.png" width="16" height="12">'
+        b'<mask label="dog" rle="2, 3, 1" left="3" top="2" width="3" height="2"><attribute name="track_id">1</attribute></mask>'
+        b'</image><image id="1" name="b.png" width="16" height="12">'
         b'<polygon label="dog" points="1.0,8.0;14.0,8.0;14.0,11.0"><attribute name="track_id">2.0</attribute></polygon></image>'
         b"</annotations>"
     )
