@@ -7,7 +7,7 @@ back into the context. SciPy is needed (`pip install "crwedge[eval]"`). Colours 
 
 * `guided r e`: guided filter of the linearly upsampled labels, radius r pixels (He, Sun, Tang: Guided Image Filtering).
 * `fast r e`: its coefficients at the labels' resolution, radius r labels, upsampled linearly (He, Sun: Fast Guided Filter).
-* `bilateral s`: joint bilateral upsampling from 5 x 5 labels; s is the spread of colours (Kopf et al. 2007).
+* `bilateral s`: joint bilateral upsampling from 5 x 5 labels; s is the spread of colours (Kopf et al. 2007); `inf` ignores them.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def ways(labels: Map, frame: Map, view: View) -> Iterator[tuple[str, Map]]:
         a, b = coefficients(small, labels, radius, epsilon)
         fine = resize_taps(np.concatenate((a, b[..., None]), axis=-1).transpose(2, 0, 1), down, across)
         yield f"fast {radius} {epsilon:g}", (fine[:3] * guide.transpose(2, 0, 1)).sum(axis=0) + fine[3]
-    for spread in (0.05, 0.1, 0.2):
+    for spread in (0.05, 0.1, 0.2, np.inf):
         total = np.zeros(guide.shape[:2], np.float32)
         for dy, dx in product(range(-2, 3), repeat=2):
             at = np.ix_(np.clip(y + dy, 0, view.grid[0] - 1), np.clip(x + dx, 0, view.grid[1] - 1))
