@@ -7,7 +7,8 @@ back into the context. SciPy is needed (`pip install "crwedge[eval]"`). Colours 
 
 * `guided r e`: guided filter of the linearly upsampled labels, radius r pixels (He, Sun, Tang: Guided Image Filtering).
 * `fast r e`: its coefficients at the labels' resolution, radius r labels, upsampled linearly (He, Sun: Fast Guided Filter).
-* `bilateral s`: joint bilateral upsampling from 5 x 5 labels; s is the spread of colours (Kopf et al. 2007); `inf` ignores them.
+* `bilateral n d s`: joint bilateral upsampling (Kopf et al. 2007) from n x n labels; d and s are the spreads of distance, in
+  labels, and of colour; with s `inf` colours do not count.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def ways(labels: Map, frame: Map, view: View) -> Iterator[tuple[str, Map]]:
     guide = frame[view.frame_box(frame.shape[:2])]
     boxes = zip(view.frame_box(frame.shape[:2]), frame.shape, view.size, view.origin, view.grid, strict=False)
     axes = [(np.arange(box.start, box.stop), n, side // 8, first, count) for box, n, side, first, count in boxes]
-    down, across = (tuple(t[i] for t in linear_taps(n, cells, first, count)) for i, n, cells, first, count in axes)
+    taps = [linear_taps(n, cells, first, count) for _, n, cells, first, count in axes]
+    down, across = ((low[i], high[i], part[i]) for (i, *_), (low, high, part) in zip(axes, taps, strict=True))
     linear = resize_taps(labels[None], down, across)[0]
     yield "linear", linear
     for radius, epsilon in product((8, 16), EPSILONS[1:]):
@@ -72,13 +74,13 @@ def ways(labels: Map, frame: Map, view: View) -> Iterator[tuple[str, Map]]:
         a, b = coefficients(small, labels, radius, epsilon)
         fine = resize_taps(np.concatenate((a, b[..., None]), axis=-1).transpose(2, 0, 1), down, across)
         yield f"fast {radius} {epsilon:g}", (fine[:3] * guide.transpose(2, 0, 1)).sum(axis=0) + fine[3]
-    for spread in (0.05, 0.1, 0.2, np.inf):
+    for reach, sigma, spread in ((1, 0.7, 0.1), (1, 0.7, 0.15), (2, 1, 0.05), (2, 1, 0.1), (2, 1, 0.2), (2, 1, np.inf)):
         total = np.zeros(guide.shape[:2], np.float32)
-        for dy, dx in product(range(-2, 3), repeat=2):
+        for dy, dx in product(range(-reach, reach + 1), repeat=2):
             at = np.ix_(np.clip(y + dy, 0, view.grid[0] - 1), np.clip(x + dx, 0, view.grid[1] - 1))
-            far = (py - y - dy)[:, None] ** 2 / 2 + (px - x - dx) ** 2 / 2
+            far = ((py - y - dy)[:, None] ** 2 + (px - x - dx) ** 2) / (2 * sigma**2)
             total += np.exp(-far - ((guide - small[at]) ** 2).sum(axis=-1) / (2 * spread**2)) * labels[at]
-        yield f"bilateral {spread:g}", total
+        yield f"bilateral {2 * reach + 1} {sigma:g} {spread:g}", total
 
 
 def score(clip: Clip, every: int) -> dict[str, list[float]]:
@@ -117,7 +119,7 @@ def main() -> None:
             print(clip.name, flush=True)
     means = {name: 100 * np.mean([one[name] for one in found.values()], axis=0) for name in next(iter(found.values()))}
     for name, (j, f) in means.items():
-        print(f"{name:16} J {j:5.1f} ({j - means['linear'][0]:+5.2f})   F {f:5.1f} ({f - means['linear'][1]:+5.2f})")
+        print(f"{name:20} J {j:5.1f} ({j - means['linear'][0]:+5.2f})   F {f:5.1f} ({f - means['linear'][1]:+5.2f})")
     if options.out is not None:
         options.out.write_text(json.dumps(found, indent=1) + "\n")
 

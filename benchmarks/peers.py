@@ -241,8 +241,8 @@ def main() -> None:
             row |= {"J": round(j, 1), "F": round(f, 1), "JF": round((j + f) / 2, 1)}
         row |= {"ratio": round(float(np.median(times / base)), 2), "ms": round(float(np.median(times)), 1)}
         rows.append(row)
-        scores = f"J&F {(j + f) / 2:5.1f}   J {j:5.1f}   F {f:5.1f}"
-        print(f"{name:30} {scores}   {row['ratio']:5.2f} times {BASE}, {row['ms']:7.1f} ms")
+        scores = "not scored" if name in TIMED else f"J&F {(j + f) / 2:5.1f}   J {j:5.1f}   F {f:5.1f}"
+        print(f"{name:30} {scores:33}   {row['ratio']:5.2f} times {BASE}, {row['ms']:7.1f} ms")
     loads = [round(value, 1) for value in (load[0], os.getloadavg()[0])]
     print(f"load of the machine before and after: {loads[0]} and {loads[1]}")
     if options.plot is not None:
