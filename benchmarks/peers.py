@@ -195,12 +195,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--plot", type=Path, default=None)
     parser.add_argument(
-        "--from", dest="result", type=Path, nargs="+", help="results of --out to draw; measures nothing"
+        "--from",
+        dest="result",
+        type=Path,
+        nargs="+",
+        help="results of --out to draw, the first with a way counts; measures nothing",
     )
     options = parser.parse_args()
     if options.result is not None and options.plot is not None:
-        results = [json.loads(path.read_text())["rows"] for path in options.result]
-        plot(list({row["way"]: row for rows in reversed(results) for row in rows}.values()), options.plot)
+        known: dict[str, dict[str, Any]] = {}
+        for path in options.result:
+            for row in json.loads(path.read_text())["rows"]:
+                known.setdefault(row["way"], row)
+        plot(list(known.values()), options.plot)
         return
     if options.root is None:
         parser.error("give the folder of DAVIS, or --from FILE with --plot FILE")
