@@ -205,8 +205,8 @@ def main() -> None:
     if options.result is not None and options.plot is not None:
         known: dict[str, dict[str, Any]] = {}
         for path in options.result:
-            for row in json.loads(path.read_text())["rows"]:
-                known.setdefault(row["way"], row)
+            for one in json.loads(path.read_text())["rows"]:
+                known.setdefault(one["way"], one)
         plot(list(known.values()), options.plot)
         return
     if options.root is None:
