@@ -2,7 +2,7 @@
 
     python benchmarks/guided_upsampling.py DAVIS [--frames 40] [--every 5] [--skip schoolgirls-240p] [--out FILE]
 
-The preset `edge`, which has `bilateral 3 1 0.1`, tracks each sequence (DAVIS 2016: all objects as one). Every n-th frame is
+The preset `edge`, which has `bilateral 3 1 0.07`, tracks each sequence (DAVIS 2016: all objects as one). Every n-th frame is
 upsampled in each way; nothing goes back into the context. Needs SciPy. Colours are 0 to 1; e is the filters' epsilon.
 
 * `guided r e`: guided filter of the linearly upsampled labels, radius r pixels (He, Sun, Tang: Guided Image Filtering).
@@ -35,7 +35,7 @@ from crwedge.runtime.propagation.view import View
 
 Map = NDArray[np.float32]
 EPSILONS = (1e-5, 1e-4, 1e-3)
-BILATERAL = ((1, 1, np.inf), (1, 1, 0.05), (1, 1, 0.1), (1, 0.7, 0.1), (1, 1.5, 0.1), (2, 1, 0.1), (3, 1.5, 0.1))
+BILATERAL = ((1, 1, np.inf), (1, 1, 0.05), (1, 1, 0.07), (1, 1, 0.1), (1, 0.7, 0.1), (2, 1, 0.1), (3, 1.5, 0.1))
 
 
 def coefficients(guide: Map, labels: Map, radius: int, epsilon: float) -> tuple[Map, Map]:

@@ -13,10 +13,10 @@ from crwedge.runtime.propagation.view import View
 
 REACH = 1.0
 """Standard deviation of the distance, in labels."""
-SPREAD = 25.5
+SPREAD = 0.07 * 255
 """Standard deviation of the difference in colour, of 255."""
 FARTHEST = 1 << 13
-"""Squared differences in colour from it on weigh alike: exp(-6.3)."""
+"""Squared differences in colour from it on weigh alike: 3e-6."""
 _WEIGHTS = np.exp(-np.arange(FARTHEST) / (2 * SPREAD**2)).astype(np.float32)
 
 
