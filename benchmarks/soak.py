@@ -101,13 +101,13 @@ def plot(result: dict[str, Any], path: Path) -> None:
     width, most = result["bin_ms"], 3 * result["report"]["latency_ms"]["p99"]
     shown = [pair for pair in zip(result["from_ms"], result["frames"], strict=True) if pair[0] < most]
     beyond = sum(result["frames"]) - sum(frames for _, frames in shown)
-    left.bar(*zip(*shown, strict=True), width, align="edge", color="tab:blue")
+    left.bar(*zip(*shown, strict=True), width, align="edge", color="tab:blue", edgecolor="tab:blue", linewidth=0.7)
     left.set_yscale("log")
     for name, style in (("p50", "-"), ("p95", "--"), ("p99", ":")):
         value = result["report"]["latency_ms"][name]
         left.axvline(value, color="black", linestyle=style, linewidth=1, label=f"{name} {value:.0f} ms")
     title = f"{sum(result['frames']):,} frames; {beyond} beyond this axis, up to {result['max_ms'] / 1e3:.1f} s"
-    left.set(xlabel="latency, ms", ylabel=f"frames in {width} ms", title=title, xlim=(0, most))
+    left.set(xlabel="latency, ms", ylabel=f"frames in {width} ms", title=title, xlim=(0, most), ylim=(0.5, None))
     left.legend(fontsize=8)
     tenths = result["tenths"]
     for name, style in (("p50", "o-"), ("p95", "o--")):
