@@ -126,6 +126,21 @@ def test_other_files_and_other_versions_are_refused(tmp_path: Path) -> None:
         read_snapshot(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("pinned", []), ("length", 9), ("ring", [0]), ("pinned", [99]), ("slots", [0, 0]), ("trust", [])],
+)
+def test_a_context_that_does_not_fit_together_is_refused(scene: Scene, name: str, value: object) -> None:
+    with opened() as tracker:
+        tracker.step(scene.frames[0], scene.masks[0])
+        tracker.step(scene.frames[1])
+        state = tracker.state()
+    changed = {**state.facts["context"], name: value}
+    assert changed != state.facts["context"]
+    with opened() as tracker, pytest.raises(SnapshotError, match=r"damaged .*remove it to start again"):
+        tracker.restore(replace(state, facts={**state.facts, "context": changed}))
+
+
 def test_a_flipped_bit_anywhere_is_noticed(tmp_path: Path, scene: Scene) -> None:
     path, rng = tmp_path / "s", random.Random(5)
     with opened() as tracker:
