@@ -36,7 +36,7 @@ from crwedge.core.masks import resize_mask
 from crwedge.core.pictures import read_picture
 from crwedge.eval.datasets import davis_clips
 from crwedge.eval.davis import true_mask
-from crwedge.runtime.ops.stats import peak_rss_mb
+from crwedge.runtime.ops.stats import Samples, peak_rss_mb
 from crwedge.runtime.propagation.attention import cpu_count
 from tests.motion_jpeg import jpegs, motion_jpeg
 
@@ -54,40 +54,51 @@ def serve(paths: list[Path], size: tuple[int, int], pipe: Connection) -> None:
         pipe.poll(None)
 
 
+class EverySample(Samples):
+    """The statistics keep the last 8,192 frames; this keeps all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: list[float] = []
+
+    def append(self, value: float) -> None:
+        """Add a value."""
+        super().append(value)
+        self.values.append(value)
+
+
 def soak(url: str, mask: np.ndarray, seconds: float) -> dict[str, Any]:
     """Track for some seconds; what the command reports, the histogram, and percentiles of each tenth of the frames."""
     with tempfile.TemporaryDirectory() as folder:
         options = cw.SessionOptions(snapshot=Path(folder) / "state.safetensors")
         session = cw.Session(url, mask, [Path(folder) / "masks.jsonl"], options)
+        session.stats.latency_ms = latency = EverySample()
         timer = threading.Timer(seconds, session.stop)
         timer.start()
         report = session.run()
         timer.cancel()
-    latency = np.array(list(session.stats.latency_ms))
-    if len(latency) != session.stats.latency_ms.count:
-        raise SystemExit(f"the statistics keep the last {len(latency)} frames only: choose fewer --seconds")
     return {
-        "report": {
-            name: report[name] for name in ("frames_in", "tracked", "dropped", "fps", "latency_ms", "stages_ms")
-        },
+        "report": {name: report[name] for name in ("frames_in", "tracked", "dropped", "fps", "stages_ms")},
         "peak_rss_mb": round(peak_rss_mb()),
-        **histogram(latency),
+        **histogram(np.array(latency.values)),
     }
 
 
 def histogram(latency: np.ndarray) -> dict[str, Any]:
-    """Frames in bins of 10 ms, without the empty bins, and p50 and p95 of each tenth of the frames.
+    """Frames in bins of 10 ms, without the empty bins; percentiles of all frames, and of each tenth of them.
 
     Args:
         latency: (frames,) milliseconds, in the order of the frames.
     """
     numbers, frames = np.unique((latency // BIN_MS).astype(int), return_counts=True)
-    parts = [
-        {"p50": round(float(np.percentile(part, 50)), 1), "p95": round(float(np.percentile(part, 95)), 1)}
-        for part in np.array_split(latency, PARTS)
-    ]
     bins = {"bin_ms": BIN_MS, "from_ms": (BIN_MS * numbers).tolist(), "frames": frames.tolist()}
-    return {**bins, "max_ms": round(float(latency.max()), 1), "tenths": parts}
+    tenths = [percentiles(part) for part in np.array_split(latency, PARTS)]
+    return {**bins, "latency_ms": percentiles(latency), "max_ms": round(float(latency.max()), 1), "tenths": tenths}
+
+
+def percentiles(values: np.ndarray) -> dict[str, float]:
+    """p50, p95 and p99 of (frames,) milliseconds."""
+    return {f"p{q}": round(float(np.percentile(values, q)), 1) for q in (50, 95, 99)}
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
@@ -98,13 +109,13 @@ def plot(result: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    width, most = result["bin_ms"], 3 * result["report"]["latency_ms"]["p99"]
+    width, most = result["bin_ms"], 3 * result["latency_ms"]["p99"]
     shown = [pair for pair in zip(result["from_ms"], result["frames"], strict=True) if pair[0] < most]
     beyond = sum(result["frames"]) - sum(frames for _, frames in shown)
     left.bar(*zip(*shown, strict=True), width, align="edge", color="tab:blue", edgecolor="tab:blue", linewidth=0.7)
     left.set_yscale("log")
     for name, style in (("p50", "-"), ("p95", "--"), ("p99", ":")):
-        value = result["report"]["latency_ms"][name]
+        value = result["latency_ms"][name]
         left.axvline(value, color="black", linestyle=style, linewidth=1, label=f"{name} {value:.0f} ms")
     title = f"{sum(result['frames']):,} frames; {beyond} beyond this axis, up to {result['max_ms'] / 1e3:.1f} s"
     left.set(xlabel="latency, ms", ylabel=f"frames in {width} ms", title=title, xlim=(0, most), ylim=(0.5, None))
@@ -154,7 +165,7 @@ def main() -> None:
             "seconds": options.seconds,
         }
         options.out.write_text(json.dumps({**protocol, **found}) + "\n")
-        print(json.dumps(found["report"]))
+        print(json.dumps({**found["report"], "latency_ms": found["latency_ms"]}))
     if options.plot is not None:
         plot(json.loads((options.result or options.out).read_text()), options.plot)
 
