@@ -20,8 +20,9 @@ define install
 	@$(PIP) install --progress-bar off -c constraints.txt -e ".[$(1)]" | sed -u -n -E "/^(Collecting|Installing|Successfully)/p"
 endef
 
-# What coverage is measured with: all tests but those of training, of the commands and of whole studies.
-COVERED := tests/unit/core tests/unit/model/test_whiten.py tests/unit/formats tests/unit/runtime tests/unit/export tests/unit/eval tests/contract tests/parity tests/streaming tests/web
+# What coverage is measured with: all tests but those of training, batches, studies and commands, and of the page in a browser.
+COVERED := tests/unit/core tests/unit/model/test_whiten.py tests/unit/formats tests/unit/runtime tests/unit/export tests/unit/eval tests/contract tests/parity tests/streaming \
+	$(filter-out tests/web/test_browser%,$(wildcard tests/web/test_*.py))
 
 .PHONY: demo test announce check tests coverage audit wheel lowest interop docs bench clean
 

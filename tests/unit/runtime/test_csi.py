@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import crwedge as cw
 from crwedge.core.errors import SourceError
 from crwedge.runtime.sources.csi import CAMERA, CsiSource
 
@@ -46,6 +47,14 @@ def test_pictures_of_a_fake_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyP
     caps = "width=64,height=48,framerate=12500/1000"
     pipeline = f"{CAMERA.format(number=1, caps=caps)} ! video/x-raw,format=RGBA ! fdsink fd=1"
     assert words.read_text().split() == ["-q", *pipeline.split()]
+
+
+def test_it_is_opened_by_its_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_launch(tmp_path, monkeypatch, 3)
+    with cw.open_source("csi://0#size=48x64&fps=15") as source:
+        assert source.live
+        frames = list(islice(source, 2))
+    assert [(frame.index, frame.image.shape) for frame in frames] == [(0, (48, 64, 3)), (1, (48, 64, 3))]
 
 
 def test_a_pipeline_that_gives_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
