@@ -292,6 +292,13 @@ def _annotations() -> dict[str, Parser]:
         b'<track id="0" label="dog"><mask frame="0" outside="0" rle="2, 3, 1" left="3" top="2" width="3" height="2"/>'
         b'<polygon frame="1" outside="0" points="1.0,8.0;14.0,8.0;14.0,11.0"/></track></annotations>'
     )
+    pictures = (
+        b'<annotations><image id="0" name="a.png" width="16" height="12">'
+        b'<mask label="dog" rle="2, 3, 1" left="3" top="2" width="3" height="2"><attribute name="track_id">1</attribute></mask>'
+        b'</image><image id="1" name="b.png" width="16" height="12">'
+        b'<polygon label="dog" points="1.0,8.0;14.0,8.0;14.0,11.0"><attribute name="track_id">2.0</attribute></polygon></image>'
+        b"</annotations>"
+    )
     line = json.dumps({"index": 0, "pts": 0.0, "names": {"1": "dog"}, "objects": {"1": rle}}).encode() + b"\n"
     yaml = b'names:\n  0: "dog"\n  1: rider\ncrwedge: {"objects": [1, 2], "size": [12, 16], "video": "clip"}\n'
     labels = b"0 0.1 0.2 0.5 0.2 0.5 0.6\n1 0.1 0.7 0.9 0.7 0.9 0.9\n"
@@ -303,7 +310,7 @@ def _annotations() -> dict[str, Parser]:
         archive.writestr("notes.txt", b"hello")
     return {
         "COCO": Parser((json.dumps(coco).encode(),), _file("instances.json", read)),
-        "CVAT": Parser((cvat,), _file("task.xml", read)),
+        "CVAT": Parser((cvat, pictures), _file("task.xml", read)),
         "JSON Lines": Parser((line * 2,), _file("masks.jsonl", read)),
         "YOLO names": Parser((yaml,), beside("data.yaml", {"labels/00000.txt": labels})),
         "YOLO labels": Parser((labels,), beside("labels/00000.txt", {"data.yaml": yaml, "labels/00001.txt": labels})),
