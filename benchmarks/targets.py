@@ -98,7 +98,9 @@ def elsewhere(tracker: cw.Tracker, sequence: Sequence, place: Sequence) -> dict[
     found = {}
     for i, one in TargetFinder(targets, names, tracker).find(mixed, set(names)).items():
         started = one.certainty >= 1 and one.mask is not None
-        overlap = float(region_iou(one.mask.astype(np.uint8), truth == i, (1,))[0]) if started else None
+        overlap = (
+            float(region_iou(one.mask.astype(np.uint8), (truth == i).astype(np.uint8), (1,))[0]) if started else None
+        )
         found[str(i)] = {**facts(one), "J": None if overlap is None else round(overlap, 3)}
     return {"place": place.name, **found}
 

@@ -23,7 +23,8 @@ def returned_overlap(known: Known, object_id: int, rows: Rows, inside: NDArray[n
     """IoU of an object's painted mask and the mask that comes back from another frame, in cells of the painted frame.
 
     Args:
-        known: the painted frame; `object_id` is one of `known.objects`.
+        known: the painted frame.
+        object_id: one of `known.objects`.
         rows: (n, C) features of the other frame, of any cells.
         inside: (n,) which of them the found mask holds.
     """
