@@ -134,6 +134,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=90)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--skip-starts", action="store_true")
+    parser.add_argument("--skip-painted", action="store_true", help="painted starts do not depend on the search")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     chosen = set(filter(None, given.sequences.split(",")))
@@ -142,7 +143,8 @@ def main() -> None:
     result: dict[str, Any] = {"starts": {}, "elsewhere": {}, "films": 0, "frames": 0, "false_starts": []}
     with cw.Tracker.open(workers=given.threads) as tracker:
         for sequence in [] if given.skip_starts else sequences:
-            row = {"painted": follow(tracker, sequence, True), "target": follow(tracker, sequence, False)}
+            ways = {"target": False} if given.skip_painted else {"painted": True, "target": False}
+            row = {way: follow(tracker, sequence, painted) for way, painted in ways.items()}
             result["starts"][sequence.name] = row
             print(sequence.name, json.dumps(row), flush=True)
         for number, sequence in enumerate([] if given.skip_starts else sequences):
