@@ -33,7 +33,7 @@ _MOST = 0.6
 """Share of the cells of the largest region that is looked for."""
 _CUTS = 80
 """Regions that are compared."""
-_TEMPERATURE = 0.07
+_TEMPERATURE = 0.08
 """Of the likeness of two cells."""
 _RESTART = 0.3
 """Weight of what a cell itself looks like, against its neighbours."""
