@@ -48,7 +48,7 @@ _PATIENCE = 3
 """Frames between two searches while other objects are followed."""
 _HOPE = 0.7
 """Certainty of a first match from which an object is looked at more closely."""
-_LEAST_OVERLAP = 0.6
+_LEAST_OVERLAP = 0.65
 """Least overlap of the painted mask with the mask that comes back from a found object."""
 _SETTINGS = PropagationSettings(radius=float("inf"))
 _SAME = 0.5
