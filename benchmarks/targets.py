@@ -97,10 +97,9 @@ def elsewhere(tracker: cw.Tracker, sequence: Sequence, place: Sequence) -> dict[
     mixed = np.where(truth[..., None] > 0, pixels, around)
     found = {}
     for i, one in TargetFinder(targets, names, tracker).find(mixed, set(names)).items():
-        started = one.certainty >= 1 and one.mask is not None
-        overlap = (
-            float(region_iou(one.mask.astype(np.uint8), (truth == i).astype(np.uint8), (1,))[0]) if started else None
-        )
+        overlap = None
+        if one.certainty >= 1 and one.mask is not None:
+            overlap = float(region_iou(one.mask.astype(np.uint8), (truth == i).astype(np.uint8), (1,))[0])
         found[str(i)] = {**facts(one), "J": None if overlap is None else round(overlap, 3)}
     return {"place": place.name, **found}
 
@@ -149,9 +148,10 @@ def main() -> None:
             print(sequence.name, json.dumps(row), flush=True)
         for number, sequence in enumerate([] if given.skip_starts else sequences):
             place = sequences[(number + 3) % len(sequences)]
-            if place is not sequence and (row := elsewhere(tracker, sequence, place)) is not None:
-                result["elsewhere"][sequence.name] = row
-                print(sequence.name, json.dumps(row), flush=True)
+            found = elsewhere(tracker, sequence, place) if place is not sequence else None
+            if found is not None:
+                result["elsewhere"][sequence.name] = found
+                print(sequence.name, json.dumps(found), flush=True)
         tracker.reset()
         targets, names = join_targets([sequence.target() for sequence in sequences])
         finder = TargetFinder(targets, names, tracker)
