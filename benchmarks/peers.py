@@ -8,6 +8,15 @@ Every way follows the first mask of each sequence (DAVIS 2016: all objects as on
 machine's drift falls on all alike. Times are ratios to the preset `edge` on the same frame; milliseconds are printed beside
 them, with the load of the machine. Where OpenCV is installed there are two ways without a learnt encoder: the mask warped with
 DIS optical flow, and the mask moved along with the box of the tracker MIL, the one of OpenCV that needs no weights.
+
+EdgeTAM with random weights is measured for its time alone, with one and with three objects; it needs PyTorch beside
+
+    pip install transformers timm torchvision
+
+It takes seconds a frame on a processor, so it is measured only when it is named. `--ways` measures the ways whose names contain
+one of the words, and the base:
+
+    python benchmarks/peers.py DAVIS --ways EdgeTAM crw --sequences camel --frames 12
 """
 
 from __future__ import annotations
@@ -16,16 +25,21 @@ import argparse
 import json
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from numpy.typing import NDArray
 
 import crwedge as cw
+from benchmarks.edge_tam import EdgeTam
 from crwedge.core.pictures import read_picture
 from crwedge.eval.datasets import Clip, davis_clips
 from crwedge.eval.davis import true_mask
@@ -47,6 +61,8 @@ WAYS: dict[str, tuple[cw.PropagationSettings, tuple[int, int] | None]] = {
     "whole frame (crw)": (cw.preset("crw"), None),
 }
 BASE = "edge, 1,600 cells"
+TIMED = {f"EdgeTAM, {text}": objects for text, objects in (("one object", 1), ("three objects", 3))}
+"""Ways whose masks are not scored, with their number of objects."""
 
 
 class Flow:
@@ -98,39 +114,54 @@ class Box:
 
 
 def follow(clip: Clip, makers: dict[str, Callable[[], Any]]) -> dict[str, tuple[float, float, list[float]]]:
-    """J, F and the milliseconds of each frame but the first, of every way."""
+    """J, F and the milliseconds of each frame but the first, of every way; J and F are NaN for `TIMED`."""
     trackers = {name: make() for name, make in makers.items()}
-    scorers = {name: SequenceScorer("2016") for name in makers}
+    scorers = {name: SequenceScorer("2016") for name in makers if name not in TIMED}
     times: dict[str, list[float]] = {name: [] for name in makers}
     for number, (path, truth_path) in enumerate(zip(clip.frames, clip.masks, strict=True)):
         frame, truth = read_picture(path), true_mask(truth_path, "2016")
         for name, tracker in trackers.items():
-            step: Step = tracker if isinstance(tracker, Flow | Box) else lambda f, m, t=tracker: t.step(f, m).ids  # type: ignore[misc]
+            step: Step = (lambda f, m, t=tracker: t.step(f, m).ids) if isinstance(tracker, cw.Tracker) else tracker  # type: ignore[misc]
             begun = time.perf_counter()
             ids = step(frame, truth if number == 0 else None)
             if number:
                 times[name].append(1e3 * (time.perf_counter() - begun))
-            scorers[name].feed_frame(ids if number else truth, truth)
+            if name in scorers:
+                scorers[name].feed_frame(ids if number else truth, truth)
     for tracker in trackers.values():
         if isinstance(tracker, cw.Tracker):
             tracker.close()
     scores = {name: scorer.conclude() for name, scorer in scorers.items()}
-    return {name: (score.mean("J").mean, score.mean("F").mean, times[name]) for name, score in scores.items()}
+    means = {name: (score.mean("J").mean, score.mean("F").mean) for name, score in scores.items()}
+    return {name: (*means.get(name, (float("nan"), float("nan"))), times[name]) for name in makers}
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """J&F against the ratio of times."""
+    """J&F against the ratio of times; a way without scores is a line."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
+    for row in (row for row in rows if row["JF"] is None):
+        axes.axvline(row["ratio"], color="tab:gray", linestyle=":")
+        axes.annotate(
+            row["way"],
+            (row["ratio"], 0.03),
+            (-10, 0),
+            ("data", "axes fraction"),
+            "offset points",
+            rotation=90,
+            fontsize=8,
+        )
+    widest = max(row["ratio"] for row in rows)
+    rows = [row for row in rows if row["JF"] is not None]
+    slowest = max(row["ratio"] for row in rows)
     edge = [row for row in rows if row["way"].startswith("edge")]
     axes.plot([row["ratio"] for row in edge], [row["JF"] for row in edge], "o-", color="tab:blue")
     others = [row for row in rows if row not in edge]
     axes.plot([row["ratio"] for row in others], [row["JF"] for row in others], "s", color="tab:gray")
-    slowest = max(row["ratio"] for row in rows)
     for number, row in enumerate(rows):
         # Two points in one place: one label stands above, one to the right. Others are below; that of the last, to the left.
         close = [
@@ -142,7 +173,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         axes.annotate(row["way"], place, offset, textcoords="offset points", fontsize=8, ha=side)
     axes.set_xscale("log")
     axes.margins(0.2)
-    ticks = (0.4, 0.6, 1, 1.5, 2, 4, 8)
+    ticks = [tick for tick in (0.4, 0.6, 1, 1.5, 2, 4, 8, 16, 32, 64) if tick < max(8.1, 1.5 * widest)]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
     axes.set_xticks([], minor=True)
     axes.set_xlabel(f"time of a frame, as a multiple of {BASE}")
@@ -158,12 +189,18 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--sequences", nargs="*", default=[])
+    parser.add_argument(
+        "--ways", nargs="*", default=[], help="words: only ways with one of them in the name, and the base"
+    )
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--plot", type=Path, default=None)
-    parser.add_argument("--from", dest="result", type=Path, help="a result of --out: draw it again, measure nothing")
+    parser.add_argument(
+        "--from", dest="result", type=Path, nargs="+", help="results of --out to draw; measures nothing"
+    )
     options = parser.parse_args()
     if options.result is not None and options.plot is not None:
-        plot(json.loads(options.result.read_text())["rows"], options.plot)
+        results = [json.loads(path.read_text())["rows"] for path in options.result]
+        plot(list({row["way"]: row for rows in reversed(results) for row in rows}.values()), options.plot)
         return
     if options.root is None:
         parser.error("give the folder of DAVIS, or --from FILE with --plot FILE")
@@ -178,6 +215,15 @@ def main() -> None:
         makers |= {"mask warped by DIS flow": Flow, "mask moved with a MIL box": Box}
     except ImportError:
         print("opencv-python is not installed: no optical flow and no box tracker")
+    threads = options.threads or len(os.sched_getaffinity(0))
+    makers |= {name: (lambda n=objects: EdgeTam(n, threads)) for name, objects in TIMED.items()}  # type: ignore[misc]
+    words = [word.lower() for word in options.ways]
+    chosen = {name for name in makers if (any(word in name.lower() for word in words) if words else name not in TIMED)}
+    missing = [name for name in ("torch", "transformers", "timm", "torchvision") if find_spec(name) is None]
+    if chosen & set(TIMED) and missing:
+        print(f"no EdgeTAM: pip install {' '.join(missing)}")
+        chosen -= set(TIMED)
+    makers = {name: make for name, make in makers.items() if name in {BASE, *chosen}}
     found: dict[str, list[tuple[float, float, list[float]]]] = {name: [] for name in makers}
     clips = davis_clips(options.root, "2016", tuple(options.sequences))
     load = os.getloadavg()
@@ -190,12 +236,13 @@ def main() -> None:
     for name, sequences in found.items():
         j, f = (100 * float(np.mean([one[i] for one in sequences])) for i in (0, 1))
         times = np.concatenate([one[2] for one in sequences])
-        row = {"way": name, "J": round(j, 1), "F": round(f, 1), "JF": round((j + f) / 2, 1)}
+        row: dict[str, Any] = {"way": name, "J": None, "F": None, "JF": None}
+        if name not in TIMED:
+            row |= {"J": round(j, 1), "F": round(f, 1), "JF": round((j + f) / 2, 1)}
         row |= {"ratio": round(float(np.median(times / base)), 2), "ms": round(float(np.median(times)), 1)}
         rows.append(row)
-        print(
-            f"{name:30} J&F {row['JF']:5.1f}   J {j:5.1f}   F {f:5.1f}   {row['ratio']:5.2f} times {BASE}, {row['ms']:7.1f} ms"
-        )
+        scores = "not scored" if name in TIMED else f"J&F {(j + f) / 2:5.1f}   J {j:5.1f}   F {f:5.1f}"
+        print(f"{name:30} {scores:33}   {row['ratio']:5.2f} times {BASE}, {row['ms']:7.1f} ms")
     loads = [round(value, 1) for value in (load[0], os.getloadavg()[0])]
     print(f"load of the machine before and after: {loads[0]} and {loads[1]}")
     if options.plot is not None:

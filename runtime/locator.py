@@ -211,7 +211,7 @@ class RegionLocator:
 
     def set_quality(self, level: QualityLevel) -> None:
         """See `Locator.set_quality`."""
-        self.region.set_cells(max(64, round(level.cells * (self._backend.settings.cells or 0))))
+        self.region.set_share(level.cells)
 
     def state(self) -> ContextState:
         """See `Locator.state`."""

@@ -10,7 +10,9 @@ import numpy as np
 from crwedge.core.images import grid_size
 from crwedge.core.labels import LabelMap
 from crwedge.core.settings import PropagationSettings
+from crwedge.runtime.backends.base import Prediction
 from crwedge.runtime.monitor import SEARCHING
+from crwedge.runtime.propagation.guided import guided_ids
 from crwedge.runtime.propagation.specks import remove_specks
 from crwedge.runtime.sources.frame import Frame
 
@@ -36,6 +38,20 @@ def finished(
     if painted or not settings.drop_specks or labels.joints is not None:
         return replace(labels, names=known, states=states)
     return replace(labels, ids=remove_specks(labels.ids), names=known, states=states)
+
+
+def guided(labels: LabelMap, prediction: Prediction, settings: PropagationSettings) -> LabelMap:
+    """The label map with borders along those of its frame, where the settings say so.
+
+    Args:
+        labels: what was predicted, with its frame.
+        prediction: the soft labels.
+        settings: see `PropagationSettings.guided`.
+    """
+    if not settings.guided or labels.joints is not None or labels.frame is None:
+        return labels
+    view = prediction.features.view.finer(settings.label_scale)
+    return replace(labels, ids=guided_ids(labels.ids, prediction.fine, labels.object_ids, view, labels.frame))
 
 
 def nothing_found(frame: Frame, index: int, searched: Iterable[int]) -> LabelMap:

@@ -22,10 +22,12 @@ Box = NDArray[np.float64]
 
 _STEPS = 4
 """Steps of the scale in each factor of two."""
-_ROOM = 1.15
+_ROOM = 1.35
 """A finer scale is taken only where this many times its cells fit the budget, so that the scale does not oscillate."""
 _FILL, _WIDEST = 0.85, 8
 """Where there is room, the margin is widened: up to so much of the budget, and so many cells."""
+_FEWEST = 64
+"""Cells of the smallest budget."""
 _SPECK = 0.1
 """A connected part of an object that is smaller than this share of its largest one is a speck, and the region ignores it."""
 _SMOOTH = 0.5
@@ -42,20 +44,22 @@ class Region:
     """
 
     def __init__(self, cells: int, margin: int, size: Size) -> None:
-        self.margin, self.size = margin, size
-        self.set_cells(cells)
-        self._level = 0
+        self.size, self._full = size, (cells, margin)
+        self.set_share(1)
         self._box: Box | None = None
         self._motion = np.zeros(4)
 
-    def set_cells(self, cells: int) -> None:
-        """Compute at most `cells` cells of a frame from now on."""
-        self.cells = cells
+    def set_share(self, share: float) -> None:
+        """Use a share of the budget from now on. The margin goes with its square root, as the sides of the region do."""
+        cells, margin = self._full
+        self.cells = cells if share == 1 else max(_FEWEST, round(share * cells))
+        self.margin = margin if share == 1 else max(min(margin, 2), round(margin * math.sqrt(share)))
         self._least = 1.0
         """The scale at which the whole frame fits the budget; the region is never computed at a lower one."""
-        while np.prod(grid_size(*self._scaled(self._least))) > cells:
+        while np.prod(grid_size(*self._scaled(self._least))) > self.cells:
             self._least *= 0.99
         self._coarsest = math.ceil(-_STEPS * math.log2(self._least) - 1e-9)
+        self._level = 0
 
     @property
     def overview(self) -> View:

@@ -41,7 +41,7 @@ class SessionOptions(Checked):
     resize_mask: bool = False
     """Resize masks of another size than the frame."""
     overwrite: bool = False
-    """Replace existing outputs."""
+    """Replace existing outputs, and a file that is not a snapshot by one."""
     late: Literal["drop", "wait"] | None = None
     """What happens to frames that arrive faster than they are tracked: `drop` (default of live sources) or `wait` (files)."""
     watchdog: float = bounded(5.0, min=0.1)

@@ -28,7 +28,7 @@ from crwedge.runtime.locator import Locator, open_locator
 from crwedge.runtime.monitor import KEPT_OVER_A_GAP, TRUSTED, Monitor, expected_overlap
 from crwedge.runtime.objects import AnyPrompt, Objects
 from crwedge.runtime.ops.snapshot import State
-from crwedge.runtime.output import finished, nothing_found
+from crwedge.runtime.output import finished, guided, nothing_found
 from crwedge.runtime.position import Position
 from crwedge.runtime.propagation.context import Pixels
 from crwedge.runtime.propagation.view import Size, View
@@ -166,6 +166,7 @@ class Tracker(Closing):
         prediction = self._predict(features, locator, given)
         propagated = time.perf_counter()
         labels = self._report(prediction, pixels, given, source)
+        shown = guided(labels, prediction, self.settings) if given is None else labels
         trust = min(labels.confidence.values(), default=0.5 if given is None else 1.0)
         self.backend.remember(prediction, pinned=given is not None, trust=trust)
         locator.observe(prediction, labels, given is not None)
@@ -176,7 +177,7 @@ class Tracker(Closing):
             self._position.advance(labels.source_index)
         seconds = encoded - start, propagated - encoded, time.perf_counter() - propagated
         self.stages_ms = dict(zip(("encode", "propagate", "output"), (1e3 * s for s in seconds), strict=True))
-        return finished(labels, self.settings, self.names, given is not None, self.searched)
+        return finished(shown, self.settings, self.names, given is not None, self.searched)
 
     def rename(self, names: Mapping[int, str]) -> None:
         """Set names of objects for the outputs from the next frame on; other names stay."""

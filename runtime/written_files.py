@@ -10,6 +10,7 @@ from typing import Any
 from crwedge.core.errors import SinkError
 from crwedge.core.files import check_writable
 from crwedge.formats.open import split_format
+from crwedge.runtime.ops.snapshot import is_snapshot
 from crwedge.runtime.session_options import SessionOptions
 
 Named = tuple[str, Any]
@@ -21,6 +22,8 @@ def check_written(
 ) -> None:
     """Refuse two outputs of one file, outputs over an input, and state files that cannot be written.
 
+    A snapshot replaces an earlier snapshot, and other files only with `overwrite`.
+
     Raises:
         SinkError: with the cure.
     """
@@ -29,12 +32,24 @@ def check_written(
         if path is not None:
             if os.path.isdir(path):
                 raise SinkError(f"{name} {path} is a folder; name a file in it")
+            if os.path.exists(path) and not os.path.isfile(path):
+                raise SinkError(f"{name} {path} is not a regular file; choose another name")
             check_writable(Path(path))
     targets = [("--out", place) for place in outputs or ()]
     control = options.control if options.control is None or "://" not in str(options.control) else None
     inputs = [("--mask", prompt), ("the source", source), ("--set control", control)]
     inputs += [("--target", target) for target in options.targets]
     check_distinct([*targets, *files, ("--set log", log)], inputs)
+    kept = options.snapshot
+    # Where a run resumes, reading the snapshot is the stricter check.
+    if (
+        kept is not None
+        and not options.resume
+        and not options.overwrite
+        and os.path.exists(kept)
+        and not is_snapshot(kept)
+    ):
+        raise SinkError(f"--snapshot {kept} exists and is not a snapshot; choose another name, or add --overwrite")
 
 
 def check_distinct(written: Iterable[Named], read: Iterable[Named]) -> None:

@@ -23,7 +23,8 @@ def convert(
     to: Annotated[
         str | None,
         typer.Option(
-            "--to", help="cvat, cvat-polygons, coco, yolo, davis or youtube-vos; default: by the name of OUT."
+            "--to",
+            help="cvat, cvat-images, cvat-polygons, coco, yolo, davis or youtube-vos; default: by the name of OUT.",
         ),
     ] = None,
     video: Annotated[str | None, typer.Option(help="Name of the video, of several.")] = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType, UnionType
@@ -82,6 +83,8 @@ class Checked:
 def convert(name: str, value: Any, kind: Any) -> Any:
     """`value` as the type `kind`; SettingError when it is of another one."""
     origin, arguments = get_origin(kind), get_args(kind)
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        raise SettingError(f"{name} is a number of more than 308 digits; give a smaller one")
     if origin is Literal:
         if value not in arguments:
             raise SettingError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, arguments))}")

@@ -14,7 +14,7 @@ def parse_json(text: str | bytes) -> Any:
         ValueError: it is not JSON, nested too deeply, or holds a number that is too large.
     """
     try:
-        return json.loads(text, parse_float=_finite, parse_constant=_finite)
+        return json.loads(text, parse_float=_finite, parse_int=_integer, parse_constant=_finite)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
@@ -22,5 +22,13 @@ def parse_json(text: str | bytes) -> Any:
 def _finite(word: str) -> float:
     value = float(word)
     if math.isinf(value):
-        raise ValueError(f"the number {word} is too large")
+        raise ValueError(
+            f"the number {word[:20]}... is too large" if len(word) > 20 else f"the number {word} is too large"
+        )
     return value
+
+
+def _integer(word: str) -> int:
+    # One that no float holds would stop whoever computes with it.
+    _finite(word)
+    return int(word)

@@ -68,6 +68,8 @@ class PropagationSettings(Checked):
     """Cells around the objects in that region. None: 4 of 1600 cells, growing with the root of the budget."""
     drop_specks: bool = False
     """Whether small parts of an object that are far from its large ones are removed from the output. The context keeps them."""
+    guided: bool = False
+    """Whether borders in the output follow the colours of the frame (joint bilateral upsampling). The context never sees it."""
 
     @property
     def region_margin(self) -> int:
@@ -128,6 +130,7 @@ PRESETS: dict[str, PropagationSettings] = {
         label_scale=2,
         cells=1600,
         drop_specks=True,
+        guided=True,
     ),
     # DINOv3's evaluation. The paper does not mention a prefill; as in DINO's there is none here.
     "dinov3": PropagationSettings(

@@ -1,4 +1,4 @@
-"""CVAT for video 1.1: one XML file with a track for each object.
+"""CVAT for video 1.1: one XML file with a track for each object. Reading takes CVAT for images too (`cvat_images`).
 
 A track has a shape in each frame where it changes; the shape holds until the next one, or until one that is `outside`. Masks
 are run lengths in a box (exact); polygons are an alternative for people who move points.
@@ -7,20 +7,13 @@ are run lengths in a box (exact); polygons are an alternative for people who mov
 from __future__ import annotations
 
 import logging
-import os
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import quoteattr
 
-import numpy as np
-from numpy.typing import NDArray
-
-from crwedge.core.films import VIDEO_SUFFIXES
 from crwedge.core.masks import object_ids
-from crwedge.core.palette import palette
 from crwedge.formats.annotation import (
     MOST_OBJECTS,
     UNNAMED,
@@ -32,14 +25,14 @@ from crwedge.formats.annotation import (
     check_ids,
     check_size,
 )
-from crwedge.formats.polygons import one_polygon
-from crwedge.formats.runs import BoxRuns, EncodedMask, Polygons, polygon
+from crwedge.formats.cvat_images import ImageElements
+from crwedge.formats.cvat_xml import FILE, Shapes, head, shape_of, shape_text, step_of, video_name
+from crwedge.formats.runs import EncodedMask, Polygons
 from crwedge.formats.safe_xml import xml_elements
 from crwedge.formats.spools import Spools
 
-Shapes = Literal["mask", "polygon"]
-FILE = "annotations.xml"
 _MOST_FRAMES = 10_000_000
+_OTHER_SHAPES = ("box", "polyline", "points", "ellipse", "cuboid", "skeleton")
 
 
 class CvatWriter:
@@ -65,7 +58,7 @@ class CvatWriter:
         self._numbers.append(frame.number)
         if frame.stem != f"{frame.number:05d}":
             self._named[frame.number] = frame.stem
-        present = {i: self._shape(frame.ids == i) for i in object_ids(frame.ids)}
+        present = {i: shape_text(frame.ids == i, self._shapes) for i in object_ids(frame.ids)}
         for i in sorted({*present, *self._inside}):
             shape, outside = present.get(i) or self._inside[i], int(i not in present)
             text = f'    <{self._shapes} frame="{frame.number}" keyframe="1" outside="{outside}" occluded="0" {shape}'
@@ -84,54 +77,20 @@ class CvatWriter:
                 file.write(b"  </track>\n")
             file.write(b"</annotations>\n")
 
-    def _shape(self, mask: NDArray[np.bool_]) -> str:
-        if self._shapes == "polygon":
-            return f'points="{";".join(f"{x:.2f},{y:.2f}" for x, y in one_polygon(mask))}"'
-        runs = BoxRuns.of(mask)
-        where = f'left="{runs.left}" top="{runs.top}" width="{runs.width}" height="{runs.height}"'
-        return f'rle="{runs.runs}" {where}'
-
     def _head(self, labels: list[str]) -> str:
-        height, width = self._size or (0, 0)
-        numbers = np.array(self._numbers or [0])
-        steps = np.unique(np.diff(numbers))
-        regular = len(steps) < 2
-        step = int(steps[0]) if regular and len(steps) else 1
-        colours = palette()
-        lines = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>", "  <version>1.1</version>", "  <meta>"]
-        lines += ["    <task>", f"      <name>{escape(self._video.name)}</name>"]
-        lines += [f"      <size>{len(self._numbers)}</size>", "      <mode>interpolation</mode>"]
-        lines += ["      <overlap>0</overlap>", "      <subset>default</subset>"]
-        lines += [f"      <start_frame>{numbers[0]}</start_frame>", f"      <stop_frame>{numbers[-1]}</stop_frame>"]
-        lines += [f"      <frame_filter>{f'step={step}' if step > 1 else ''}</frame_filter>", "      <labels>"]
-        for number, label in enumerate(labels, start=1):
-            colour = "".join(f"{int(part):02x}" for part in colours[number])
-            lines += [
-                "        <label>",
-                f"          <name>{escape(label)}</name>",
-                f"          <color>#{colour}</color>",
-            ]
-            lines += [
-                f"          <type>{self._shapes}</type>",
-                "          <attributes></attributes>",
-                "        </label>",
-            ]
-        lines += ["      </labels>", "      <original_size>", f"        <width>{width}</width>"]
-        lines += [f"        <height>{height}</height>", "      </original_size>"]
-        lines += [f"      <source>{escape(self._video.name)}</source>", "    </task>"]
-        if not regular or self._named:
+        lines: list[str] = []
+        if step_of(self._numbers) is None or self._named:
             # CVAT has no place for them and passes over what it does not know.
             lines.append("    <crwedge>")
             for n in self._numbers:
                 name = f" name={quoteattr(self._named[n])}" if n in self._named else ""
                 lines.append(f'      <frame number="{n}"{name}></frame>')
             lines.append("    </crwedge>")
-        lines.append("  </meta>")
-        return "\n".join(lines) + "\n"
+        return head(self._video, self._size or (0, 0), self._numbers, labels, self._shapes, more=lines)
 
 
 def read_cvat(path: Path) -> Annotation:
-    """Read CVAT for video 1.1.
+    """Read CVAT for video 1.1, or CVAT for images 1.1 with track ids.
 
     Raises:
         FormatError: it is another file, damaged, or has objects that cannot be followed.
@@ -173,6 +132,8 @@ class _Document:
         self.listed: dict[int, str | None] = {}
         self.tags: list[str] = []
         self.boxes = 0
+        self.images = ImageElements(path)
+        self.attribute: str | None = None
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         if not self.tags and tag != "annotations":
@@ -191,25 +152,33 @@ class _Document:
             if number < 0 or number in self.tracks:
                 raise FormatError(f"the track {number} comes twice, or is not a whole number from 0")
             self.track = self.tracks[number] = _Track(attributes["label"])
-        elif tag == "image":
-            raise FormatError("it is CVAT for images, which has no tracks; export it as CVAT for video 1.1")
+        elif tag == "image" or ("image" in self.tags and tag in ("mask", "polygon")):
+            self.images.start(tag, attributes)
+        elif tag == "attribute":
+            self.attribute = attributes.get("name")
         elif tag == "frame" and "crwedge" in self.tags:
             self.listed[int(attributes["number"])] = attributes.get("name")
         elif self.track is not None and tag in ("mask", "polygon"):
             outside = attributes.get("outside") == "1"
-            self.track.add(int(attributes["frame"]), None if outside else _shape_of(tag, attributes))
-        elif self.track is not None and tag in ("box", "polyline", "points", "ellipse", "cuboid", "skeleton"):
+            self.track.add(int(attributes["frame"]), None if outside else shape_of(tag, attributes))
+        elif tag in _OTHER_SHAPES and (self.track is not None or "image" in self.tags):
             self.boxes += 1
 
     def end(self, tag: str, text: str) -> None:
         self.tags.pop()
         if tag == "track":
             self.track = None
+        elif tag == "attribute" and "image" in self.tags:
+            self.images.attribute(self.attribute, text)
         if text and "meta" in self.tags and "labels" not in self.tags:
             self.meta.setdefault(tag, text)
 
     def annotation(self) -> Annotation:
         tracks = {number: track for number, track in self.tracks.items() if track.frames}
+        if self.images.images:
+            if tracks:
+                raise FormatError(f"{self.path} has tracks and images; export it as CVAT for video 1.1")
+            return self.images.annotation(self.meta, self.boxes)
         if not tracks:
             found = f"; it has {self.boxes} boxes, points or lines" if self.boxes else ""
             raise FormatError(
@@ -251,9 +220,7 @@ class _Document:
             canvas.report()
 
         names = {i: track.label for i, track in objects.items() if track.label != UNNAMED}
-        name = self.meta.get("source") or self.meta.get("name") or self.path.stem
-        stem, suffix = os.path.splitext(name)
-        return Annotation(Video(stem if suffix.lower() in VIDEO_SUFFIXES else name), size, frames, names)
+        return Annotation(Video(video_name(self.meta, self.path.stem)), size, frames, names)
 
     def _numbers(self, objects: Mapping[int, _Track]) -> list[int] | range:
         if self.listed:
@@ -274,13 +241,6 @@ class _Document:
     def _number(self, name: str, default: int) -> int:
         text = self.meta.get(name, "")
         return int(text) if text.isdecimal() and len(text) < 16 else default
-
-
-def _shape_of(tag: str, attributes: Mapping[str, str]) -> EncodedMask:
-    if tag == "polygon":
-        return Polygons((polygon([pair.split(",") for pair in attributes["points"].split(";")]),))
-    left, top, width, height = (int(attributes[name]) for name in ("left", "top", "width", "height"))
-    return BoxRuns(left, top, width, height, attributes["rle"])
 
 
 def _held(track: _Track, numbers: list[int] | range) -> int:

@@ -20,8 +20,9 @@ from crwedge.formats.annotation import Annotation, FormatError, Video, Writer
 from crwedge.formats.archive import pack, unpack
 from crwedge.formats.coco import FILE as COCO_FILE
 from crwedge.formats.coco import CocoWriter, read_coco
-from crwedge.formats.cvat import FILE as CVAT_FILE
 from crwedge.formats.cvat import CvatWriter, read_cvat
+from crwedge.formats.cvat_images import CvatImagesWriter
+from crwedge.formats.cvat_xml import FILE as CVAT_FILE
 from crwedge.formats.davis import MASKS, DavisWriter, read_davis
 from crwedge.formats.jsonl import read_jsonl
 from crwedge.formats.yolo import FILE as YOLO_FILE
@@ -47,6 +48,7 @@ class Format:
 FORMATS = {
     "cvat": Format(CvatWriter, CVAT_FILE, ".xml"),
     "cvat-polygons": Format(partial(CvatWriter, shapes="polygon"), CVAT_FILE, ".xml"),
+    "cvat-images": Format(CvatImagesWriter, CVAT_FILE, ".xml"),
     "coco": Format(CocoWriter, COCO_FILE, ".json"),
     "yolo": Format(YoloWriter, None, replaced=("labels", YOLO_FILE)),
     "davis": Format(DavisWriter, None, replaced=(MASKS + "/{video}",), void=True),

@@ -183,8 +183,8 @@ class Backend(Protocol):
     def rescale(self, view: View) -> None:
         """Bring the context to the scale of a view: that of the next frame.
 
-        Frames whose pixels were kept are encoded again; features of the others are resampled, and so are all labels, from
-        those that each frame first had.
+        The pinned frames are encoded again. Features of the ring's frames are resampled. Labels are resampled from those
+        that each frame first had.
         """
         ...
 

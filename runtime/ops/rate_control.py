@@ -36,7 +36,7 @@ LEVELS = (
     QualityLevel(context=0.25, radius=0.5),
 )
 """Of whole frames, in the order in which they are tried: fewer context frames cost the least accuracy."""
-CELL_LEVELS = tuple(QualityLevel(cells=0.8**step) for step in range(9))
+CELL_LEVELS = tuple(QualityLevel(cells=0.8**step) for step in range(6))
 """Of a region: the cells alone decide its time."""
 
 

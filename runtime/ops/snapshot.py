@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 from crwedge.core.errors import UserError
 from crwedge.core.json_text import parse_json
 from crwedge.core.labels import LabelMap
-from crwedge.core.tensors import read_tensors, write_tensors
+from crwedge.core.tensors import HASH, TensorFileError, read_tensors, read_words, write_tensors
 from crwedge.runtime.events import silent
 from crwedge.runtime.observer import Observer
 
-FORMAT = "crwedge-snapshot-2"
+_KIND = "crwedge-snapshot-"
+FORMAT = f"{_KIND}3"
+"""Since 3 a snapshot has a hash."""
+_CURE = "name another snapshot, or remove the file to start again"
 
 
 class SnapshotError(UserError):
@@ -77,21 +80,29 @@ def read_snapshot(path: str | Path) -> State:
     """Read a state.
 
     Raises:
-        TensorFileError: the file is missing or damaged.
-        SnapshotError: it is not a snapshot.
+        SnapshotError: the file is missing, damaged or not a snapshot of this version.
     """
-    tensors, words = read_tensors(Path(path))
-    if words.get("format") != FORMAT:
-        raise SnapshotError(
-            f"{path} is not a snapshot of this version ({words.get('format')!r}); remove it to start again"
-        )
+    try:
+        tensors, words = read_tensors(Path(path))
+    except TensorFileError as error:
+        raise SnapshotError(f"{str(error).removesuffix('; remove it')}; {_CURE}") from error
+    form = words.get("format", "")
+    if not form.startswith(_KIND):
+        raise SnapshotError(f"{path} is not a snapshot; {_CURE}")
+    if form != FORMAT:
+        raise SnapshotError(f"{path} is a snapshot of another version of crwedge ({form}); {_CURE}")
     try:
         facts = parse_json(words["state"])
         state = State(tensors, facts)
-        _ = state.index, facts["object_ids"], facts["settings"], tensors["features"]
+        _ = state.index, facts["object_ids"], facts["settings"], tensors["features"], words[HASH]
     except (KeyError, ValueError, TypeError) as error:
-        raise SnapshotError(f"the snapshot {path} is damaged ({error}); remove it to start again") from error
+        raise SnapshotError(f"the snapshot {path} is damaged ({error}); {_CURE}") from error
     return state
+
+
+def is_snapshot(path: str | Path) -> bool:
+    """Whether a file is a snapshot of any version, by what it says of itself."""
+    return read_words(Path(path)).get("format", "").startswith(_KIND)
 
 
 class Snapshots(Observer):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.propagation.label_grid import label_rows, packed_change, row_means
-from crwedge.runtime.propagation.rescale import resample_features, resample_labels, rescaled, trimmed
+from crwedge.runtime.propagation.rescale import overlap, resample_features, resample_labels, rescaled, trimmed
 from crwedge.runtime.propagation.slots import ContextSlots
 from crwedge.runtime.propagation.view import Size, View
 
@@ -129,15 +129,18 @@ class ContextBuffer:
     def rescale(self, view: View, encode: Callable[[Pixels, View], NDArray[np.float32]]) -> None:
         """Convert every frame to the scale of a view.
 
-        Frames whose pixels were kept are encoded again; features of the others are resampled, and so are all labels, from
-        those that each frame first had. A frame that would then have more cells than a slot holds keeps those nearest to
-        the view.
+        The pinned frames, which every later frame is compared with, are encoded again. Features of the ring's frames are
+        resampled. Labels are resampled from those that each frame first had. A frame that would then have more cells than
+        a slot holds keeps those nearest to the view.
         """
         found = []
         for slot in self.slots.in_use:
-            old, pixels = self.slots.view(slot), self.slots.pixels(slot)
+            old, pixels = self.slots.view(slot), self.slots.pinned_pixels(slot)
             first = self.slots.first_labels(slot, self._labels[slot, : old.cells])
-            new = trimmed(rescaled(first.view, view.size), self.capacity, view)
+            covered = rescaled(first.view, view.size)
+            if pixels is None:
+                covered = overlap(covered, rescaled(old, view.size))
+            new = trimmed(covered, self.capacity, view)
             labels = resample_labels(first.labels, first.view, new, self._scale)
             if pixels is not None:
                 features = encode(pixels, new).transpose(1, 2, 0).reshape(new.cells, -1)
@@ -217,7 +220,7 @@ def memory_formula(
         cells: of a frame, at most.
         channels: C of the features.
         labels: K, the background included.
-        frame: (H, W), counted where the settings keep the pixels of the context's frames.
+        frame: (H, W), counted where the settings keep the pixels of the pinned frames.
     """
     labels *= settings.label_scale**2
     # Where the scale may change, the labels that each frame first had are kept beside those it has.
@@ -229,9 +232,7 @@ def memory_formula(
         f"({m} + {p}) x {cells} x ({channels} x {width} + {labels} x {per_label}) = {total / 1e6:.1f} MB"
     )
     if settings.cells is not None and frame is not None:
-        pixels = (m + p) * frame[0] * frame[1] * 3
+        pixels = p * frame[0] * frame[1] * 3
         total += pixels
-        text += (
-            f" + (m + pinned) x H x W x 3 = ({m} + {p}) x {frame[0]} x {frame[1]} x 3 = {pixels / 1e6:.1f} MB of frames"
-        )
+        text += f" + pinned x H x W x 3 = {p} x {frame[0]} x {frame[1]} x 3 = {pixels / 1e6:.1f} MB of frames"
     return text, total

@@ -25,6 +25,14 @@ def rescaled(view: View, size: Size) -> View:
     return View(size, (origin[0], origin[1]), (grid[0], grid[1]))
 
 
+def overlap(one: View, other: View) -> View:
+    """The cells that lie in both of two views of the same scale, which have some in common."""
+    low = [max(a, b) for a, b in zip(one.origin, other.origin, strict=True)]
+    ends = zip(one.origin, one.grid, other.origin, other.grid, strict=True)
+    high = [min(a + n, b + m) for a, n, b, m in ends]
+    return View(one.size, (low[0], low[1]), (high[0] - low[0], high[1] - low[1]))
+
+
 def trimmed(view: View, cells: int, around: View) -> View:
     """The part of a view with no more than `cells` cells that is nearest to another view, `around`, of the same scale."""
     low, grid = list(view.origin), list(view.grid)

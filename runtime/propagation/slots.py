@@ -53,8 +53,8 @@ class ContextSlots:
 
     Args:
         settings: `context_length` (m), `context_spacing`, `max_pinned`, `prefill` and `cells` are used. With `cells` the
-            pixels of each frame are kept, so that it can be encoded again at another scale.
-        keep_frames: keep the pixels in any case.
+            pixels of the pinned frames are kept, so that these can be encoded again at another scale.
+        keep_frames: keep the pixels of every frame.
     """
 
     def __init__(self, settings: PropagationSettings, keep_frames: bool = False) -> None:
@@ -95,6 +95,10 @@ class ContextSlots:
     def pixels(self, slot: int) -> NDArray[np.uint8] | None:
         """RGB uint8 (H, W, 3) of the frame in a slot, where it was kept."""
         return self._held[slot].pixels
+
+    def pinned_pixels(self, slot: int) -> NDArray[np.uint8] | None:
+        """The same, of a pinned frame; None for a frame of the ring."""
+        return self.pixels(slot) if slot in self._pinned else None
 
     @property
     def in_use(self) -> list[int]:
@@ -238,5 +242,6 @@ class ContextSlots:
         self._copies = self._copied = self._count = self._pinned_at = 0
 
     def _hold(self, slot: int, view: View, trust: float, pixels: NDArray[np.uint8] | None) -> int:
-        self._held[slot] = _Held(view, trust, pixels if self.keep_frames or self.rescales else None, self._count)
+        keep = self.keep_frames or (self.rescales and slot in self._pinned)
+        self._held[slot] = _Held(view, trust, pixels if keep else None, self._count)
         return slot

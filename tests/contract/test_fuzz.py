@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 
+import crwedge as cw
 from crwedge.adapt.settings import parse_changes
 from crwedge.batch.results import parse_manifest
 from crwedge.batch.table import read_table
 from crwedge.core.bundle import Bundle
-from crwedge.core.errors import BundleError, CrwedgeError, SettingError
+from crwedge.core.errors import BundleError, CrwedgeError, MaskError, SettingError
 from crwedge.core.images import parse_size
+from crwedge.core.joints import read_joints
 from crwedge.core.json_text import parse_json
 from crwedge.formats.open import open_annotation
+from crwedge.train.config_file import read_config
 from tests.fuzz import run
 from tests.fuzz_parsers import Parser, parsers, sealed
 
@@ -42,10 +45,23 @@ def test_broken_inputs(every: dict[str, Parser], tmp_path: Path) -> None:
         assert out.refused > 0, name
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": 1e999}', "[Infinity]", "", "nothing"])
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": 1e999}', "[Infinity]", "", "nothing", f"[{'9' * 309}]"])
 def test_json_that_no_program_writes(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_json(text)
+
+
+def test_numbers_that_no_float_holds(tmp_path: Path) -> None:
+    (tmp_path / "joints.json").write_text(f'{{"hand": [412, {"9" * 400}]}}')
+    with pytest.raises(MaskError, match=r"the number 9{20}\.\.\. is too large"):
+        read_joints(tmp_path / "joints.json")
+    assert parse_json(f"[{2**64}, -7]") == [2**64, -7]
+    for text in (f"scale = [{'9' * 400}, 1]", f"temperature = -{'9' * 400}", f"steps = {'9' * 400}"):
+        (tmp_path / "recipe.toml").write_text(text)
+        with pytest.raises(SettingError, match="more than 308 digits"):
+            read_config(tmp_path / "recipe.toml")
+    with pytest.raises(SettingError, match="more than 308 digits"):
+        cw.PropagationSettings(topk=10**400)
 
 
 def test_a_message_is_one_line_that_no_terminal_obeys() -> None:

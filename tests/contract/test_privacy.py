@@ -36,12 +36,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Of a user with an empty HOME, who has set nothing."""
+    """Of a user with an empty HOME, who has set nothing, and measures no coverage, which writes files of its own."""
     home.mkdir()
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("XDG_", "CRWEDGE_", "ORT_", "TMP", "NUMBA_", "MPL"))
+        if not name.startswith(("XDG_", "CRWEDGE_", "ORT_", "TMP", "NUMBA_", "MPL", "COVERAGE_"))
     }
     return {**kept, "HOME": str(home), "TMPDIR": str(home.parent)}
 

@@ -263,6 +263,29 @@ def test_stacks_and_one_hot_arrays() -> None:
         check_mask("init.png", size)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("init.png", "not str; read_mask reads files"),
+        ([np.zeros((4, 6)), np.zeros((4, 5))], r"of one size"),
+        (np.full((4, 6), "dog"), "must be an array"),
+        (np.zeros((2, 2, 4, 6), np.uint8), r"not \(2, 2, 4, 6\)"),
+        (np.full((2, 4, 6), 0.4), "cut soft ones"),
+        (np.zeros((256, 4, 6), bool), "holds 256 masks; at most 254"),
+        (np.zeros((255, 4, 6), bool), "holds 255 masks; at most 254"),
+    ],
+)
+def test_arrays_that_are_no_masks(given: Any, message: str) -> None:
+    with pytest.raises(MaskError, match=message):
+        check_mask(given, (4, 6))
+
+
+def test_a_painted_picture_with_the_channels_first_is_a_mask() -> None:
+    red = np.zeros((4, 6, 3), np.uint8)
+    red[1:3, 2:4] = 200, 0, 0
+    np.testing.assert_array_equal(check_mask(np.moveaxis(red, -1, 0), (4, 6)), red[..., 0] > 0)
+
+
 def test_a_mask_is_described_with_what_a_grid_may_lose() -> None:
     assert describe_mask(two_blocks(), {2: "ball"}) == "2 objects: 1 (1,200 pixels), 2 ball (150 pixels)"
     assert small_objects(two_blocks(), (2, 3)) == (2,)

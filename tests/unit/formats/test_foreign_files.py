@@ -36,6 +36,16 @@ def mask(frame: int, runs: str = "0, 4", box: tuple[int, int, int, int] = (1, 2,
     )
 
 
+def picture(number: int, shapes: str, width: int = 12) -> str:
+    return f'<image id="{number}" name="a/f_{number}.png" width="{width}" height="8">{shapes}</image>'
+
+
+def mask_of(track: str | None, left: int = 1) -> str:
+    named = "" if track is None else f'<attribute name="track_id">{track}</attribute>'
+    box = f'left="{left}" top="2" width="2" height="2"'
+    return f'<mask label="car" source="manual" occluded="0" rle="0, 4" {box} z_order="0">{named}</mask>'
+
+
 def write(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8")
     return path
@@ -67,6 +77,30 @@ def test_cvat_polygons_are_held_and_that_is_said(tmp_path: Path, caplog: pytest.
     found = ids_of(write(tmp_path / "a.xml", cvat(body)))
     assert int((found[2] == 1).sum()) == 12
     assert "2 frames between keyframes repeat the last polygon" in caplog.text
+
+
+def test_cvat_images_are_followed_by_their_track_ids(tmp_path: Path) -> None:
+    """Frames come in the order of their ids; Datumaro writes whole numbers with a point."""
+    body = picture(4, mask_of("7.0") + mask_of("2", 5)) + picture(1, mask_of("2")) + picture(2, "")
+    with open_annotation(write(tmp_path / "a.xml", cvat(body))) as annotation:
+        assert (annotation.size, dict(annotation.names)) == ((8, 12), {2: "car", 7: "car"})
+        found = {frame.stem: frame.ids for frame in annotation.frames()}
+    assert {name: sorted(np.unique(ids)) for name, ids in found.items()} == {
+        "f_1": [0, 2],
+        "f_2": [0],
+        "f_4": [0, 2, 7],
+    }
+    np.testing.assert_array_equal(np.argwhere(found["f_4"] == 7)[[0, -1]], [[2, 1], [3, 2]])
+
+
+def test_one_cvat_image_without_track_ids_is_a_prompt(tmp_path: Path) -> None:
+    polygon = (
+        '<polygon label="dog" occluded="0" points="5.00,1.00;9.00,1.00;9.00,4.00;5.00,4.00" z_order="0"></polygon>'
+    )
+    given = read_prompt(write(tmp_path / "a.xml", cvat(picture(0, "") + picture(3, mask_of(None) + polygon))))
+    assert isinstance(given, AnnotatedMask)
+    assert (given.frame, dict(given.names)) == (3, {1: "car", 2: "dog"})
+    assert [int((given.mask == i).sum()) for i in (1, 2)] == [4, 12]
 
 
 def test_the_first_annotated_frame_is_a_prompt_with_names(tmp_path: Path) -> None:
@@ -166,7 +200,18 @@ REFUSED_XML = {
         cvat('<track id="0" label="c"><box frame="0" outside="0" xtl="1" ytl="1" xbr="2" ybr="2"></box></track>'),
         "no masks or polygons in tracks; it has 1 boxes",
     ),
-    "images": (cvat('<image id="0" name="a.png" width="4" height="4"></image>'), "CVAT for images"),
+    "images": (cvat(picture(0, "")), "no masks or polygons in its images"),
+    "image boxes": (
+        cvat(picture(0, '<box label="c" xtl="1" ytl="1" xbr="2" ybr="2"></box>')),
+        "no masks or polygons in its images; it has 1 boxes",
+    ),
+    "no tracks": (cvat(picture(0, mask_of(None)) + picture(1, mask_of(None))), "objects in 2 images have no attribute"),
+    "track id": (cvat(picture(0, mask_of("1.5"))), "'1.5' is not a whole number"),
+    "far track": (cvat(picture(0, mask_of("255"))), "ids go from 1 to 254"),
+    "two sizes": (cvat(picture(0, mask_of("1")) + picture(1, "", 9)), "images of 2 sizes"),
+    "image twice": (cvat(picture(0, mask_of("1")) * 2), "the image 0 comes twice"),
+    "large image": (cvat(picture(0, mask_of("1"), 10**8)), "million pixels"),
+    "both": (cvat(picture(0, mask_of("1")) + f'<track id="1" label="c">{mask(0)}</track>'), "has tracks and images"),
     "runs": (cvat(f'<track id="0" label="c">{mask(0, "0, 5")}</track>'), "add up to 5 pixels, not 4"),
     "huge box": (cvat(f'<track id="0" label="c">{mask(0, "0, 4", (0, 0, 9**9, 9**9))}</track>'), "has a box of"),
     "text": (cvat(f'<track id="0" label="c">{mask(0, "0, x")}</track>'), "damaged run lengths"),
@@ -257,6 +302,7 @@ def test_damaged_files_give_one_line_and_nothing_else(
     line = {"index": 0, "objects": {"1": {"size": [8, 12], "counts": "4k2"}}, "names": {"1": "a"}, "name": "x"}
     good = {
         "a.xml": cvat(f'<track id="0" label="c">{mask(0)}{mask(3, outside=1)}</track>'),
+        "b.xml": cvat(picture(0, mask_of("1")) + picture(3, mask_of("2"))),
         "a.json": json.dumps(entry(track_id=3)),
         "a.jsonl": json.dumps(line) + "\n",
     }

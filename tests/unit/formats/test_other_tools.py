@@ -6,6 +6,7 @@ import contextlib
 import io
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -80,21 +81,21 @@ def test_pycocotools_fills_polygons_within_a_pixel(annotation: Annotation) -> No
             near(found, wanted)
 
 
-def test_datumaro_reads_coco(annotation: Annotation, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("form", "name", "exact"), [("coco", "coco", True), ("cvat-images", "cvat", True), ("cvat-polygons", "cvat", False)]
+)
+def test_datumaro_reads_masks_ids_and_frames(
+    annotation: Annotation, form: str, name: str, exact: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the name of the format, and by what it finds itself. In tracks of CVAT it knows polygons alone."""
     datumaro = pytest.importorskip("datumaro", reason=f"datumaro {WHY}")
-    write_annotation(annotation, tmp_path / "coco.zip", "coco")
-    found = datumaro_masks(datumaro.Dataset.import_from(str(unzip(tmp_path / "coco.zip")), "coco_instances"), True)
-    compare(found, annotation, exact=True)
-    assert not warnings(caplog)
-
-
-def test_datumaro_reads_cvat_polygons(annotation: Annotation, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Datumaro knows masks in CVAT's pictures alone; in tracks it reads polygons."""
-    datumaro = pytest.importorskip("datumaro", reason=f"datumaro {WHY}")
-    write_annotation(annotation, tmp_path / "cvat.zip", "cvat-polygons")
-    found = datumaro_masks(datumaro.Dataset.import_from(str(unzip(tmp_path / "cvat.zip")), "cvat"), False)
-    compare(found, annotation, exact=False)
-    assert not warnings(caplog)
+    folder = with_pictures(annotation, form, tmp_path)
+    with caplog.at_level("WARNING"):
+        for given in (name, None):
+            dataset = datumaro.Dataset.import_from(str(folder), given)
+            assert frames_of(dataset, form) == [frame.number for frame in annotation.frames()]
+            compare(datumaro_masks(dataset, form), annotation, exact)
+    assert [record.getMessage() for record in caplog.records] == []
 
 
 @pytest.mark.parametrize(
@@ -104,27 +105,34 @@ def test_datumaro_reads_cvat_polygons(annotation: Annotation, tmp_path: Path, ca
         ("cvat", "cvat", "'NoneType' object has no attribute 'get'"),
         # Its readers of YOLO take lines of five fields, which are boxes, and know no others.
         ("yolo", "yolo", "Failed to find dataset 'yolo'"),
-        ("davis", None, ""),
     ],
 )
-def test_what_datumaro_does_not_read(
-    annotation: Annotation, tmp_path: Path, form: str, name: str | None, said: str
-) -> None:
+def test_what_datumaro_does_not_read(annotation: Annotation, tmp_path: Path, form: str, name: str, said: str) -> None:
     """Once this fails, Datumaro has learnt it: compare what it reads, and mend the table in docs/formats.md."""
     datumaro = pytest.importorskip("datumaro", reason=f"datumaro {WHY}")
-    write_annotation(annotation, tmp_path / "a.zip", form)
-    folder = unzip(tmp_path / "a.zip")
-    for frame in annotation.frames():
-        Image.new("RGB", frame.ids.shape[::-1]).save(folder / "images" / f"{frame.stem}.png")
-    if name is None:
-        assert datumaro.components.environment.Environment().detect_dataset(str(folder)) == []
-        return
+    folder = with_pictures(annotation, form, tmp_path)
     with pytest.raises(datumaro.components.errors.DatumaroError) as caught:
         datumaro.Dataset.import_from(str(folder), name)
     cause: BaseException = caught.value
     while cause.__cause__ is not None:
         cause = cause.__cause__
     assert said in str(cause)
+
+
+@pytest.mark.parametrize(
+    ("form", "taken_for"),
+    # Point clouds of Supervisely have a meta.json as well; that reader finds no frame here.
+    [("davis", []), ("youtube-vos", ["sly_pointcloud"])],
+)
+def test_what_datumaro_has_no_reader_for(
+    annotation: Annotation, tmp_path: Path, form: str, taken_for: list[str]
+) -> None:
+    """See `test_what_datumaro_does_not_read`."""
+    datumaro = pytest.importorskip("datumaro", reason=f"datumaro {WHY}")
+    folder = with_pictures(annotation, form, tmp_path)
+    environment = datumaro.components.environment.Environment()
+    assert environment.detect_dataset(str(folder)) == taken_for
+    assert not any("davis" in name or "youtube" in name for name in environment.importers)
 
 
 def test_supervision_reads_yolo(annotation: Annotation, tmp_path: Path) -> None:
@@ -162,24 +170,35 @@ def test_labels_as_detections(small_scene: Scene) -> None:
     assert nothing.mask.shape == (0, *ids.shape)
 
 
-def unzip(path: Path) -> Path:
-    from zipfile import ZipFile
+def with_pictures(annotation: Annotation, form: str, folder: Path) -> Path:
+    """The annotation as a folder, with the frames in `images`, where Datumaro looks for them."""
+    write_annotation(annotation, folder / "a.zip", form)
+    with ZipFile(folder / "a.zip") as archive:
+        archive.extractall(folder / "a")
+    (folder / "a" / "images").mkdir()
+    for frame in annotation.frames():
+        Image.new("RGB", frame.ids.shape[::-1]).save(folder / "a" / "images" / f"{frame.stem}.jpg")
+    return folder / "a"
 
-    folder = path.with_suffix("")
-    ZipFile(path).extractall(folder)
-    # Datumaro asks for it, also where the pictures are somewhere else.
-    (folder / "images").mkdir()
-    return folder
+
+def frame_of(item: Any, form: str) -> int:
+    return int(item.id) if form == "coco" else int(item.attributes["frame"])
 
 
-def datumaro_masks(dataset: Any, coco: bool) -> dict[tuple[int, int], tuple[str, Any]]:
+def frames_of(dataset: Any, form: str) -> list[int]:
+    return sorted(frame_of(item, form) for item in dataset)
+
+
+def datumaro_masks(dataset: Any, form: str) -> dict[tuple[int, int], tuple[str, Any]]:
+    """Label and shape of each object of each frame."""
     labels = [label.name for label in dataset.categories()[next(iter(dataset.categories()))].items]
     found = {}
     for item in dataset:
-        number = int(item.id.split("_")[-1]) if coco else int(item.attributes["frame"])
         for shape in item.annotations:
             if shape.type.name in ("mask", "polygon") and not shape.attributes.get("outside"):
-                found[number, int(shape.attributes["track_id"])] = labels[shape.label], shape
+                key = frame_of(item, form), int(shape.attributes["track_id"])
+                assert key not in found
+                found[key] = labels[shape.label], shape
     return found
 
 
@@ -194,7 +213,3 @@ def compare(found: dict[tuple[int, int], tuple[str, Any]], annotation: Annotatio
         else:
             (rle,) = mask_tools.frPyObjects([list(shape.points)], *annotation.size)
             near(mask_tools.decode(rle), wanted[key])
-
-
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name.startswith("datumaro")]

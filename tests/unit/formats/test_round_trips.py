@@ -62,7 +62,7 @@ def test_void_is_kept_where_it_can_be(form: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(next(found.frames()).ids, ids)
 
 
-@pytest.mark.parametrize("form", ["cvat", "coco", "yolo"])
+@pytest.mark.parametrize("form", ["cvat", "cvat-images", "coco", "yolo"])
 def test_void_that_is_lost_is_said(form: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     ids = np.array([[0, 1, 255, 255]] * 4, np.uint8)
     write_annotation(of_frames([AnnotatedFrame(0, ids)]), tmp_path / "x.zip", form)
@@ -93,10 +93,10 @@ def test_names_survive_a_chain_of_formats(tmp_path: Path) -> None:
     ids[2:5, 2:9], ids[7:10, 3:6] = 7, 200
     first = of_frames([AnnotatedFrame(5, ids), AnnotatedFrame(9, ids[::-1].copy())], {7: "dog", 200: "dog"})
     write_annotation(first, tmp_path / "0.zip", "cvat")
-    for number, form in enumerate(("coco", "yolo", "youtube-vos", "cvat-polygons")):
+    for number, form in enumerate(("coco", "yolo", "cvat-images", "youtube-vos", "cvat-polygons")):
         with open_annotation(tmp_path / f"{number}.zip") as before:
             write_annotation(before, tmp_path / f"{number + 1}.zip", form)
-    with open_annotation(tmp_path / "4.zip") as last:
+    with open_annotation(tmp_path / "5.zip") as last:
         assert_same(last, first)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -146,6 +147,16 @@ def test_window_without_opencv_or_screen_says_what_is_missing(
     pytest.importorskip("cv2")
     with pytest.raises(CrwedgeError, match="cannot open a window"):
         cw.open_sink("window").write(label_map(small_scene, 0))
+
+
+def test_a_standard_output_that_is_full(small_scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w", buffering=1) as full:
+        monkeypatch.setattr("sys.stdout", full)
+        with pytest.raises(SinkError, match="No space left"):
+            cw.open_sink("-").write(label_map(small_scene, 0))
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
 
 
 def test_json_lines_go_on_where_a_snapshot_stands(tmp_path: Path, small_scene: Scene) -> None:

@@ -17,9 +17,9 @@ import pytest
 import crwedge as cw
 from crwedge.core.errors import CrwedgeError, MaskError, UserError
 from crwedge.core.scene import Scene, render_scene
-from crwedge.core.tensors import TensorFileError, read_tensors, write_tensors
+from crwedge.core.tensors import HASH, TensorFileError, read_tensors, write_tensors
 from crwedge.runtime.bundle_lookup import shipped_bundle
-from crwedge.runtime.ops.snapshot import SnapshotError, Snapshots, State, read_snapshot, write_snapshot
+from crwedge.runtime.ops.snapshot import FORMAT, SnapshotError, Snapshots, State, read_snapshot, write_snapshot
 
 SETTINGS = cw.PropagationSettings(context_length=4, topk=5, radius=5)
 
@@ -47,7 +47,8 @@ def test_the_file_is_safetensors(tmp_path: Path) -> None:
         for name, array in tensors.items():
             np.testing.assert_array_equal(got[name], array)
             assert got[name].dtype == array.dtype
-    assert read_tensors(tmp_path / "t")[1] == {"who": "me"}
+    words = read_tensors(tmp_path / "t")[1]
+    assert (words["who"], set(words)) == ("me", {"who", HASH})
     load.save_file({"x": np.ones(3, np.float32)}, tmp_path / "theirs")
     np.testing.assert_array_equal(read_tensors(tmp_path / "theirs")[0]["x"], 1)
 
@@ -103,9 +104,59 @@ def test_a_snapshot_of_other_settings_is_refused(tmp_path: Path, scene: Scene) -
     other = cw.Tracker.open(shipped_bundle(), settings=SETTINGS, options=cw.TrackerOptions((64, 64)))
     with other, pytest.raises(SnapshotError, match="size"):
         other.restore(state)
-    write_tensors(tmp_path / "t", {"a": np.zeros(1, np.float32)}, {})
-    with pytest.raises(SnapshotError, match="not a snapshot"):
-        read_snapshot(tmp_path / "t")
+
+
+def test_other_files_and_other_versions_are_refused(tmp_path: Path) -> None:
+    save = pytest.importorskip("safetensors.numpy").save_file
+    path, array = tmp_path / "t", {"features": np.zeros(1, np.float32)}
+    words = {"format": FORMAT, "state": '{"index": 1, "object_ids": [1], "settings": {}}'}
+    write_tensors(path, array, words)
+    assert read_snapshot(path).index == 1
+    for given, match in (
+        ({}, "not a snapshot"),
+        ({"format": "crwedge-target-1"}, "not a snapshot"),
+        ({**words, "format": "crwedge-snapshot-2"}, "another version of crwedge .crwedge-snapshot-2."),
+        (words, "damaged .'sha256'."),  # without a hash
+    ):
+        save(array, path, metadata=given)
+        with pytest.raises(SnapshotError, match=f"{match}.*remove the file to start again"):
+            read_snapshot(path)
+    path.write_bytes(b"notes")
+    with pytest.raises(SnapshotError, match=r"not a safetensors file.*name another snapshot"):
+        read_snapshot(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("pinned", []), ("length", 9), ("ring", [0]), ("pinned", [99]), ("slots", [0, 0]), ("trust", [])],
+)
+def test_a_context_that_does_not_fit_together_is_refused(scene: Scene, name: str, value: object) -> None:
+    with opened() as tracker:
+        tracker.step(scene.frames[0], scene.masks[0])
+        tracker.step(scene.frames[1])
+        state = tracker.state()
+    changed = {**state.facts["context"], name: value}
+    assert changed != state.facts["context"]
+    with opened() as tracker, pytest.raises(SnapshotError, match=r"damaged .*remove it to start again"):
+        tracker.restore(replace(state, facts={**state.facts, "context": changed}))
+
+
+def test_a_flipped_bit_anywhere_is_noticed(tmp_path: Path, scene: Scene) -> None:
+    path, rng = tmp_path / "s", random.Random(5)
+    with opened() as tracker:
+        tracker.step(scene.frames[0], scene.masks[0])
+        write_snapshot(path, tracker.state())
+    whole = path.read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    places = rng.sample(range(header), 200) + rng.sample(range(header, len(whole)), 60) + [header, len(whole) - 1]
+    for place in places:
+        broken = bytearray(whole)
+        broken[place] ^= 1 << rng.randrange(8)
+        path.write_bytes(broken)
+        with pytest.raises(SnapshotError, match="name another snapshot, or remove the file to start again"):
+            read_snapshot(path)
+    path.write_bytes(whole)
+    assert read_snapshot(path).index == 1
 
 
 def test_objects_can_be_removed(scene: Scene) -> None:

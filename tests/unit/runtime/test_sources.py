@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from crwedge.core.errors import SettingError, SourceError
 from crwedge.core.location import natural_key
 from crwedge.core.scene import Scene
 from crwedge.runtime.sources.cameras import resolve_camera
-from crwedge.runtime.sources.uri import redact
+from crwedge.runtime.sources.uri import is_reachable, redact
 from tests.motion_jpeg import jpegs, motion_jpeg
 from tests.unit.conftest import write_video
 
@@ -81,6 +82,48 @@ def test_refusals_are_one_line(tmp_path: Path, small_scene: Scene) -> None:
         with pytest.raises(SourceError) as error:
             cw.open_source(bad)
         assert "\n" not in error.value.args[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a.mp4", "b.mp4", "notes.txt"], "it holds 2 .mp4: name a film itself"),
+        (["a.cr2", "b.cr2", "README"], "it holds 2 .cr2, 1 no suffix: pictures of other kinds have to be saved"),
+        (["a/1.png", "b/1.png", "c/1.png", "d/1.png"], r"it holds folders \(a, b, c, ...\): name one of them"),
+        ([".hidden"], "it is empty"),
+    ],
+)
+def test_a_folder_without_pictures_says_what_it_holds(tmp_path: Path, names: list[str], message: str) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(SourceError, match=message):
+        cw.open_source(tmp_path)
+
+
+def test_names_that_are_no_source(tmp_path: Path, small_scene: Scene) -> None:
+    for name, message in (
+        ("  ", "the name of the source is empty"),
+        (str(tmp_path / "*.png"), "no picture matches"),
+        ("csi://0#size=640x480", "higher than wide; sizes are HEIGHTxWIDTH here: size=480x640"),
+    ):
+        with pytest.raises(SourceError, match=message):
+            cw.open_source(name)
+
+
+def test_whether_the_other_side_is_there(tmp_path: Path) -> None:
+    assert is_reachable("udp://127.0.0.1:9000") is None
+    assert is_reachable("srt://host:9000") is None
+    null, nothing = is_reachable("/dev/null"), is_reachable("/dev/video97")
+    assert null is not None
+    assert nothing is not None
+    assert (null(), nothing()) == (True, False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        ask = is_reachable(f"rtsp://me:secret@127.0.0.1:{port}/live")
+        assert ask is not None
+        assert ask()
+    assert not ask()
 
 
 def test_pictures_of_two_sizes_are_refused_by_name(tmp_path: Path, small_scene: Scene) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from crwedge.core.errors import SinkError
+from crwedge.core.tensors import write_tensors
 from crwedge.runtime.session_options import SessionOptions
 from crwedge.runtime.sinks.open import open_sink
 from crwedge.runtime.written_files import check_written
@@ -66,6 +69,26 @@ def test_a_state_file_that_cannot_be_written_is_refused_at_the_start(tmp_path: P
         check(tmp_path, [], snapshot="folder")
     with pytest.raises(SinkError, match="not a writable folder"):
         check(tmp_path, [], snapshot="file/state")
+
+
+def test_a_snapshot_replaces_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    write_tensors(tmp_path / "weights", {"a": np.zeros(3, np.float32)}, {"format": "mine"})
+    write_tensors(tmp_path / "of-before", {"a": np.zeros(3, np.float32)}, {"format": "crwedge-snapshot-1"})
+    for name in ("notes.txt", "weights"):
+        with pytest.raises(SinkError, match=f"--snapshot .*{name} exists and is not a snapshot.*--overwrite"):
+            check(tmp_path, [], snapshot=name)
+        check_written(SessionOptions(snapshot=tmp_path / name, overwrite=True), [], None, None)
+    for name in ("of-before", "new"):
+        check(tmp_path, [], snapshot=name)
+
+
+@pytest.mark.parametrize("kind", ["snapshot", "save_target"])
+def test_a_pipe_or_a_device_is_no_state_file(tmp_path: Path, kind: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", os.devnull):
+        with pytest.raises(SinkError, match="is not a regular file"):
+            check(tmp_path, [], **{kind: name})
 
 
 def test_an_output_of_an_unknown_kind_of_address_is_no_folder() -> None:
