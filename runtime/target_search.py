@@ -2,8 +2,9 @@
 
 The check is a cycle: each cell of the object looks for its most similar cell in the frame, and that cell looks back among all
 cells of the painted frame, background included. A match counts when the walk comes back to where it began and when matches
-of neighbouring cells lie beside each other in the frame too. An object is found when such matches cover enough of it, and
-when its cells are more similar to the frame than to the background of their own picture, which certainly does not show it.
+of neighbouring cells lie beside each other in the frame too. An object may be there when such matches cover enough of it, and
+when its cells are more similar to the frame than to the background of their own picture, which certainly does not show it. Its
+mask is checked then; see `crwedge.runtime.target_cycle`.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ Rows = NDArray[np.float32]
 """(cells, C) features, unit length over C."""
 
 _EVIDENCE = 0.0125
-"""Least product of lead and cover of an object that is found."""
+"""Least product of lead and cover of a match."""
 _LEAST_COVER = 0.14
-"""Least cover of an object that is found: a look-alike has parts of its skin in common."""
+"""Least cover of a match: a look-alike has parts of its skin in common."""
 _FEWEST = 12
-"""Fewest distinct coherent matches of an object that is found."""
+"""Fewest distinct coherent matches."""
 _SLACK = 1
 """Cells by which a walk may miss where it began, and by which neighbouring matches may differ."""
 _SUPPORT = 3
@@ -91,7 +92,7 @@ class Match:
 
     @property
     def certainty(self) -> float:
-        """The evidence over what it takes: from 1 on the object is found."""
+        """The evidence over what it takes: from 1 on the match is certain."""
         evidence = max(0.0, self.lead) * self.cover / _EVIDENCE
         return min(evidence, self.cover / _LEAST_COVER, self.cells.size / _FEWEST)
 
