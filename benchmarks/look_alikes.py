@@ -34,10 +34,10 @@ def look(tracker: cw.Tracker, target: Target, pixels: np.ndarray, truth: np.ndar
     """What a new search finds in one frame, and how far that is the object (overlap)."""
     tracker.reset()
     finder = TargetFinder([target], {1: "body"}, tracker)
-    best = finder.matches(pixels, {1})[1]
+    best = finder.find(pixels, {1})[1]
     mask = finder.before(Frame(pixels, 0))
     overlap = None if mask is None else round(float(region_iou(mask, truth, (1,))[0]), 3)
-    facts = {name: round(float(getattr(best, name)), 3) for name in ("certainty", "lead", "cover")}
+    facts = {name: round(float(getattr(best, name)), 3) for name in ("certainty", "lead", "cover", "overlap")}
     return {**facts, "started": mask is not None, "overlap": overlap}
 
 

@@ -1,10 +1,11 @@
-"""Targets: painted in frame 0, started at the middle frame, beside a painted start; and starts in films without the object.
+"""Targets: painted in frame 0, started at the middle frame, beside a painted start; in another place; and without the object.
 
     python benchmarks/targets.py VOS_FOLDER [--sequences a,b] [--step 2] [--clips FOLDER] [--part 1/8] [--every 90] [--out FILE]
 
 VOS_FOLDER holds a folder a sequence, each with JPEGImages/ and Annotations/. Films that do not show the object: every clip of
-FOLDER, and every other sequence. `--part 1/8` takes every eighth clip in the order of their names, from number 1 on. The
-thresholds were chosen on clips with even numbers.
+FOLDER, and every other sequence. `--part 1/8` takes every eighth clip in the order of their names, from number 1 on.
+
+Another place: the object of a middle frame, cut out by its true mask, in the middle frame of the third sequence after it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from crwedge.core.masks import object_ids, read_label_ids
 from crwedge.core.pictures import read_picture
 from crwedge.runtime.sources.frame import Frame
 from crwedge.runtime.target import Target, join_targets, small_frame
-from crwedge.runtime.target_finder import TargetFinder
+from crwedge.runtime.target_finder import Found, TargetFinder
 
 
 class Sequence:
@@ -82,6 +83,32 @@ def follow(tracker: cw.Tracker, sequence: Sequence, painted: bool) -> dict[str, 
     }
 
 
+def elsewhere(tracker: cw.Tracker, sequence: Sequence, place: Sequence) -> dict[str, Any] | None:
+    """What a search finds of a sequence's objects in the place of another; None where the frames differ in size."""
+    pixels, truth, around = (
+        sequence.pixels(sequence.middle),
+        sequence.truth(sequence.middle),
+        place.pixels(place.middle),
+    )
+    if pixels.shape != around.shape:
+        return None
+    tracker.reset()
+    targets, names = join_targets([sequence.target()])
+    mixed = np.where(truth[..., None] > 0, pixels, around)
+    found = {}
+    for i, one in TargetFinder(targets, names, tracker).find(mixed, set(names)).items():
+        overlap = None
+        if one.certainty >= 1 and one.mask is not None:
+            overlap = float(region_iou(one.mask.astype(np.uint8), (truth == i).astype(np.uint8), (1,))[0])
+        found[str(i)] = {**facts(one), "J": None if overlap is None else round(overlap, 3)}
+    return {"place": place.name, **found}
+
+
+def facts(one: Found) -> dict[str, float]:
+    """The figures of a search."""
+    return {name: round(float(getattr(one, name)), 3) for name in ("certainty", "lead", "cover", "overlap")}
+
+
 def films(clips: Path | None, part: str, every: int, sequences: list[Sequence]) -> Iterator[tuple[str, np.ndarray]]:
     """Name and frame of each film: of clips every n-th frame, of sequences four."""
     number, parts = map(int, part.split("/"))
@@ -106,34 +133,42 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=90)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--skip-starts", action="store_true")
+    parser.add_argument("--skip-painted", action="store_true", help="painted starts do not depend on the search")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     chosen = set(filter(None, given.sequences.split(",")))
     folders = sorted(path for path in given.root.iterdir() if path.is_dir() and (not chosen or path.name in chosen))
     sequences = [Sequence(folder, given.step) for folder in folders]
-    result: dict[str, Any] = {"starts": {}, "films": 0, "frames": 0, "false_starts": []}
+    result: dict[str, Any] = {"starts": {}, "elsewhere": {}, "films": 0, "frames": 0, "false_starts": []}
     with cw.Tracker.open(workers=given.threads) as tracker:
         for sequence in [] if given.skip_starts else sequences:
-            row = {"painted": follow(tracker, sequence, True), "target": follow(tracker, sequence, False)}
+            ways = {"target": False} if given.skip_painted else {"painted": True, "target": False}
+            row = {way: follow(tracker, sequence, painted) for way, painted in ways.items()}
             result["starts"][sequence.name] = row
             print(sequence.name, json.dumps(row), flush=True)
+        for number, sequence in enumerate([] if given.skip_starts else sequences):
+            place = sequences[(number + 3) % len(sequences)]
+            found = elsewhere(tracker, sequence, place) if place is not sequence else None
+            if found is not None:
+                result["elsewhere"][sequence.name] = found
+                print(sequence.name, json.dumps(found), flush=True)
         tracker.reset()
         targets, names = join_targets([sequence.target() for sequence in sequences])
         finder = TargetFinder(targets, names, tracker)
         seen: set[str] = set()
-        nearest: dict[str, list[Any]] = {}
+        nearest: dict[str, dict[str, Any]] = {}
         for film, pixels in films(given.clips, given.part, given.every, sequences):
             seen.add(film)
             result["frames"] += 1
-            for object_id, one in finder.matches(pixels, set(names)).items():
+            for object_id, one in finder.find(pixels, set(names)).items():
                 name = names[object_id]
                 if name.startswith(f"{film} "):
                     continue
-                near = [film, name, round(one.certainty, 3), round(one.lead, 3), round(one.cover, 3)]
-                nearest[name] = max(nearest.get(name, near), near, key=lambda one: one[2])
+                near = {"film": film, **facts(one)}
+                nearest[name] = max(nearest.get(name, near), near, key=lambda one: (one["certainty"], one["cover"]))
                 if one.certainty >= 1:
-                    result["false_starts"].append(near)
-                    print("false start", near, flush=True)
+                    result["false_starts"].append({"object": name, **near})
+                    print("false start", name, near, flush=True)
         result["films"], result["nearest"] = len(seen), nearest
     print(json.dumps(result))
     if given.out is not None:

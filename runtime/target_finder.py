@@ -20,7 +20,18 @@ from crwedge.runtime.propagation.view import Size, View
 from crwedge.runtime.region import Region
 from crwedge.runtime.sources.frame import Frame
 from crwedge.runtime.target import Target
-from crwedge.runtime.target_search import Known, Match, as_rows, background, know, label_everywhere, match, outside_box
+from crwedge.runtime.target_cycle import returned_overlap
+from crwedge.runtime.target_search import (
+    Known,
+    Match,
+    Rows,
+    as_rows,
+    background,
+    best_match,
+    know,
+    label_everywhere,
+    outside_box,
+)
 from crwedge.runtime.tracker import Tracker
 
 _log = logging.getLogger("crwedge")
@@ -35,9 +46,28 @@ _MARGIN = 4
 """Cells around found objects that are labelled with them."""
 _PATIENCE = 3
 """Frames between two searches while other objects are followed."""
+_HOPE = 0.7
+"""Certainty of a first match from which an object is looked at more closely."""
+_LEAST_OVERLAP = 0.65
+"""Least overlap of the painted mask with the mask that comes back from a found object."""
 _SETTINGS = PropagationSettings(radius=float("inf"))
 _SAME = 0.5
 """A found object of which more than this share lies on objects that are followed is one of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Where an object seems to be in a frame."""
+
+    lead: float
+    """Of the best match; see `Match`."""
+    cover: float
+    overlap: float
+    """See `returned_overlap`; 0 where the match was too weak for a closer look."""
+    certainty: float
+    """From 1 on the object is found."""
+    mask: NDArray[np.bool_] | None
+    """(H, W) its pixels; None without a closer look."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,18 +75,13 @@ class _Sought:
     """An encoded target."""
 
     ids: tuple[int, ...]
-    frames: tuple[Known, ...]
-    """Each frame at each scale."""
+    frames: tuple[tuple[Known, ...], ...]
+    """Each painted frame at each scale, from coarse to fine."""
 
-    def best(self, wanted: set[int], rows: NDArray[np.float32], grid: Size) -> dict[int, Match]:
-        """The best match of each wanted object in features (h * w, C) of a frame."""
-        found: dict[int, Match] = {}
-        for known in self.frames:
-            for object_id in wanted & known.objects.keys():
-                one = match(known, object_id, rows, grid)
-                if object_id not in found or one.certainty > found[object_id].certainty:
-                    found[object_id] = one
-        return found
+    @property
+    def known(self) -> list[Known]:
+        """All frames at all scales."""
+        return [known for scales in self.frames for known in scales]
 
 
 class TargetFinder(Observer):
@@ -115,11 +140,23 @@ class TargetFinder(Observer):
         """For each object its name and the frame in which it was first found, null where it never was."""
         return {str(i): {"name": self._name(i), "found_at": self.found_at[i]} for i in self._names}
 
-    def matches(self, pixels: NDArray[np.uint8], wanted: set[int]) -> dict[int, Match]:
-        """The best match of each wanted object in a frame RGB uint8 (H, W, 3), certain or not."""
+    def find(self, pixels: NDArray[np.uint8], wanted: set[int]) -> dict[int, Found]:
+        """Where each wanted object seems to be in a frame RGB uint8 (H, W, 3), certain or not."""
         view = self._view((pixels.shape[0], pixels.shape[1]), _CELLS)
-        rows = as_rows(self._tracker.backend.encode(pixels, view).numpy())
-        return {i: one for sought in self._encoded() for i, one in sought.best(wanted, rows, view.grid).items()}
+        rows = self._rows(pixels, view)
+        found: dict[int, Found] = {}
+        for sought in self._encoded():
+            for i in wanted & set(sought.ids):
+                matches = [(best_match(scales, i, rows, view.grid), scales) for scales in sought.frames]
+                certain = [(one.certainty, number, one) for number, (one, _) in enumerate(matches) if one is not None]
+                if not certain:
+                    continue
+                certainty, number, one = max(certain, key=lambda item: item[0])
+                if certainty < _HOPE:
+                    found[i] = Found(one.lead, one.cover, 0.0, 0.0, None)
+                else:
+                    found[i] = self._closer(pixels, sought, i, sought.frames[number], one, (rows, view))
+        return found
 
     def _look(self) -> None:
         """Tell the tracker what was never found."""
@@ -131,15 +168,12 @@ class TargetFinder(Observer):
 
     def _search(self, pixels: NDArray[np.uint8], missing: set[int]) -> NDArray[np.uint8] | None:
         size, followed = (pixels.shape[0], pixels.shape[1]), set(self._tracker.object_ids) - missing
-        sure = {i: one for i, one in self.matches(pixels, missing).items() if one.certainty >= 1}
-        if not sure:
-            return None
         taken, mask = np.zeros(size, np.bool_), np.zeros(size, np.uint8)
         if self._labels is not None and followed and self._labels.ids.shape == size:
             taken |= np.isin(self._labels.ids, list(followed))
-        for i, one in sorted(sure.items(), key=lambda item: -item[1].certainty):
-            inside = self._label(pixels, i, one)
-            if not inside.any() or (inside & taken).sum() > _SAME * inside.sum():
+        for i, one in sorted(self.find(pixels, missing).items(), key=lambda item: -item[1].certainty):
+            inside = one.mask
+            if one.certainty < 1 or inside is None or (inside & taken).sum() > _SAME * inside.sum():
                 continue
             mask[inside & ~taken] = i
             taken |= inside
@@ -149,28 +183,58 @@ class TargetFinder(Observer):
         self.last_given = self._index
         return mask
 
-    def _label(self, pixels: NDArray[np.uint8], object_id: int, one: Match) -> NDArray[np.bool_]:
-        """The pixels (H, W) of a found object, at the finest scale that a region around it allows."""
+    def _closer(
+        self,
+        pixels: NDArray[np.uint8],
+        sought: _Sought,
+        object_id: int,
+        scales: Sequence[Known],
+        first: Match,
+        whole: tuple[Rows, View],
+    ) -> Found:
+        """Label and check an object at the finest scale that a region around it allows.
+
+        Args:
+            pixels: RGB uint8 (H, W, 3).
+            sought: the target of the object.
+            object_id: one of its ids.
+            scales: the painted frame that matched.
+            first: its match with the whole frame.
+            whole: features (h * w, C) of the whole frame, and its view.
+        """
         size = pixels.shape[0], pixels.shape[1]
-        sought = next(sought for sought in self._encoded() if object_id in sought.ids)
-        view = self._view(size, _CELLS)
+        rows, view = whole
         if not self._fixed:
             region = Region(_CELLS, _MARGIN, self._tracker.options.size or size)
-            region.jump(one.box)
+            region.jump(first.box)
             view = region.view()
-        rows, outside = as_rows(self._tracker.backend.encode(pixels, view).numpy()), outside_box(one.box, view)
-        known = [*sought.frames, *background(rows, outside.reshape(-1), 1 + len(sought.ids))]
+            rows = self._rows(pixels, view)
+        outside = outside_box(first.box, view)
+        known = [*sought.known, *background(rows, outside.reshape(-1), 1 + len(sought.ids))]
         soft = label_everywhere(known, rows, _SETTINGS).reshape(-1, *view.grid)
         soft[0, outside], soft[1:, outside] = 1, 0
-        return np.asarray(labels_to_ids(soft, sought.ids, size, "none", view) == object_id)
+        mask = np.asarray(labels_to_ids(soft, sought.ids, size, "none", view) == object_id)
+        inside = soft.argmax(axis=0).reshape(-1) == 1 + sought.ids.index(object_id)
+        rest = whole[0][outside_box(first.box, whole[1]).reshape(-1)]
+        finest = [one for one in scales if object_id in one.objects][-1]
+        all_rows, all_inside = np.concatenate([rows, rest]), np.concatenate([inside, np.zeros(len(rest), np.bool_)])
+        overlap = returned_overlap(finest, object_id, all_rows, all_inside) if mask.any() else 0.0
+        again = best_match(scales, object_id, rows, view.grid)
+        best = first if again is None or first.certainty > again.certainty else again
+        return Found(best.lead, best.cover, overlap, min(best.certainty, overlap / _LEAST_OVERLAP), mask)
 
-    def _tell(self, object_id: int, one: Match) -> None:
+    def _tell(self, object_id: int, one: Found) -> None:
         again = object_id in self._started
         if self.found_at[object_id] is None:
             self.found_at[object_id] = self._index
         name = self._name(object_id)
         _log.info("found %s (object %d)%s in frame %d", name, object_id, " again" if again else "", self._index)
-        facts = {"lead": round(one.lead, 3), "cover": round(one.cover, 3), "again": again}
+        facts = {
+            "lead": round(one.lead, 3),
+            "cover": round(one.cover, 3),
+            "overlap": round(one.overlap, 3),
+            "again": again,
+        }
         self._on_event("target_found", object=object_id, target=name, index=self._index, **facts)
 
     def _name(self, object_id: int) -> str:
@@ -182,6 +246,9 @@ class TargetFinder(Observer):
         bundle = self._tracker.bundle
         return bundle is not None and bundle.manifest.size is not None
 
+    def _rows(self, pixels: NDArray[np.uint8], view: View) -> Rows:
+        return as_rows(self._tracker.backend.encode(pixels, view).numpy())
+
     def _view(self, size: Size, cells: int) -> View:
         """The whole of a frame of `size` = (H, W), at the finest scale of at most so many cells."""
         size = self._tracker.options.size or size
@@ -192,7 +259,7 @@ class TargetFinder(Observer):
         if self._sought is None or self._tracker.adapter is not None:
             first, self._sought = self._sought is None, [self._encode(target) for target in self._targets]
             for i in self._names if first else ():
-                if not any(i in known.objects for sought in self._sought for known in sought.frames):
+                if not any(i in known.objects for sought in self._sought for known in sought.known):
                     _log.warning(
                         "%s (object %d) covers too few cells of its target picture, or nearly all: it cannot be searched",
                         self._name(i),
@@ -205,8 +272,10 @@ class TargetFinder(Observer):
         for frame in target.frames:
             size = frame.mask.shape[0], frame.mask.shape[1]
             views = dict.fromkeys(self._view(size, cells) for cells in _SCALES)
+            scales = []
             for number, view in enumerate(views):
                 features = self._tracker.backend.encode(frame.pixels, view).numpy()
                 soft, _ = area_labels(frame.mask, ids, view.grid)
-                found.append(know(features, soft, ids, _MOST if number else None))
+                scales.append(know(features, soft, ids, _MOST if number else None))
+            found.append(tuple(scales))
         return _Sought(ids, tuple(found))

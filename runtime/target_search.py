@@ -2,8 +2,9 @@
 
 The check is a cycle: each cell of the object looks for its most similar cell in the frame, and that cell looks back among all
 cells of the painted frame, background included. A match counts when the walk comes back to where it began and when matches
-of neighbouring cells lie beside each other in the frame too. An object is found when such matches cover enough of it, and
-when its cells are more similar to the frame than to the background of their own picture, which certainly does not show it.
+of neighbouring cells lie beside each other in the frame too. An object may be there when such matches cover enough of it, and
+when its cells are more similar to the frame than to the background of their own picture, which certainly does not show it. Its
+mask is checked then; see `crwedge.runtime.target_cycle`.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ Rows = NDArray[np.float32]
 """(cells, C) features, unit length over C."""
 
 _EVIDENCE = 0.0125
-"""Least product of lead and cover of an object that is found."""
-_LEAST_COVER = 0.3
-"""Least cover of an object that is found: a look-alike has parts of its skin in common."""
-_FEWEST = 8
-"""Fewest distinct coherent matches of an object that is found."""
+"""Least product of lead and cover of a match."""
+_LEAST_COVER = 0.14
+"""Least cover of a match: a look-alike has parts of its skin in common."""
+_FEWEST = 12
+"""Fewest distinct coherent matches."""
 _SLACK = 1
 """Cells by which a walk may miss where it began, and by which neighbouring matches may differ."""
 _SUPPORT = 3
@@ -50,6 +51,18 @@ _QUERIES = 1024
 
 
 @dataclass(frozen=True, eq=False)
+class Painted:
+    """An object of an encoded frame."""
+
+    cells: Cells
+    """(n,) its cells."""
+    rival: NDArray[np.float32]
+    """(n,) similarity of each to the most similar background cell."""
+    background: Cells
+    """Cells that are certainly not of the object."""
+
+
+@dataclass(frozen=True, eq=False)
 class Known:
     """An encoded frame with its labels."""
 
@@ -59,8 +72,8 @@ class Known:
     """(h, w)."""
     labels: NDArray[np.float32]
     """(h * w, K) soft labels, column 0 the background."""
-    objects: Mapping[int, tuple[Cells, NDArray[np.float32]]]
-    """For each object that can be matched: its cells, and the similarity of each to the most similar background cell."""
+    objects: Mapping[int, Painted]
+    """Each object that can be matched."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +92,7 @@ class Match:
 
     @property
     def certainty(self) -> float:
-        """The evidence over what it takes: from 1 on the object is found."""
+        """The evidence over what it takes: from 1 on the match is certain."""
         evidence = max(0.0, self.lead) * self.cover / _EVIDENCE
         return min(evidence, self.cover / _LEAST_COVER, self.cells.size / _FEWEST)
 
@@ -106,17 +119,18 @@ def know(
     objects = {}
     for channel, object_id in enumerate(ids, start=1):
         inside = winner == channel
-        rivals = rows[~_grown((labels[:, channel] > 0).reshape(grid), _BORDER).reshape(-1)]
+        others = np.flatnonzero(~_grown((labels[:, channel] > 0).reshape(grid), _BORDER))
         cells = np.flatnonzero(inside)
-        if _FEWEST <= cells.size <= (most or cells.size) and rivals.size:
+        if _FEWEST <= cells.size <= (most or cells.size) and others.size:
             with one_blas_thread():
-                objects[object_id] = cells, (rivals @ rows[cells].T).max(axis=0)
+                objects[object_id] = Painted(cells, (rows[others] @ rows[cells].T).max(axis=0), others)
     return Known(rows, grid, labels, objects)
 
 
 def match(known: Known, object_id: int, rows: Rows, grid: Size) -> Match:
     """Match an object of `known.objects` with a frame of (h * w, C) features on the grid (h, w)."""
-    cells, rival = known.objects[object_id]
+    painted = known.objects[object_id]
+    cells, rival = painted.cells, painted.rival
     with one_blas_thread():
         similarity = known.rows[cells] @ rows.T
         there = similarity.argmax(axis=1)
@@ -127,6 +141,12 @@ def match(known: Known, object_id: int, rows: Rows, grid: Size) -> Match:
     found = np.unique(there[coherent])
     box = object_box(cells, cells[coherent], there[coherent], known.grid, grid)
     return Match(float((best - rival).mean()), found.size / cells.size, found, box)
+
+
+def best_match(scales: Sequence[Known], object_id: int, rows: Rows, grid: Size) -> Match | None:
+    """The most certain match of an object at any scale; None where it can be matched at none."""
+    found = [match(known, object_id, rows, grid) for known in scales if object_id in known.objects]
+    return max(found, key=lambda one: one.certainty, default=None)
 
 
 def coherent_matches(cells: Cells, there: Cells, back: Cells, grid: Size, frame_grid: Size) -> NDArray[np.bool_]:

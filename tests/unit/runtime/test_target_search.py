@@ -68,7 +68,7 @@ def test_an_object_is_certain_in_its_own_frame() -> None:
     one = match(known, 5, known.rows, known.grid)
     assert one.certainty >= 1
     assert one.cover == 1
-    assert set(one.cells) == set(known.objects[5][0])
+    assert set(one.cells) == set(known.objects[5].cells)
     np.testing.assert_allclose(one.box, [1 / 12, 2 / 16, 10 / 12, 12 / 16])
 
 
