@@ -162,7 +162,7 @@ class RegionLocator:
             self._search(pixels)
         view, last = self.region.view(), self._view
         if last is not None and view.size != last.size:
-            self._backend.rescale(view)
+            self._backend.rescale(view, self.region.cells)
         self._view, self._before = view, rescaled(last, view.size) if last is not None else None
         return view
 

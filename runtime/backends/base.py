@@ -180,11 +180,11 @@ class Backend(Protocol):
         """
         ...
 
-    def rescale(self, view: View) -> None:
+    def rescale(self, view: View, cells: int) -> None:
         """Bring the context to the scale of a view: that of the next frame.
 
         The pinned frames are encoded again. Features of the ring's frames are resampled. Labels are resampled from those
-        that each frame first had.
+        that each frame first had. A frame that would then have more than `cells` cells keeps those nearest to the view.
         """
         ...
 

@@ -156,9 +156,9 @@ class CpuBackend:
 
         self._context.encode_again(encoded)
 
-    def rescale(self, view: View) -> None:
+    def rescale(self, view: View, cells: int) -> None:
         """See `Backend.rescale`."""
-        self._context.rescale(view, lambda pixels, view: self.encode(pixels, view).values)
+        self._context.rescale(view, cells, lambda pixels, view: self.encode(pixels, view).values)
 
     def use(self, engine: Engine) -> None:
         """See `Backend.use`."""

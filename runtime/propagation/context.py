@@ -126,12 +126,12 @@ class ContextBuffer:
             if pixels is not None:
                 self._cells(slot, view)[...] = encode(pixels, view).transpose(1, 2, 0)
 
-    def rescale(self, view: View, encode: Callable[[Pixels, View], NDArray[np.float32]]) -> None:
+    def rescale(self, view: View, cells: int, encode: Callable[[Pixels, View], NDArray[np.float32]]) -> None:
         """Convert every frame to the scale of a view.
 
         The pinned frames, which every later frame is compared with, are encoded again. Features of the ring's frames are
-        resampled. Labels are resampled from those that each frame first had. A frame that would then have more cells than
-        a slot holds keeps those nearest to the view.
+        resampled. Labels are resampled from those that each frame first had. A frame that would then have more than
+        `cells` cells, or more than a slot holds, keeps those nearest to the view.
         """
         found = []
         for slot in self.slots.in_use:
@@ -140,7 +140,7 @@ class ContextBuffer:
             covered = rescaled(first.view, view.size)
             if pixels is None:
                 covered = overlap(covered, rescaled(old, view.size))
-            new = trimmed(covered, self.capacity, view)
+            new = trimmed(covered, min(cells, self.capacity), view)
             labels = resample_labels(first.labels, first.view, new, self._scale)
             if pixels is not None:
                 features = encode(pixels, new).transpose(1, 2, 0).reshape(new.cells, -1)

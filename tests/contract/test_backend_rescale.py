@@ -22,7 +22,8 @@ from tests.backends import (
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++ to compile the kernels with")
 
-REGION = SETTINGS.with_changes(cells=150, context_spacing="spread")
+CELLS = 150
+REGION = SETTINGS.with_changes(cells=CELLS, context_spacing="spread")
 VIEW, OTHER = View(SIZE, (2, 3), (6, 7)), View((66, 78), (1, 1), (6, 8))
 
 
@@ -37,7 +38,7 @@ def test_a_change_of_scale_is_the_cpu_s(make: Make) -> None:
     backend, expected = make(REGION), cpu(REGION)
     for one in (backend, expected):
         fill(one, 3)
-        one.rescale(OTHER)
+        one.rescale(OTHER, CELLS)
     mine, theirs = backend.state(), expected.state()
     assert mine.facts["views"] == theirs.facts["views"]
     labels = mine.tensors["labels"]
@@ -50,7 +51,7 @@ def test_the_pinned_frame_is_encoded_again_and_the_others_are_resampled(make: Ma
     backend = make(REGION)
     fill(backend, 2)
     before = backend.state().tensors["features"]
-    backend.rescale(OTHER)
+    backend.rescale(OTHER, CELLS)
     after, covered = backend.state().tensors["features"], rescaled(VIEW, OTHER.size)
     pinned = backend.encode(video(1)[0], covered).numpy().transpose(1, 2, 0).reshape(covered.cells, -1)
     np.testing.assert_allclose(after[0, : covered.cells], pinned, atol=2e-3)
@@ -64,22 +65,21 @@ def test_labels_do_not_blur_over_changes_of_scale(make: Make) -> None:
     fill(backend, 2)
     before = backend.state()
     for size in ((66, 78), (74, 88), (60, 71), (66, 78), SIZE):
-        backend.rescale(View.whole(size))
+        backend.rescale(View.whole(size), CELLS)
     after = backend.state()
     assert after.facts["views"] == before.facts["views"]
     np.testing.assert_array_equal(after.tensors["labels"][:, : VIEW.cells], before.tensors["labels"][:, : VIEW.cells])
 
 
 def test_a_part_that_was_left_out_does_not_come_back_with_features_that_it_never_had(make: Make) -> None:
-    settings = REGION.with_changes(cells=64)
-    backend = make(settings)
+    backend = make(REGION)
     fill(backend, 2)
     # Twice as fine: a frame has more cells than there is room for, and those near the view are kept.
     fine = View((2 * SIZE[0], 2 * SIZE[1]), (4, 6), (8, 8))
-    backend.rescale(fine)
+    backend.rescale(fine, 64)
     views = {slot: View.of(rest) for slot, *rest in backend.state().facts["views"]}
     assert all(view.cells <= 64 for view in views.values())
-    backend.rescale(VIEW)
+    backend.rescale(VIEW, 64)
     pinned, ring = (View.of(rest) for _, *rest in backend.state().facts["views"])
     assert pinned == VIEW, "its pixels are there"
     assert ring.cells < VIEW.cells
@@ -89,7 +89,7 @@ def test_other_weights_after_a_change_of_scale(make: Make) -> None:
     backend, expected = make(REGION, keep_frames=True), cpu(REGION, weights=1)
     for one in (backend, expected):
         fill(one, 1)
-        one.rescale(OTHER)
+        one.rescale(OTHER, CELLS)
     backend.use(CellEngine(weights=1))
     backend.encode_again(lambda pixels: None)
     found = [one.propagate(one.encode(video(2)[1], OTHER), Search(REGION)).soft for one in (backend, expected)]

@@ -187,7 +187,7 @@ class CudaBackend:
             block.check()
             self._slot_to_buffer[slot] = StoredFrame(block, stored.labels)
 
-    def rescale(self, view: View) -> None:
+    def rescale(self, view: View, cells: int) -> None:
         """See `Backend.rescale`. The host resamples: rare, when the scale changes."""
         found = {}
         for slot, stored in self._slot_to_buffer.items():
@@ -196,7 +196,7 @@ class CudaBackend:
             covered = rescaled(first.view, view.size)
             if pixels is None:
                 covered = overlap(covered, rescaled(old, view.size))
-            new = trimmed(covered, max(self._capacity, self.settings.cells or 0), view)
+            new = trimmed(covered, cells, view)
             labels = resample_labels(first.labels, first.view, new, self.settings.label_scale)
             if pixels is not None:
                 block = self.encode(pixels, new).block
