@@ -38,7 +38,7 @@ def collect(root: Path, model: str | None, frames: int, step: int, size: tuple[i
 
     recorder = Recorder(CALIBRATION.bias, CALIBRATION.weights, CALIBRATION.made_with)
     monitor_module.CALIBRATION = recorder  # type: ignore[attr-defined]
-    with cw.Tracker.open(model, options=cw.TrackerOptions(size, confidence=True)) as tracker:
+    with cw.Tracker.open(model, settings="crw", options=cw.TrackerOptions(size, confidence=True)) as tracker:
         for folder in sorted(path for path in root.iterdir() if path.is_dir()):
             names = sorted(path.stem for path in (folder / "Annotations").glob("*.png"))[::step][:frames]
             tracker.reset()

@@ -26,7 +26,7 @@ def main() -> None:
     order = [*range(48), *range(46, 0, -1)]
     held = {}
     start = time.perf_counter()
-    with cw.Tracker.open(shipped_bundle()) as tracker:
+    with cw.Tracker.open(shipped_bundle(), settings="crw") as tracker:
         for index in range(options.frames):
             labels = tracker.step(scene.frames[order[index % len(order)]], scene.masks[0] if index == 0 else None)
             assert labels.index == index

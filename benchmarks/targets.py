@@ -140,7 +140,7 @@ def main() -> None:
     folders = sorted(path for path in given.root.iterdir() if path.is_dir() and (not chosen or path.name in chosen))
     sequences = [Sequence(folder, given.step) for folder in folders]
     result: dict[str, Any] = {"starts": {}, "elsewhere": {}, "films": 0, "frames": 0, "false_starts": []}
-    with cw.Tracker.open(workers=given.threads) as tracker:
+    with cw.Tracker.open(settings="edge", workers=given.threads) as tracker:
         for sequence in [] if given.skip_starts else sequences:
             ways = {"target": False} if given.skip_painted else {"painted": True, "target": False}
             row = {way: follow(tracker, sequence, painted) for way, painted in ways.items()}

@@ -22,7 +22,7 @@ from crwedge.runtime.adapter import Adapter
 from crwedge.runtime.backends.base import Backend, ContextState, Features, Prediction, Search
 from crwedge.runtime.backends.engine import Engine
 from crwedge.runtime.backends.open import open_backend
-from crwedge.runtime.bundle_lookup import find_bundle
+from crwedge.runtime.bundle_lookup import default_preset, find_bundle
 from crwedge.runtime.closing import Closing
 from crwedge.runtime.locator import Locator, open_locator
 from crwedge.runtime.monitor import KEPT_OVER_A_GAP, TRUSTED, Monitor, expected_overlap
@@ -89,13 +89,13 @@ class Tracker(Closing):
         Args:
             model: a bundle or its folder; by default the one chosen with `crwedge use`, else the shipped encoder.
             engine: `auto`, `cpu`, `cuda`, `tensorrt`, or an engine that is open already; see `open_engine`.
-            settings: a protocol, or the name of a preset; by default the bundle's own preset.
+            settings: a protocol, or the name of a preset; by default the preset of `crwedge track`, see `default_preset`.
             options: by default those of the bundle: its fixed size, where it has one.
             adapter: test-time training.
             workers: threads; by default every processor this process may use.
         """
         bundle = model if isinstance(model, Bundle) else find_bundle(model)
-        chosen = settings if isinstance(settings, PropagationSettings) else preset(settings or bundle.manifest.preset)
+        chosen = settings if isinstance(settings, PropagationSettings) else preset(settings or default_preset(bundle))
         options = options or TrackerOptions()
         options = replace(options, size=options.size or bundle.manifest.size)
         keep_frames = adapter is not None and adapter.recompute
