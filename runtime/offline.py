@@ -34,7 +34,7 @@ def propagate(
         mask: a file of a mask, of joints or of an annotation (see `crwedge.formats.prompt.read_prompt`), ids (H, W), or
             joints. The frames before the first annotated one are skipped.
         model: a bundle; by default the one of `crwedge use`, else the shipped one.
-        settings: a protocol or the name of a preset; by default the bundle's preset.
+        settings: a protocol or the name of a preset; by default the preset of `crwedge track`.
         size: (H, W) to compute at.
 
     Yields:
