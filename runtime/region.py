@@ -52,8 +52,8 @@ class Region:
     def set_share(self, share: float) -> None:
         """Use a share of the budget from now on. The margin goes with its square root, as the sides of the region do."""
         cells, margin = self._full
-        self.cells = cells if share == 1 else max(_FEWEST, round(share * cells))
-        self.margin = margin if share == 1 else max(min(margin, 2), round(margin * math.sqrt(share)))
+        self.cells = max(min(cells, _FEWEST), round(share * cells))
+        self.margin = max(min(margin, 2), round(margin * math.sqrt(share)))
         self._least = 1.0
         """The scale at which the whole frame fits the budget; the region is never computed at a lower one."""
         while np.prod(grid_size(*self._scaled(self._least))) > self.cells:

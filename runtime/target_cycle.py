@@ -40,12 +40,12 @@ def returned_mask(known: Known, object_id: int, rows: Rows, inside: NDArray[np.b
     if not inside.any():
         return returned
     own = known.objects[object_id].background
-    own_at = np.divmod(own, known.grid[1])
+    own_at, own_rows = np.divmod(own, known.grid[1]), known.rows[own]
     for low in range(0, len(returned), _QUERIES):
         cells = np.arange(low, min(low + _QUERIES, len(returned)))
         asked = known.rows[cells]
         with one_blas_thread():
-            similarity, rival = asked @ rows.T, asked @ known.rows[own].T
+            similarity, rival = asked @ rows.T, asked @ own_rows.T
         at = np.divmod(cells, known.grid[1])
         near = np.maximum(*(np.abs(a[:, None] - b) for a, b in zip(at, own_at, strict=True))) <= _NEAR
         rival[near] = -np.inf

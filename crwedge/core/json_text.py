@@ -29,6 +29,7 @@ def _finite(word: str) -> float:
 
 
 def _integer(word: str) -> int:
-    # One that no float holds would stop whoever computes with it.
-    _finite(word)
+    # One that no float holds would stop whoever computes with it. It has more than 308 digits: few numbers are looked at.
+    if len(word) > 308:
+        _finite(word)
     return int(word)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from crwedge.core.settings import PropagationSettings
 from crwedge.runtime.propagation.label_grid import label_rows, packed_change, row_means
-from crwedge.runtime.propagation.rescale import overlap, resample_features, resample_labels, rescaled, trimmed
+from crwedge.runtime.propagation.rescale import kept_part, resample_features, resample_labels
 from crwedge.runtime.propagation.slots import ContextSlots
 from crwedge.runtime.propagation.view import Size, View
 
@@ -137,10 +137,7 @@ class ContextBuffer:
         for slot in self.slots.in_use:
             old, pixels = self.slots.view(slot), self.slots.pinned_pixels(slot)
             first = self.slots.first_labels(slot, self._labels[slot, : old.cells])
-            covered = rescaled(first.view, view.size)
-            if pixels is None:
-                covered = overlap(covered, rescaled(old, view.size))
-            new = trimmed(covered, min(cells, self.capacity), view)
+            new = kept_part(first.view, old if pixels is None else None, view, min(cells, self.capacity))
             labels = resample_labels(first.labels, first.view, new, self._scale)
             if pixels is not None:
                 features = encode(pixels, new).transpose(1, 2, 0).reshape(new.cells, -1)

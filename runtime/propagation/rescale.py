@@ -47,6 +47,21 @@ def trimmed(view: View, cells: int, around: View) -> View:
     return View(view.size, (low[0], low[1]), (grid[0], grid[1]))
 
 
+def kept_part(first: View, now: View | None, around: View, cells: int) -> View:
+    """The cells of a context frame at the scale of `around`, the view of the next frame.
+
+    Args:
+        first: what was first computed of the frame.
+        now: what its features cover; None where they are computed anew.
+        around: the part that is nearest to it is kept.
+        cells: at most so many.
+    """
+    covered = rescaled(first, around.size)
+    if now is not None:
+        covered = overlap(covered, rescaled(now, around.size))
+    return trimmed(covered, cells, around)
+
+
 def resample_labels(labels: NDArray[np.float32], old: View, new: View, s: int = 1) -> NDArray[np.float32]:
     """Soft labels (h * w, K * s * s) of one view, linearly, in the cells of another: (h' * w', K * s * s).
 

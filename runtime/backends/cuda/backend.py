@@ -20,7 +20,7 @@ from crwedge.runtime.backends.engine import DeviceEngine, Engine
 from crwedge.runtime.propagation.confidence import Signs, object_signs
 from crwedge.runtime.propagation.label_grid import label_rows, packed_change, row_means
 from crwedge.runtime.propagation.neighbourhood import is_global
-from crwedge.runtime.propagation.rescale import overlap, resample_features, resample_labels, rescaled, trimmed
+from crwedge.runtime.propagation.rescale import kept_part, resample_features, resample_labels
 from crwedge.runtime.propagation.slots import ContextSlots
 from crwedge.runtime.propagation.view import View
 
@@ -193,10 +193,7 @@ class CudaBackend:
         for slot, stored in self._slot_to_buffer.items():
             old, pixels = stored.features.view, self._slots.pinned_pixels(slot)
             first = self._slots.first_labels(slot, self._labels_of(stored))
-            covered = rescaled(first.view, view.size)
-            if pixels is None:
-                covered = overlap(covered, rescaled(old, view.size))
-            new = trimmed(covered, cells, view)
+            new = kept_part(first.view, old if pixels is None else None, view, cells)
             labels = resample_labels(first.labels, first.view, new, self.settings.label_scale)
             if pixels is not None:
                 block = self.encode(pixels, new).block
