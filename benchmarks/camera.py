@@ -20,22 +20,36 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crwedge.core.images import parse_size, resize_frame
 from crwedge.core.masks import resize_mask, write_mask
 from crwedge.core.pictures import read_picture
-from crwedge.eval.datasets import davis_clips
+from crwedge.eval.datasets import Clip, davis_clips
 from crwedge.eval.davis import true_mask
 from tests.motion_jpeg import jpegs, motion_jpeg
 
 RATE = 30
 WAYS: dict[str, list[str]] = {"no option": [], "--preset crw": ["--preset", "crw"]}
+
+
+def film_camera(frames: Iterable[Path], size: tuple[int, int]) -> AbstractContextManager[str]:
+    """A camera of `RATE` pictures a second: frames, resized to (H, W), forwards and backwards without end."""
+    pictures = jpegs((resize_frame(read_picture(path), size) for path in frames), quality=85)
+    return motion_jpeg(lambda: itertools.cycle([*pictures, *pictures[-2:0:-1]]), RATE)
+
+
+def first_mask(clip: Clip, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The true mask of the first frame, resized to (H, W); all objects are one."""
+    return np.asarray(resize_mask(true_mask(clip.masks[0], "2016"), size))
 
 
 def run(url: str, mask: Path, seconds: float, words: list[str]) -> dict[str, float]:
@@ -64,12 +78,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     clip = davis_clips(options.sequence)[0]
-    pictures = jpegs((resize_frame(read_picture(path), options.size) for path in clip.frames), quality=85)
-    to_and_fro = [*pictures, *pictures[-2:0:-1]]
     rows: list[dict[str, dict[str, float]]] = []
-    with motion_jpeg(lambda: itertools.cycle(to_and_fro), RATE) as url, tempfile.TemporaryDirectory() as folder:
+    with film_camera(clip.frames, options.size) as url, tempfile.TemporaryDirectory() as folder:
         mask = Path(folder) / "mask.png"
-        write_mask(mask, np.asarray(resize_mask(true_mask(clip.masks[0], "2016"), options.size)))
+        write_mask(mask, first_mask(clip, options.size))
         for _ in range(options.pairs):
             rows.append({name: run(url, mask, options.seconds, words) for name, words in WAYS.items()})
             print(json.dumps(rows[-1]), flush=True)

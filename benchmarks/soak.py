@@ -13,7 +13,6 @@ count too.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import math
 import multiprocessing
@@ -30,17 +29,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 import crwedge as cw
+from benchmarks.camera import RATE, film_camera, first_mask
 from benchmarks.streaming import processor
-from crwedge.core.images import parse_size, resize_frame
-from crwedge.core.masks import resize_mask
-from crwedge.core.pictures import read_picture
+from crwedge.core.images import parse_size
 from crwedge.eval.datasets import davis_clips
-from crwedge.eval.davis import true_mask
 from crwedge.runtime.ops.stats import Samples, peak_rss_mb
 from crwedge.runtime.propagation.attention import cpu_count
-from tests.motion_jpeg import jpegs, motion_jpeg
 
-RATE = 30
 BIN_MS = 10
 PARTS = 10
 RESULT = Path(__file__).parent / "results" / "soak-cpu.json"
@@ -48,8 +43,7 @@ RESULT = Path(__file__).parent / "results" / "soak-cpu.json"
 
 def serve(paths: list[Path], size: tuple[int, int], pipe: Connection) -> None:
     """Be the camera until the pipe's other end is closed."""
-    pictures = jpegs((resize_frame(read_picture(path), size) for path in paths), quality=85)
-    with motion_jpeg(lambda: itertools.cycle([*pictures, *pictures[-2:0:-1]]), RATE) as url:
+    with film_camera(paths, size) as url:
         pipe.send(url)
         pipe.poll(None)
 
@@ -146,7 +140,7 @@ def main() -> None:
     if options.sequence is not None:
         load = os.getloadavg()[0]
         clip = davis_clips(options.sequence)[0]
-        mask = np.asarray(resize_mask(true_mask(clip.masks[0], "2016"), options.size))
+        mask = first_mask(clip, options.size)
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         camera = context.Process(target=serve, args=(list(clip.frames), options.size, theirs))
