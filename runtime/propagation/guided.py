@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from crwedge.core.images import grid_size
 from crwedge.runtime.propagation.jit import kernel
 from crwedge.runtime.propagation.view import View
 
@@ -39,24 +40,23 @@ def guided_ids(
         view: what the labels cover: `View.finer` of the features' view.
         frame: RGB uint8 (H, W, 3).
     """
-    axes = list(zip(view.frame_box(ids.shape), ids.shape, view.size, view.origin, view.grid, strict=True))
-    rows, columns = (_edges(box, pixels, side, first, count) for box, pixels, side, first, count in axes)
-    down, across = (_weights(box, pixels, side, first) for box, pixels, side, first, _ in axes)
+    rows, columns = view.pixel_edges((ids.shape[0], ids.shape[1]))
+    ends, full = (int(rows[-1]), int(columns[-1])), grid_size(*view.size)
+    down, across = (_weights(*axis) for axis in zip(ends, ids.shape, full, strict=True))
     labels, table, out = np.ascontiguousarray(soft.transpose(1, 2, 0)), np.array((0, *object_ids), np.uint8), ids.copy()
     _refine(labels, labels.argmax(axis=2), rows, columns, down, across, frame, _WEIGHTS, table, out)
     return out
 
 
-def _edges(box: slice, pixels: int, side: int, first: int, count: int) -> NDArray[np.int64]:
-    """(count + 1,) the first pixel of each label along an axis, and the end of the last."""
-    inside = np.arange(box.start, box.stop)
-    label = (2 * inside + 1) * (side // 8) // (2 * pixels) - first
-    return np.asarray(box.start + np.searchsorted(label, np.arange(count + 1)), np.int64)
+def _weights(end: int, pixels: int, total: int) -> NDArray[np.float32]:
+    """(end, 3) the weights of the label before that of each pixel, of its own, and of the one behind, along an axis.
 
-
-def _weights(box: slice, pixels: int, side: int, first: int) -> NDArray[np.float32]:
-    """(box.stop, 3) the weights of the label before that of each pixel, of its own, and of the one behind, along an axis."""
-    inside, total = np.arange(box.stop), side // 8
+    Args:
+        end: pixels from the first that are needed.
+        pixels: of the frame.
+        total: labels of the frame.
+    """
+    inside = np.arange(end)
     offset = (inside + 0.5) * total / pixels - 0.5 - (2 * inside + 1) * total // (2 * pixels)
     return np.asarray(np.exp(-((offset[:, None] - (-1, 0, 1)) ** 2) / (2 * REACH**2)), np.float32)
 
@@ -74,7 +74,7 @@ def _refine(
     table: NDArray[np.uint8],
     ids: NDArray[np.uint8],
 ) -> None:
-    """See `guided_ids`; `rows` and `columns` are `_edges`, `down` and `across` are `_weights`."""
+    """See `guided_ids`; `rows` and `columns` are `View.pixel_edges`, `down` and `across` are `_weights`."""
     h, w, count = soft.shape
     mixed, needed = np.zeros((h, w), np.bool_), np.zeros((h, w), np.bool_)
     for y in range(h):

@@ -127,10 +127,15 @@ class View:
 
     def frame_box(self, size: Size) -> tuple[slice, slice]:
         """Rows and columns of the pixels of a frame of `size` = (H, W) whose centres lie in the view's cells."""
+        rows, columns = self.pixel_edges(size)
+        return slice(int(rows[0]), int(rows[-1])), slice(int(columns[0]), int(columns[-1]))
+
+    def pixel_edges(self, size: Size) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(h + 1,), (w + 1,): of a frame of `size` = (H, W), the first pixel of each row and column of cells, and the end."""
         full = grid_size(*self.size)
         found = []
         for first, cells, total, pixels in zip(self.origin, self.grid, full, size, strict=True):
             # Pixel i lies in cell (i + 1/2) * total / pixels.
-            edges = [-(-(2 * edge * pixels - total) // (2 * total)) for edge in (first, first + cells)]
-            found.append(slice(max(0, edges[0]), min(pixels, edges[1])))
+            edges = -(-(2 * (first + np.arange(cells + 1)) * pixels - total) // (2 * total))
+            found.append(np.clip(edges, 0, pixels))
         return found[0], found[1]
