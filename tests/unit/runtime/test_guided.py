@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import crwedge as cw
 from crwedge.core.scene import Scene
 from crwedge.core.settings import PRESETS
 from crwedge.runtime.propagation.guided import FARTHEST, REACH, SPREAD, guided_ids
 from crwedge.runtime.propagation.propagator import labels_to_ids
 from crwedge.runtime.propagation.view import View
+from tests.unit.runtime.output_setting import without_and_with
 
 
 def reference(
@@ -95,14 +95,6 @@ def test_presets_of_papers_are_upsampled_linearly() -> None:
 
 def test_nothing_is_fed_back(small_scene: Scene) -> None:
     """With and without, everything that is predicted is the same: only the ids that are given out differ."""
-    found = []
-    for on in (False, True):
-        with cw.Tracker.open(settings=cw.preset("edge").with_changes(guided=on), workers=1) as tracker:
-            maps = [tracker.step(small_scene.frames[0], small_scene.masks[0])]
-            maps += [tracker.step(frame) for frame in small_scene.frames[1:]]
-            found.append(maps)
-    for plain, along in zip(*found, strict=True):
-        np.testing.assert_array_equal(plain.soft, along.soft)
-        assert plain.confidence == along.confidence
-    np.testing.assert_array_equal(found[0][0].ids, found[1][0].ids)
-    assert any((plain.ids != along.ids).any() for plain, along in zip(*found, strict=True))
+    pairs = without_and_with("guided", small_scene)
+    np.testing.assert_array_equal(pairs[0][0].ids, pairs[0][1].ids)
+    assert any((plain.ids != along.ids).any() for plain, along in pairs)

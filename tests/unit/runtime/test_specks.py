@@ -12,6 +12,7 @@ from crwedge.core.scene import Scene
 from crwedge.core.settings import PRESETS
 from crwedge.runtime.output import finished
 from crwedge.runtime.propagation.specks import FAR, SMALL, remove_specks
+from tests.unit.runtime.output_setting import without_and_with
 
 
 def scene() -> np.ndarray:
@@ -118,12 +119,5 @@ def test_painted_frames_stay_as_they_are() -> None:
 
 def test_nothing_is_fed_back(small_scene: Scene) -> None:
     """With and without, everything that is predicted is the same: only the ids that are given out differ."""
-    found = []
-    for drop in (False, True):
-        with cw.Tracker.open(settings=cw.preset("edge").with_changes(drop_specks=drop), workers=1) as tracker:
-            maps = [tracker.step(small_scene.frames[0], small_scene.masks[0])]
-            maps += [tracker.step(frame) for frame in small_scene.frames[1:]]
-            found.append(maps)
-    for plain, clean in zip(*found, strict=True):
-        np.testing.assert_array_equal(plain.soft, clean.soft)
+    for plain, clean in without_and_with("drop_specks", small_scene):
         np.testing.assert_array_equal(remove_specks(plain.ids) if plain.index else plain.ids, clean.ids)
